@@ -1,0 +1,67 @@
+#include <leapverify/integrations/trainer/config.h>
+
+namespace leapverify::trainer {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr Range kPositive{0, kInfinity, true, true};
+constexpr Range kNotNegative{0, kInfinity, false, true};
+constexpr Range kBelowOne{0, 1, false, true};
+
+}  // namespace
+
+void RunOptions::describe(FieldVisitor& visitor) {
+  visitor.field("folder", folder, "where the run is written; empty: the program chooses");
+  visitor.field("seed", seed, at_least(0), "initial weights and dropout");
+  visitor.field("steps", steps, at_least(1), "optimizer steps of the run");
+  visitor.field("log_every", log_every, at_least(1), "steps between two lines of metrics");
+  visitor.field("eval_every", eval_every, at_least(1), "steps between two validations");
+  visitor.field("eval_sequences", eval_sequences, at_least(1),
+                "validation sequences to score, all if there are fewer");
+  visitor.field("checkpoint_every", checkpoint_every, at_least(0),
+                "steps between two checkpoints; 0: only at the end");
+  visitor.field("keep_checkpoints", keep_checkpoints, at_least(1), "newest checkpoints to keep");
+  visitor.choice("device", device, "auto: cuda where there is one");
+  visitor.field("threads", threads, at_least(0), "CPU threads; 0: one for each core");
+  visitor.field("sample_bytes", sample_bytes, at_least(0),
+                "bytes of text the model writes at the end; 0: none");
+}
+
+void BatchOptions::describe(FieldVisitor& visitor) {
+  visitor.field("sequences", sequences, at_least(1), "sequences of a training step");
+}
+
+void OptimizerOptions::describe(FieldVisitor& visitor) {
+  visitor.choice("name", name, "the base optimizer, which LeapVerify wraps");
+  visitor.field("lr", lr, kPositive, "learning rate after warm-up");
+  visitor.field("beta1", beta1, kBelowOne, "adamw: decay of the mean gradient");
+  visitor.field("beta2", beta2, kBelowOne, "adamw: decay of the mean squared gradient");
+  visitor.field("eps", eps, kPositive, "adamw: added to the denominator");
+  visitor.field("weight_decay", weight_decay, kNotNegative, "pull of the weights towards 0");
+  visitor.field("momentum", momentum, kBelowOne, "sgd: decay of the running gradient");
+  visitor.field("clip", clip, kNotNegative, "largest norm of the gradient; 0: no clipping");
+}
+
+void LeapVerifyConfig::apply_preset() {
+  const bool enabled = options.enabled;
+  options = preset == LeapPreset::kPaper ? Options::paper() : Options();
+  options.enabled = enabled;
+}
+
+void LeapVerifyConfig::describe(FieldVisitor& visitor) {
+  visitor.choice("preset", preset,
+                 "what the keys below start from; paper: the published method and constants");
+  options.describe(visitor);
+}
+
+void Config::describe(FieldVisitor& visitor) {
+  visitor.group("run", run);
+  visitor.group("data", data);
+  visitor.group("model", model);
+  visitor.group("batch", batch);
+  visitor.group("optimizer", optimizer);
+  visitor.group("schedule", schedule);
+  visitor.group("leapverify", leapverify);
+}
+
+}  // namespace leapverify::trainer

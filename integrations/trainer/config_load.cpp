@@ -1,0 +1,291 @@
+// Reads configs: presets, files and overrides become lists of (key, value, place), applied in turn.
+#include <leapverify/integrations/trainer/config.h>
+#include <leapverify/integrations/trainer/presets.h>
+#include <leapverify/integrations/trainer/yaml_field.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <numeric>
+#include <sstream>
+
+namespace leapverify::trainer {
+namespace {
+
+const std::string kPresetKey = "leapverify.preset";
+const std::string kEnabledKey = "leapverify.enabled";
+
+[[noreturn]] void refuse(const std::string& place, const std::string& message) {
+  throw ConfigError(place.empty() ? message : place + ": " + message);
+}
+
+bool starts_with(const std::string& text, const std::string& start) {
+  return text.compare(0, start.size(), start) == 0;
+}
+
+bool ends_with(const std::string& text, const std::string& end) {
+  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
+
+/// Levenshtein's distance.
+std::size_t edits_between(const std::string& a, const std::string& b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t substituted = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({substituted, row[j] + 1, row[j - 1] + 1});
+    }
+  }
+  return row.back();
+}
+
+/// A key that was given. Places read "FILE:LINE", "preset NAME" or "--set KEY=VALUE".
+struct Entry {
+  std::string key;
+  YAML::Node value;
+  std::string place;
+};
+
+class ConfigLoader {
+ public:
+  ConfigLoader() : fields_(yaml_fields(config_)) {}
+  ConfigLoader(const ConfigLoader&) = delete;
+  ConfigLoader& operator=(const ConfigLoader&) = delete;
+
+  void apply_preset(const std::string& name);
+  void apply_file(const std::string& path);
+  void apply_overrides(const std::vector<std::string>& overrides);
+
+  /// Checks the fields beside each other.
+  Config finish();
+
+ private:
+  using PlaceOf = std::function<std::string(int line)>;
+
+  /// The keys of one preset, one file or all overrides, and all their places by key and group.
+  struct Layer {
+    std::vector<Entry> entries;
+    std::map<std::string, std::string> places;
+  };
+
+  void parse(const std::string& text, const PlaceOf& place_of);
+  void flatten(const YAML::Node& map, const std::string& group, const PlaceOf& place_of,
+               Layer& layer) const;
+  void flatten_value(const std::string& key, const YAML::Node& value, const std::string& place,
+                     const PlaceOf& place_of, Layer& layer) const;
+  void apply(const Layer& layer);
+  void set(const Entry& entry);
+  template <class Check>
+  void check(const std::string& group, Check check) const;
+
+  bool is_field(const std::string& key) const;
+  bool is_group(const std::string& key) const;
+  std::string suggestion(const std::string& key) const;
+  std::string full_name(const std::string& group, const std::string& field) const;
+
+  Config config_;
+  std::vector<YamlField> fields_;
+  /// Where each field was last set.
+  std::map<std::string, std::string> places_;
+};
+
+bool ConfigLoader::is_field(const std::string& key) const {
+  return std::any_of(fields_.begin(), fields_.end(),
+                     [&](const YamlField& field) { return field.name == key; });
+}
+
+bool ConfigLoader::is_group(const std::string& key) const {
+  return std::any_of(fields_.begin(), fields_.end(),
+                     [&](const YamlField& field) { return starts_with(field.name, key + "."); });
+}
+
+/// What an unknown key may have been meant to be: the known key with the same last part, or else the
+/// one that takes the fewest edits.
+std::string ConfigLoader::suggestion(const std::string& key) const {
+  const std::string last_part = key.substr(key.rfind('.') + 1);
+  std::string nearest = full_name("", last_part);
+  if (!is_field(nearest)) {
+    const auto closer = [&](const YamlField& a, const YamlField& b) {
+      return edits_between(key, a.name) < edits_between(key, b.name);
+    };
+    nearest = std::min_element(fields_.begin(), fields_.end(), closer)->name;
+    if (2 * edits_between(key, nearest) > last_part.size()) return "explain-config lists them all";
+  }
+  return "did you mean " + nearest + "?";
+}
+
+/// The only key in `group` that is or ends with `field`; else group and field joined.
+std::string ConfigLoader::full_name(const std::string& group, const std::string& field) const {
+  const std::string joined = group.empty() ? field : group + "." + field;
+  std::vector<std::string> matches;
+  for (const YamlField& known : fields_) {
+    if (known.name == joined) return joined;
+    if (starts_with(known.name, group) && ends_with(known.name, "." + field)) {
+      matches.push_back(known.name);
+    }
+  }
+  return matches.size() == 1 ? matches.front() : joined;
+}
+
+void ConfigLoader::flatten(const YAML::Node& map, const std::string& group, const PlaceOf& place_of,
+                           Layer& layer) const {
+  for (const auto& item : map) {
+    const std::string place = place_of(item.first.Mark().line + 1);
+    if (!item.first.IsScalar()) refuse(place, "a key must be a word");
+    const std::string key = (group.empty() ? "" : group + ".") + item.first.Scalar();
+    flatten_value(key, item.second, place, place_of, layer);
+  }
+}
+
+void ConfigLoader::flatten_value(const std::string& key, const YAML::Node& value,
+                                 const std::string& place, const PlaceOf& place_of,
+                                 Layer& layer) const {
+  const auto [first, is_new] = layer.places.emplace(key, place);
+  if (!is_new) refuse(place, key + ": given twice, first at " + first->second);
+  if (is_field(key)) {
+    layer.entries.push_back({key, value, place});
+  } else if (!is_group(key)) {
+    refuse(place, key + ": unknown key, " + suggestion(key));
+  } else if (value.IsMap()) {
+    flatten(value, key, place_of, layer);
+  } else if (!value.IsNull()) {
+    refuse(place, key + ": is a group, expected keys below it, as in " +
+                      std::find_if(fields_.begin(), fields_.end(), [&](const YamlField& field) {
+                        return starts_with(field.name, key + ".");
+                      })->name);
+  }
+}
+
+void ConfigLoader::set(const Entry& entry) {
+  const auto field = std::find_if(fields_.begin(), fields_.end(),
+                                  [&](const YamlField& known) { return known.name == entry.key; });
+  try {
+    field->set(entry.value);
+  } catch (const InvalidOption& error) {
+    refuse(entry.place, error.what());
+  }
+  places_[entry.key] = entry.place;
+}
+
+void ConfigLoader::apply(const Layer& layer) {
+  for (const Entry& entry : layer.entries) {
+    if (entry.key != kPresetKey) continue;
+    set(entry);
+    config_.leapverify.apply_preset();
+    for (const YamlField& field : fields_) {
+      const bool reset = starts_with(field.name, "leapverify.") && field.name != kEnabledKey;
+      if (reset) places_[field.name] = entry.place;
+    }
+  }
+  for (const Entry& entry : layer.entries) {
+    if (entry.key != kPresetKey) set(entry);
+  }
+}
+
+void ConfigLoader::parse(const std::string& text, const PlaceOf& place_of) {
+  std::vector<YAML::Node> documents;
+  try {
+    documents = YAML::LoadAll(text);
+  } catch (const YAML::Exception& error) {
+    refuse(place_of(error.mark.line + 1), "broken YAML: " + error.msg);
+  }
+  if (documents.size() > 1) {
+    refuse(place_of(documents[1].Mark().line + 1), "a second YAML document, expected one");
+  }
+  Layer layer;
+  if (!documents.empty() && !documents[0].IsNull()) {
+    if (!documents[0].IsMap()) {
+      refuse(place_of(documents[0].Mark().line + 1),
+             "expected groups of keys, as in optimizer: {lr: 0.001}");
+    }
+    flatten(documents[0], "", place_of, layer);
+  }
+  apply(layer);
+}
+
+void ConfigLoader::apply_preset(const std::string& name) {
+  std::string names;
+  for (const Preset& preset : presets()) {
+    if (preset.name == name) {
+      return parse(preset.yaml, [&](int) { return "preset " + name; });
+    }
+    names += (names.empty() ? "" : ", ") + std::string(preset.name);
+  }
+  refuse("preset " + name, "unknown, expected one of " + names);
+}
+
+void ConfigLoader::apply_file(const std::string& path) {
+  std::ifstream stream(path);
+  if (!stream || std::filesystem::is_directory(path)) {
+    refuse(path, "cannot be read, expected a YAML file");
+  }
+  std::ostringstream text;
+  text << stream.rdbuf();
+  parse(text.str(), [&](int line) { return path + ":" + std::to_string(line); });
+}
+
+void ConfigLoader::apply_overrides(const std::vector<std::string>& overrides) {
+  Layer layer;
+  for (const std::string& text : overrides) {
+    const std::string place = "--set " + text;
+    const std::size_t equals = text.find('=');
+    if (equals == 0 || equals == std::string::npos) {
+      refuse(place, "expected KEY=VALUE, as in optimizer.lr=0.001");
+    }
+    const std::string value = text.substr(equals + 1);
+    const bool structured = !value.empty() && (value.front() == '[' || value.front() == '{');
+    YAML::Node node(value);
+    try {
+      if (structured) node = YAML::Load(value);
+    } catch (const YAML::Exception& error) {
+      refuse(place, "broken YAML: " + error.msg);
+    }
+    flatten_value(
+        text.substr(0, equals), node, place, [&](int) { return place; }, layer);
+  }
+  apply(layer);
+}
+
+template <class Check>
+void ConfigLoader::check(const std::string& group, Check check) const {
+  try {
+    check();
+  } catch (const InvalidOption& error) {
+    const std::string name = full_name(group, error.field());
+    const auto place = places_.find(name);
+    refuse(place == places_.end() ? "" : place->second,
+           InvalidOption(name, error.value(), error.legal()).what());
+  }
+}
+
+Config ConfigLoader::finish() {
+  config_.leapverify.options.planned_steps = config_.run.steps;
+  check("data", [&] { config_.data.validate(); });
+  check("model", [&] { config_.model.validate(); });
+  check("leapverify", [&] { config_.leapverify.options.validate(); });
+  check("schedule", [&] {
+    if (config_.schedule.warmup > config_.run.steps) {
+      throw InvalidOption("warmup", std::to_string(config_.schedule.warmup),
+                          "at most run.steps = " + std::to_string(config_.run.steps));
+    }
+  });
+  return config_;
+}
+
+}  // namespace
+
+Config load_config(const std::string& preset, const std::string& file,
+                   const std::vector<std::string>& overrides) {
+  ConfigLoader loader;
+  if (!preset.empty()) loader.apply_preset(preset);
+  if (!file.empty()) loader.apply_file(file);
+  loader.apply_overrides(overrides);
+  return loader.finish();
+}
+
+}  // namespace leapverify::trainer

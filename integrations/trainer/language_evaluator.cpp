@@ -1,0 +1,89 @@
+#include <leapverify/integrations/trainer/language_evaluator.h>
+
+#include <algorithm>
+#include <numeric>
+
+namespace leapverify::trainer {
+namespace {
+
+TokenBatch empty_batch(std::int64_t rows, std::int64_t context) {
+  return {torch::empty({rows, context}, torch::kInt64),
+          torch::empty({rows, context}, torch::kInt64)};
+}
+
+TokenBatch to_device(const TokenBatch& batch, torch::Device device) {
+  return {batch.tokens.to(device), batch.targets.to(device)};
+}
+
+/// read(index, tokens, targets) fills one row.
+template <class Read>
+TokenBatch held_out_batch(const std::vector<std::int64_t>& sequences, std::int64_t context,
+                          torch::Device device, Read read) {
+  const TokenBatch batch = empty_batch(static_cast<std::int64_t>(sequences.size()), context);
+  for (std::size_t i = 0; i < sequences.size(); ++i) {
+    const auto offset = static_cast<std::int64_t>(i) * context;
+    read(sequences[i], batch.tokens.data_ptr<std::int64_t>() + offset,
+         batch.targets.data_ptr<std::int64_t>() + offset);
+  }
+  return to_device(batch, device);
+}
+
+/// Calls action(part) for consecutive parts of at most `rows` sequences.
+template <class Action>
+void in_parts(const std::vector<std::int64_t>& sequences, std::int64_t rows, Action action) {
+  const auto count = static_cast<std::int64_t>(sequences.size());
+  for (std::int64_t begin = 0; begin < count; begin += rows) {
+    const auto first = sequences.begin() + begin;
+    action(std::vector<std::int64_t>(first, first + std::min(rows, count - begin)));
+  }
+}
+
+}  // namespace
+
+TokenBatch train_batch(const data::Text& text, std::int64_t step, std::int64_t rows,
+                       std::int64_t context, torch::Device device) {
+  const TokenBatch batch = empty_batch(rows, context);
+  text.train_batch(step, rows, batch.tokens.data_ptr<std::int64_t>(),
+                   batch.targets.data_ptr<std::int64_t>());
+  return to_device(batch, device);
+}
+
+double validation_loss(models::LanguageModel& model, const data::Text& text, std::int64_t count,
+                       std::int64_t rows, torch::Device device) {
+  const torch::NoGradGuard no_grad;
+  const bool was_training = model.is_training();
+  model.eval();
+  std::vector<std::int64_t> sequences(
+      static_cast<std::size_t>(std::min(count, text.validation_size())));
+  std::iota(sequences.begin(), sequences.end(), 0);
+  double sum = 0;
+  in_parts(sequences, rows, [&](const std::vector<std::int64_t>& part) {
+    const TokenBatch batch =
+        held_out_batch(part, model.context(), device, [&](auto index, auto* tokens, auto* targets) {
+          text.validation_sequence(index, tokens, targets);
+        });
+    sum += models::sequence_losses(model, model.hidden(batch.tokens), batch.targets)
+               .sum()
+               .item<double>();
+  });
+  model.train(was_training);
+  return sum / static_cast<double>(sequences.size());
+}
+
+Evaluation LanguageEvaluator::evaluate(const std::vector<std::int64_t>& sequences,
+                                       bool activations) {
+  std::vector<torch::Tensor> losses;
+  std::vector<torch::Tensor> vectors;
+  in_parts(sequences, rows_, [&](const std::vector<std::int64_t>& part) {
+    const TokenBatch batch = held_out_batch(part, model_.context(), device_,
+                                            [&](auto index, auto* tokens, auto* targets) {
+                                              text_.gate_sequence(index, tokens, targets);
+                                            });
+    const torch::Tensor hidden = model_.hidden(batch.tokens);
+    losses.push_back(models::sequence_losses(model_, hidden, batch.targets));
+    if (activations) vectors.push_back(hidden.select(1, hidden.size(1) - 1));
+  });
+  return {torch::cat(losses), activations ? torch::cat(vectors) : torch::Tensor()};
+}
+
+}  // namespace leapverify::trainer

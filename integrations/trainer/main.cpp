@@ -1,0 +1,123 @@
+// The program `leapverify`: train, resume, explain-config.
+#include <leapverify/integrations/trainer/presets.h>
+#include <leapverify/integrations/trainer/progress.h>
+#include <leapverify/integrations/trainer/run_folder.h>
+#include <leapverify/integrations/trainer/trainer.h>
+#include <CLI/CLI.hpp>
+
+#include <csignal>
+#include <cstdio>
+#include <exception>
+
+namespace {
+
+namespace fs = std::filesystem;
+namespace trainer = leapverify::trainer;
+
+struct TrainArguments {
+  std::string config;
+  std::string preset;
+  std::string data;
+  std::string run;
+  std::vector<std::string> overrides;
+};
+
+std::string preset_list() {
+  std::string list;
+  for (const trainer::Preset& preset : trainer::presets()) {
+    list += std::string("\n  ") + preset.name + ": " + preset.description;
+  }
+  return list;
+}
+
+void print_summary(const trainer::Summary& summary, const trainer::Config& config,
+                   const fs::path& run) {
+  if (summary.interrupted) {
+    std::printf("\nstopped at step %lld; continue with: leapverify resume '%s'\n",
+                static_cast<long long>(summary.step), run.c_str());
+    return;
+  }
+  std::printf("\n%lld steps, %s tokens in %s\n", static_cast<long long>(summary.step),
+              trainer::count_text(static_cast<double>(summary.tokens)).c_str(),
+              trainer::duration_text(summary.seconds).c_str());
+  std::printf("train loss %.4f, validation loss %.4f nats per token\n", summary.train_loss,
+              summary.validation_loss);
+  if (config.leapverify.options.enabled) {
+    const leapverify::policy::Ledger& ledger = summary.ledger;
+    std::printf(
+        "leaps: %lld tried, %lld accepted, about %.1f steps saved; %lld forward passes of a "
+        "sequence, %.2f %% of all cost\n",
+        static_cast<long long>(ledger.tries), static_cast<long long>(ledger.accepted),
+        ledger.steps_saved, static_cast<long long>(ledger.forwards()), 100 * summary.overhead);
+  }
+  if (!summary.sample.empty()) {
+    std::printf("\nthe model writes:\n%s\n", summary.sample.c_str());
+  }
+  std::printf("\nrun folder: %s\n", run.c_str());
+}
+
+void run(const trainer::Config& config, const fs::path& folder, bool resume) {
+  std::signal(SIGINT, [](int) { trainer::Trainer::request_stop(); });
+  std::signal(SIGTERM, [](int) { trainer::Trainer::request_stop(); });
+  trainer::Trainer loop(config, folder, resume);
+  const trainer::Summary summary = loop.train();
+  print_summary(summary, config, folder);
+}
+
+void train(const TrainArguments& arguments) {
+  std::vector<std::string> overrides = arguments.overrides;
+  if (!arguments.data.empty()) overrides.push_back("data.path=" + arguments.data);
+  const trainer::Config config =
+      trainer::load_config(arguments.preset, arguments.config, overrides);
+  const fs::path folder =
+      arguments.run.empty() ? trainer::fresh_run_name() : fs::path(arguments.run);
+  trainer::create_run_folder(folder, trainer::to_yaml(config));
+  run(config, folder, /*resume=*/false);
+}
+
+void resume(const std::string& folder, const std::vector<std::string>& overrides) {
+  const fs::path file = trainer::config_of_run(folder);
+  run(trainer::load_config("", file.string(), overrides), folder, /*resume=*/true);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("LeapVerify trains language models and leaps ahead when held-out loss says it pays");
+  app.require_subcommand(1);
+
+  TrainArguments arguments;
+  CLI::App* train_command = app.add_subcommand("train", "Train a model into a new run folder");
+  train_command->add_option("config", arguments.config, "YAML file; see explain-config");
+  train_command->add_option("--preset", arguments.preset,
+                            "Named settings below the file's: " + preset_list());
+  train_command->add_option("--data", arguments.data, "Text file or folder (data.path)");
+  train_command->add_option("--run", arguments.run, "New run folder, runs/DATE-TIME if not given");
+  train_command->add_option("--set", arguments.overrides, "key=value over file and preset")
+      ->allow_extra_args(false);
+  train_command->footer(trainer::explain_config());
+  train_command->callback([&] { train(arguments); });
+
+  std::string folder;
+  std::vector<std::string> resume_overrides;
+  CLI::App* resume_command =
+      app.add_subcommand("resume", "Continue a run from its last checkpoint");
+  resume_command->add_option("run", folder, "Run folder")->required();
+  resume_command->add_option("--set", resume_overrides, "key=value over the run's config")
+      ->allow_extra_args(false);
+  resume_command->callback([&] { resume(folder, resume_overrides); });
+
+  CLI::App* explain_command =
+      app.add_subcommand("explain-config", "Every key with its default, legal values and meaning");
+  explain_command->callback([] { std::printf("%s", trainer::explain_config().c_str()); });
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "leapverify: %s\n", error.what());
+    return 1;
+  }
+  return 0;
+}

@@ -1,0 +1,42 @@
+#include <leapverify/integrations/trainer/presets.h>
+
+namespace leapverify::trainer {
+
+const std::vector<Preset>& presets() {
+  static const std::vector<Preset> all = {
+      {"demo", "byte-level GPT of 0.8M parameters on Python sources; minutes on two CPU cores",
+       R"(run: {steps: 600, log_every: 10, eval_every: 50, eval_sequences: 64, checkpoint_every: 200}
+data: {extensions: [.py]}
+model: {name: gpt, context: 128, width: 128, heads: 4, layers: 4}
+batch: {sequences: 16}
+optimizer: {name: adamw, lr: 3.0e-3, beta1: 0.9, beta2: 0.95, weight_decay: 0.1, clip: 1}
+schedule: {warmup: 50, kind: cosine, final_share: 0.1}
+leapverify: {enabled: true, max_overhead: 0.05}
+)"},
+      {"demo-gpu", "byte-level GPT of 11M parameters on Python sources; minutes on one GPU",
+       R"(run: {steps: 2000, log_every: 20, eval_every: 100, eval_sequences: 256, checkpoint_every: 500}
+data: {extensions: [.py]}
+model: {name: gpt, context: 256, width: 384, heads: 6, layers: 6}
+batch: {sequences: 64}
+optimizer: {name: adamw, lr: 1.0e-3, beta1: 0.9, beta2: 0.95, weight_decay: 0.1, clip: 1}
+schedule: {warmup: 100, kind: cosine, final_share: 0.1}
+leapverify: {enabled: true}
+)"},
+      {"paper", "the published method with the published training settings, on a byte-level GPT",
+       R"(run: {steps: 2000, log_every: 10, eval_every: 50, eval_sequences: 64, checkpoint_every: 500}
+model: {name: gpt, context: 256}
+batch: {sequences: 4}
+optimizer: {name: adamw, lr: 5.0e-5, beta1: 0.9, beta2: 0.999, weight_decay: 0.01, clip: 1}
+schedule: {warmup: 100, kind: cosine, final_share: 0.1}
+leapverify: {enabled: true, preset: paper}
+)"}};
+  return all;
+}
+
+std::vector<std::string> preset_names() {
+  std::vector<std::string> names;
+  for (const Preset& preset : presets()) names.emplace_back(preset.name);
+  return names;
+}
+
+}  // namespace leapverify::trainer

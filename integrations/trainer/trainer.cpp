@@ -1,0 +1,355 @@
+#include <leapverify/integrations/data/text.h>
+#include <leapverify/integrations/models/sample.h>
+#include <leapverify/integrations/trainer/language_evaluator.h>
+#include <leapverify/integrations/trainer/metrics.h>
+#include <leapverify/integrations/trainer/progress.h>
+#include <leapverify/integrations/trainer/run_folder.h>
+#include <leapverify/integrations/trainer/schedule.h>
+#include <leapverify/integrations/trainer/trainer.h>
+#include <leapverify/runtime/checkpoint.h>
+#include <leapverify/runtime/leap_verify.h>
+#include <leapverify/runtime/optimizer_state.h>
+#include <leapverify/runtime/random_state.h>
+#include <leapverify/runtime/trace.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+namespace leapverify::trainer {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+using nlohmann::json;
+
+std::atomic<bool> stop_requested{false};
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+torch::Device choose_device(DeviceChoice choice) {
+  const bool available = torch::cuda::is_available();
+  if (choice == DeviceChoice::kCuda && !available) {
+    throw InvalidOption("run.device", "cuda", "cpu or auto: this machine shows no CUDA device");
+  }
+  const bool cuda = choice == DeviceChoice::kCuda || (choice == DeviceChoice::kAuto && available);
+  return cuda ? torch::Device(torch::kCUDA, 0) : torch::Device(torch::kCPU);
+}
+
+std::unique_ptr<torch::optim::Optimizer> make_optimizer(const OptimizerOptions& options,
+                                                        std::vector<torch::Tensor> parameters) {
+  if (options.name == OptimizerName::kSgd) {
+    return std::make_unique<torch::optim::SGD>(std::move(parameters),
+                                               torch::optim::SGDOptions(options.lr)
+                                                   .momentum(options.momentum)
+                                                   .weight_decay(options.weight_decay));
+  }
+  return std::make_unique<torch::optim::AdamW>(std::move(parameters),
+                                               torch::optim::AdamWOptions(options.lr)
+                                                   .betas({options.beta1, options.beta2})
+                                                   .eps(options.eps)
+                                                   .weight_decay(options.weight_decay));
+}
+
+/// Seeds first: the model's initial weights are drawn when it is made.
+std::shared_ptr<models::LanguageModel> make_seeded_model(const Config& config,
+                                                         torch::Device device) {
+  if (config.run.threads > 0) torch::set_num_threads(static_cast<int>(config.run.threads));
+  torch::manual_seed(static_cast<std::uint64_t>(config.run.seed));
+  std::shared_ptr<models::LanguageModel> model = models::make_model(config.model);
+  model->to(device);
+  model->train();
+  return model;
+}
+
+NamedTensors named_tensors(const torch::nn::Module& model) {
+  NamedTensors tensors;
+  for (const auto& item : model.named_parameters()) tensors.emplace_back(item.key(), item.value());
+  for (const auto& item : model.named_buffers()) tensors.emplace_back(item.key(), item.value());
+  return tensors;
+}
+
+/// A part of a checkpoint by its name.
+template <class T>
+const T& part(const std::map<std::string, T>& parts, const char* name, const std::string& source) {
+  const auto found = parts.find(name);
+  if (found == parts.end()) {
+    throw FormatError(source + ": the checkpoint has no part '" + name + "'");
+  }
+  return found->second;
+}
+
+/// What the loop itself keeps beside the steps.
+struct LoopState {
+  double seconds = 0;
+  double last_loss = 0;
+  std::int64_t trace_bytes = 0;
+  std::int64_t metrics_bytes = 0;
+};
+
+}  // namespace
+
+class Trainer::Implementation {
+ public:
+  Implementation(const Config& config, const fs::path& run, bool resume)
+      : config_(config),
+        run_(run),
+        device_(choose_device(config.run.device)),
+        text_(config.data, config.model.gpt.context, config.batch.sequences),
+        model_(make_seeded_model(config, device_)),
+        base_(make_optimizer(config.optimizer, model_->parameters())),
+        evaluator_(*model_, text_, config.batch.sequences, device_),
+        optimizer_(*base_, *model_, config.leapverify.options, evaluator_,
+                   [this](const std::string& event) { trace_->write(event); }) {
+    // Only now, so that a run that cannot start leaves no folder behind.
+    if (resume) {
+      restore();
+    } else {
+      create_run_folder(run_, to_yaml(config_));
+    }
+    trace_ = std::make_unique<TraceFile>(run_ / "trace.jsonl", loop_.trace_bytes);
+    metrics_ = std::make_unique<TraceFile>(run_ / "metrics.jsonl", loop_.metrics_bytes);
+  }
+
+  Summary train();
+
+ private:
+  const Options& leaps() const { return config_.leapverify.options; }
+  void describe_run();
+  torch::Tensor train_step();
+  double validate();
+  void log(bool keep);
+  void save();
+  void restore();
+  void restore_loop(const std::string& text, const std::string& source);
+  Summary summary();
+
+  Config config_;
+  fs::path run_;
+  torch::Device device_;
+  data::Text text_;
+  std::shared_ptr<models::LanguageModel> model_;
+  std::unique_ptr<torch::optim::Optimizer> base_;
+  LanguageEvaluator evaluator_;
+  std::unique_ptr<TraceFile> trace_;
+  std::unique_ptr<TraceFile> metrics_;
+  LeapVerify optimizer_;
+  ProgressBar progress_;
+
+  std::int64_t step_ = 0;
+  double learning_rate_ = 0;
+  LoopState loop_;
+  std::int64_t first_step_ = 0;
+  double seconds_before_ = 0;
+  Clock::time_point start_;
+};
+
+void Trainer::Implementation::describe_run() {
+  const data::TextSummary& text = text_.summary();
+  std::int64_t parameters = 0;
+  for (const torch::Tensor& parameter : model_->parameters()) parameters += parameter.numel();
+  progress_.note("run folder   " + run_.string());
+  progress_.note("data         " + std::to_string(text.files) + " files, " +
+                 count_text(static_cast<double>(text.train.bytes)) + " bytes to train on, " +
+                 std::to_string(text_.gate_size()) + " gate and " +
+                 std::to_string(text_.validation_size()) + " validation sequences");
+  progress_.note("model        " + count_text(static_cast<double>(parameters)) + " parameters on " +
+                 device_.str() + ", " + std::to_string(torch::get_num_threads()) + " threads");
+  if (leaps().enabled) {
+    progress_.note("leapverify   " + std::string(name_of(leaps().predictor)) + ", " +
+                   name_of(leaps().verification.rule) + ", mode " + name_of(leaps().mode) + ", " +
+                   count_text(static_cast<double>(optimizer_.memory_bytes())) +
+                   " bytes of extra memory");
+  } else {
+    progress_.note("leapverify   off (leapverify.enabled: true switches it on)");
+  }
+  if (step_ > 0) progress_.note("resumed      at step " + std::to_string(step_));
+}
+
+torch::Tensor Trainer::Implementation::train_step() {
+  learning_rate_ =
+      config_.optimizer.lr * schedule_factor(config_.schedule, step_ + 1, config_.run.steps);
+  for (auto& group : base_->param_groups()) group.options().set_lr(learning_rate_);
+  const TokenBatch batch =
+      train_batch(text_, step_, config_.batch.sequences, model_->context(), device_);
+  optimizer_.zero_grad();
+  const torch::Tensor logits = model_->forward(batch.tokens);
+  torch::Tensor loss =
+      torch::nn::functional::cross_entropy(logits.flatten(0, 1), batch.targets.flatten());
+  loss.backward();
+  if (config_.optimizer.clip > 0) {
+    torch::nn::utils::clip_grad_norm_(model_->parameters(), config_.optimizer.clip);
+  }
+  optimizer_.step();
+  ++step_;
+  return loss.detach();
+}
+
+double Trainer::Implementation::validate() {
+  const double loss =
+      validation_loss(*model_, text_, config_.run.eval_sequences, config_.batch.sequences, device_);
+  metrics_->write(validation_json(step_, loss));
+  return loss;
+}
+
+void Trainer::Implementation::log(bool keep) {
+  const Status status = optimizer_.status();
+  const double seconds = seconds_since(start_);
+  const double tokens = static_cast<double>(step_ - first_step_) *
+                        static_cast<double>(config_.batch.sequences * model_->context());
+  ProgressState state;
+  state.step = step_;
+  state.steps = config_.run.steps;
+  state.loss = loop_.last_loss;
+  state.tokens_per_second = seconds > 0 ? tokens / seconds : 0;
+  state.seconds_left = seconds /
+                       static_cast<double>(std::max<std::int64_t>(step_ - first_step_, 1)) *
+                       static_cast<double>(config_.run.steps - step_);
+  state.leaps_on = leaps().enabled;
+  state.regime = status.regime;
+  state.tried = status.ledger.tries;
+  state.accepted = status.ledger.accepted;
+  state.steps_saved = status.ledger.steps_saved;
+  progress_.update(state, keep);
+  if (keep) {
+    metrics_->write(to_json(TrainMetrics{step_, loop_.last_loss, learning_rate_,
+                                         state.tokens_per_second, seconds_before_ + seconds}));
+  }
+}
+
+Summary Trainer::Implementation::train() {
+  describe_run();
+  start_ = Clock::now();
+  first_step_ = step_;
+  seconds_before_ = loop_.seconds;
+  const RunOptions& run = config_.run;
+  const auto due = [this](std::int64_t every) { return every > 0 && step_ % every == 0; };
+  bool saved = false;
+  while (step_ < run.steps && !stop_requested) {
+    const torch::Tensor loss = train_step();
+    const bool last = step_ == run.steps;
+    if (due(run.log_every) || last) {
+      loop_.last_loss = loss.item<double>();
+      if (!std::isfinite(loop_.last_loss)) {
+        throw Error("training loss is " + number_text(loop_.last_loss) + " at step " +
+                    std::to_string(step_) +
+                    "; a lower optimizer.lr may help. The last checkpoint "
+                    "is kept");
+      }
+    }
+    log(due(run.log_every) || last);
+    if (due(run.eval_every) && !last) {
+      progress_.note("step " + std::to_string(step_) + ": validation loss " +
+                     number_text(std::round(validate() * 1e4) / 1e4));
+    }
+    saved = due(run.checkpoint_every);
+    if (saved) save();
+  }
+  progress_.finish();
+  Summary result = summary();
+  if (!saved) save();
+  return result;
+}
+
+Summary Trainer::Implementation::summary() {
+  const Status status = optimizer_.status();
+  Summary result;
+  result.step = step_;
+  result.interrupted = step_ < config_.run.steps;
+  result.train_loss = loop_.last_loss;
+  result.validation_loss = result.interrupted ? std::nan("") : validate();
+  result.seconds = seconds_before_ + seconds_since(start_);
+  result.tokens = step_ * config_.batch.sequences * model_->context();
+  result.ledger = status.ledger;
+  result.overhead = status.overhead;
+  if (!result.interrupted && config_.run.sample_bytes > 0) {
+    const std::vector<std::int64_t> bytes =
+        models::sample(*model_, {'\n'}, config_.run.sample_bytes, 0.8,
+                       static_cast<std::uint64_t>(config_.run.seed));
+    for (const std::int64_t byte : bytes) result.sample += static_cast<char>(byte);
+  }
+  return result;
+}
+
+void Trainer::Implementation::save() {
+  loop_.seconds = seconds_before_ + seconds_since(start_);
+  Checkpoint checkpoint;
+  checkpoint.step = step_;
+  checkpoint.tensors["model"] = named_tensors(*model_);
+  OptimizerState optimizer = export_state(*base_);
+  checkpoint.tensors["optimizer"] = std::move(optimizer.tensors);
+  checkpoint.json["optimizer"] = std::move(optimizer.json);
+  LeapVerifyState leaps = optimizer_.state();
+  checkpoint.tensors["leapverify"] = std::move(leaps.tensors);
+  checkpoint.json["leapverify"] = std::move(leaps.json);
+  const RandomState random = capture_random_state(device_);
+  checkpoint.tensors["random"] = {{"cpu", random.cpu}};
+  if (random.cuda.defined()) checkpoint.tensors["random"].emplace_back("cuda", random.cuda);
+  const json trainer = {{"seconds", loop_.seconds},
+                        {"last_loss", loop_.last_loss},
+                        {"trace_bytes", trace_->bytes()},
+                        {"metrics_bytes", metrics_->bytes()},
+                        {"train_hash", text_.summary().train.hash}};
+  checkpoint.json["trainer"] = trainer.dump();
+  save_checkpoint(run_, checkpoint, config_.run.keep_checkpoints);
+}
+
+void Trainer::Implementation::restore() {
+  const Checkpoint checkpoint = load_checkpoint(run_);
+  const std::string source = run_.string();
+  const auto json_of = [&](const char* name) { return part(checkpoint.json, name, source); };
+  const auto tensors_of = [&](const char* name) { return part(checkpoint.tensors, name, source); };
+  step_ = checkpoint.step;
+  if (step_ > config_.run.steps) {
+    throw InvalidOption("run.steps", std::to_string(config_.run.steps),
+                        "at least the " + std::to_string(step_) + " steps done already");
+  }
+  restore_loop(json_of("trainer"), source);
+  torch::NoGradGuard no_grad;
+  const NamedTensors stored = tensors_of("model");
+  for (const auto& [name, tensor] : named_tensors(*model_)) {
+    torch::Tensor target = tensor;
+    target.copy_(find_like(stored, name, tensor, source));
+  }
+  import_state(*base_, {tensors_of("optimizer"), json_of("optimizer")}, source);
+  optimizer_.restore({json_of("leapverify"), tensors_of("leapverify")});
+  RandomState random;
+  for (const auto& [name, tensor] : tensors_of("random")) {
+    (name == "cpu" ? random.cpu : random.cuda) = tensor;
+  }
+  if (!random.cpu.defined()) throw FormatError(source + ": no state of the random generator");
+  restore_random_state(random, device_);
+}
+
+void Trainer::Implementation::restore_loop(const std::string& text, const std::string& source) {
+  try {
+    const json trainer = json::parse(text);
+    loop_.seconds = trainer.at("seconds");
+    loop_.last_loss = trainer.at("last_loss");
+    loop_.trace_bytes = trainer.at("trace_bytes");
+    loop_.metrics_bytes = trainer.at("metrics_bytes");
+    if (trainer.at("train_hash") != text_.summary().train.hash) {
+      throw data::DataError(config_.data.path, "other text than the run began with",
+                            "the same text, so that the run goes on as it would have");
+    }
+  } catch (const json::exception& error) {
+    throw FormatError(source + ": bad state of the training loop: " + error.what());
+  }
+}
+
+Trainer::Trainer(const Config& config, const fs::path& run, bool resume)
+    : implementation_(std::make_unique<Implementation>(config, run, resume)) {}
+
+Trainer::~Trainer() = default;
+
+Summary Trainer::train() { return implementation_->train(); }
+
+void Trainer::request_stop() { stop_requested = true; }
+
+}  // namespace leapverify::trainer

@@ -1,0 +1,45 @@
+// The training loop: model, data, optimizer, leaps, metrics and checkpoints of one run.
+#pragma once
+
+#include <leapverify/integrations/trainer/config.h>
+#include <leapverify/runtime/policy/controller.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+namespace leapverify::trainer {
+
+/// How a run ended.
+struct Summary {
+  std::int64_t step = 0;
+  bool interrupted = false;
+  double train_loss = 0;
+  double validation_loss = 0;
+  double seconds = 0;
+  std::int64_t tokens = 0;
+  policy::Ledger ledger;
+  double overhead = 0;
+  std::string sample;
+};
+
+/// Trains into a run folder that exists and holds the config.
+class Trainer {
+ public:
+  /// Loads the data and builds everything; with `resume`, from the run's latest checkpoint.
+  /// Throws one of LeapVerify's errors before any training when something does not fit.
+  Trainer(const Config& config, const std::filesystem::path& run, bool resume);
+  ~Trainer();
+
+  /// Trains to the last step, or to the next step after `request_stop`, and leaves a checkpoint there.
+  Summary train();
+
+  /// Async-signal-safe.
+  static void request_stop();
+
+ private:
+  class Implementation;
+  std::unique_ptr<Implementation> implementation_;
+};
+
+}  // namespace leapverify::trainer

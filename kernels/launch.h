@@ -1,0 +1,42 @@
+// The CUDA side of each public function, called after its arguments were checked, and the shape of
+// the launches. Built without CUDA, without_cuda.cpp stands in and refuses.
+#pragma once
+
+#include <leapverify/kernels/combine.h>
+#include <leapverify/kernels/cosine.h>
+#include <leapverify/kernels/host_device.h>
+#include <leapverify/kernels/segment_table.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace leapverify::kernels {
+
+inline constexpr int kBlockThreads = 256;
+inline constexpr std::int64_t kMaxBlocks = 65536;
+
+/// Blocks of a launch over `work` items; block b does the items b, b + blocks, b + 2 · blocks, …
+inline std::int64_t block_count(std::int64_t work) { return work < kMaxBlocks ? work : kMaxBlocks; }
+
+/// Elements of the chunk that starts at `begin` of a segment of `length` elements.
+LV_HOST_DEVICE inline std::int32_t chunk_length(std::int64_t length, std::int64_t begin) {
+  const std::int64_t rest = length - begin;
+  return static_cast<std::int32_t>(rest < kChunkElements ? rest : kChunkElements);
+}
+
+void combine_cuda(const SegmentTable& destination, const std::vector<const SegmentTable*>& sources,
+                  const Coefficients& coefficients, std::uint64_t* non_finite, Stream stream);
+
+void copy_cuda(const SegmentTable& destination, const SegmentTable& source, Stream stream);
+
+/// `shape_term` is added to *digest together with the elements.
+void checksum_cuda(const SegmentTable& table, std::uint64_t shape_term, std::uint64_t* digest,
+                   Stream stream);
+
+void cosine_cuda(const MatrixView& a, const MatrixView& b, double* cosines, Device device,
+                 Stream stream);
+
+void gram_cuda(const std::vector<const SegmentTable*>& sources, const SegmentTable* reference,
+               double* gram, double* workspace, Stream stream);
+
+}  // namespace leapverify::kernels

@@ -1,0 +1,40 @@
+// Stands in for the .cu files in a build without CUDA: there is no device, and asking for one is
+// refused.
+#include <leapverify/kernels/error.h>
+#include <leapverify/kernels/launch.h>
+
+namespace leapverify::kernels {
+namespace {
+
+[[noreturn]] void refuse(Device device) {
+  throw ContractError("built without CUDA: memory is on " + name_of(device) +
+                      ", only cpu is supported");
+}
+
+}  // namespace
+
+bool cuda_available() { return false; }
+
+void combine_cuda(const SegmentTable& destination, const std::vector<const SegmentTable*>&,
+                  const Coefficients&, std::uint64_t*, Stream) {
+  refuse(destination.device());
+}
+
+void copy_cuda(const SegmentTable& destination, const SegmentTable&, Stream) {
+  refuse(destination.device());
+}
+
+void checksum_cuda(const SegmentTable& table, std::uint64_t, std::uint64_t*, Stream) {
+  refuse(table.device());
+}
+
+void cosine_cuda(const MatrixView&, const MatrixView&, double*, Device device, Stream) {
+  refuse(device);
+}
+
+void gram_cuda(const std::vector<const SegmentTable*>& sources, const SegmentTable*, double*,
+               double*, Stream) {
+  refuse(sources.front()->device());
+}
+
+}  // namespace leapverify::kernels

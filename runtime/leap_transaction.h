@@ -1,0 +1,43 @@
+// Writes candidates into the live weights, and takes them back unless told otherwise.
+#pragma once
+
+#include <leapverify/runtime/snapshot_store.h>
+#include <leapverify/runtime/tensor_list.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace leapverify {
+
+namespace policy {
+struct Prediction;
+}
+
+/// From construction to commit() or destruction the weights may hold candidates. Destruction without
+/// a commit restores every byte, also while an exception passes. Storage addresses never change, and
+/// a rollback leaves autograd's version counters alone.
+class LeapTransaction {
+ public:
+  /// `backup` is a list like `weights`, allocated once, that holds them meanwhile.
+  LeapTransaction(const TensorList& weights, const TensorList& backup);
+  ~LeapTransaction();
+  LeapTransaction(const LeapTransaction&) = delete;
+  LeapTransaction& operator=(const LeapTransaction&) = delete;
+
+  /// Writes Σ_k coefficients[k] · k-th newest snapshot into the weights; returns the number of results
+  /// that are NaN or infinite. Synchronises.
+  std::int64_t write(const policy::Prediction& prediction, const SnapshotStore& snapshots);
+
+  /// Restores the weights; further candidates may follow.
+  void roll_back();
+
+  /// Keeps what the weights hold now.
+  void commit();
+
+ private:
+  const TensorList& weights_;
+  const TensorList& backup_;
+  bool changed_ = false;
+};
+
+}  // namespace leapverify

@@ -1,0 +1,97 @@
+// The wrapper around an optimizer: predicts the weights some steps ahead and leaps there when
+// held-out loss says that it pays.
+#pragma once
+
+#include <leapverify/runtime/evaluator.h>
+#include <leapverify/runtime/policy/options.h>
+#include <leapverify/runtime/trace.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace torch::nn {
+class Module;
+}
+namespace torch::optim {
+class Optimizer;
+}
+
+namespace leapverify {
+
+/// A model given as torch::nn::Module&, std::shared_ptr to one, or a module holder.
+class ModelReference {
+ public:
+  ModelReference(torch::nn::Module& model) : model_(&model) {}  // NOLINT: implicit on purpose
+  template <class Pointer, class = std::enable_if_t<std::is_convertible_v<
+                               decltype(*std::declval<Pointer&>()), torch::nn::Module&>>>
+  ModelReference(Pointer& model) : model_(&*model) {}  // NOLINT: implicit on purpose
+
+  torch::nn::Module& get() const { return *model_; }
+
+ private:
+  torch::nn::Module* model_;
+};
+
+/// Where a run stands, for a progress display.
+struct Status {
+  std::int64_t step = 0;
+  Regime regime = Regime::kTransition;
+  policy::Ledger ledger;
+  /// Share of all cost so far that went into probes and verification, in cost units.
+  double overhead = 0;
+  /// Why leaps are off, when they are off for the rest of the run.
+  std::string off_reason;
+};
+
+/// State for a checkpoint: beside it belong the model, the base optimizer and the random generators.
+struct LeapVerifyState {
+  std::string json;
+  std::vector<std::pair<std::string, at::Tensor>> tensors;
+};
+
+/// Use it in place of the base optimizer's step(); learning-rate schedules stay on the base optimizer.
+///
+/// Promises: a rejected leap leaves weights, buffers, optimizer state, gradients and random
+/// generators bitwise what they were; with `enabled: false`, or with every leap rejected, training is
+/// bitwise that of the base optimizer. Parameters keep their storage.
+/// Gradient accumulation: call step() once an optimizer step, as with the base optimizer.
+class LeapVerify {
+ public:
+  /// All references must outlive this object. `trace` gets every event.
+  /// Memory: one copy of the weights and of the buffers, and one snapshot in at least float32 for each
+  /// snapshot that the predictor needs, on the parameters' device; see memory_bytes().
+  /// Throws InvalidOption for illegal options, an unsupported base optimizer or a gate set that is too
+  /// small; ContractError for parameters on several devices or not contiguous.
+  LeapVerify(torch::optim::Optimizer& base, ModelReference model, const Options& options,
+             Evaluator& evaluator, TraceSink trace = nullptr);
+  ~LeapVerify();
+  LeapVerify(const LeapVerify&) = delete;
+  LeapVerify& operator=(const LeapVerify&) = delete;
+
+  /// One step of the base optimizer, then an observation and perhaps a leap when they are due.
+  /// Returns what the base optimizer returns. Exceptions of the base optimizer pass; those of the
+  /// evaluator end the leap and are traced.
+  at::Tensor step(const std::function<at::Tensor()>& closure = nullptr);
+
+  void zero_grad(bool set_to_none = true);
+
+  Status status() const;
+
+  /// Device memory taken beyond training itself.
+  std::int64_t memory_bytes() const;
+
+  LeapVerifyState state() const;
+  /// Throws FormatError when the state does not fit this object, which must then be discarded.
+  void restore(const LeapVerifyState& state);
+
+ private:
+  class Implementation;
+  std::unique_ptr<Implementation> implementation_;
+};
+
+}  // namespace leapverify

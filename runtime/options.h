@@ -1,0 +1,1 @@
+#include <leapverify/runtime/policy/options.h>

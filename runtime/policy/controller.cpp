@@ -1,0 +1,69 @@
+#include <leapverify/runtime/policy/controller.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace leapverify::policy {
+
+void ControllerOptions::describe(FieldVisitor& visitor) {
+  visitor.field("horizons", horizons, at_least(1),
+                "optimizer steps that a leap looks ahead, tried in ascending order");
+  visitor.choice("least_regime", least_regime, "leaps are tried in this regime and in calmer ones");
+  visitor.field("first_leap", first_leap, at_least(0), "no leap is tried before this step");
+  visitor.field("max_overhead", max_overhead, above(0),
+                "cap on probes and verification, as a share of the planned run; inf: no cap");
+  visitor.field("savings_share", savings_share, between(0, 1),
+                "share of the confirmed savings that is added to the cap");
+  visitor.field("max_backoff", max_backoff, at_least(0),
+                "most observations without a try after rejections");
+}
+
+Controller::Controller(ControllerOptions options) : options_(std::move(options)) {
+  validate_fields(options_);
+  std::vector<std::int64_t>& horizons = options_.horizons;
+  std::sort(horizons.begin(), horizons.end());
+  const auto twice = std::adjacent_find(horizons.begin(), horizons.end());
+  if (twice != horizons.end()) {
+    throw InvalidOption("horizons", std::to_string(*twice) + " given twice", "distinct horizons");
+  }
+  if (horizons.empty()) throw InvalidOption("horizons", "[]", "at least one horizon");
+}
+
+bool Controller::affords(const Situation& situation, std::int64_t forwards) const {
+  const double steps =
+      static_cast<double>(situation.planned_steps > 0 ? situation.planned_steps : situation.step);
+  const double budget = situation.step_cost * (options_.max_overhead * steps +
+                                               options_.savings_share * state_.ledger.steps_saved);
+  return static_cast<double>(state_.ledger.forwards() + forwards) <= budget;
+}
+
+Action Controller::next(const Situation& situation) {
+  if (situation.snapshots < situation.snapshots_needed) return {{}, "too few snapshots"};
+  if (situation.step < options_.first_leap) return {{}, "before the first leap"};
+  if (situation.planned_steps > 0 && situation.step >= situation.planned_steps) {
+    return {{}, "the run ends here"};
+  }
+  if (situation.regime < options_.least_regime) return {{}, "regime"};
+  if (state_.observations_to_wait > 0) {
+    --state_.observations_to_wait;
+    return {{}, "back-off after rejections"};
+  }
+  if (!affords(situation, situation.try_forwards)) return {{}, "overhead cap reached"};
+  return {options_.horizons, ""};
+}
+
+void Controller::record(bool accepted) {
+  ++state_.ledger.tries;
+  if (accepted) {
+    ++state_.ledger.accepted;
+    state_.rejections_in_row = 0;
+    state_.observations_to_wait = 0;
+    return;
+  }
+  // 2^20 observations outlast any run; the bound keeps the shift defined.
+  state_.rejections_in_row = std::min<std::int64_t>(state_.rejections_in_row + 1, 20);
+  state_.observations_to_wait =
+      std::min(options_.max_backoff, (std::int64_t{1} << state_.rejections_in_row) - 1);
+}
+
+}  // namespace leapverify::policy

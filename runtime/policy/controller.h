@@ -1,0 +1,96 @@
+// When to look and when to try: a pure function of the run's state, so that a rerun, a resumed run
+// and all ranks decide alike. Costs are in deterministic units, never in seconds: one unit is the
+// forward pass of one held-out sequence.
+#pragma once
+
+#include <leapverify/regimes/field.h>
+#include <leapverify/regimes/regime.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace leapverify::policy {
+
+struct ControllerOptions {
+  std::vector<std::int64_t> horizons = {5, 10, 25};
+  Regime least_regime = Regime::kStable;
+  std::int64_t first_leap = 100;
+  double max_overhead = 0.01;
+  double savings_share = 0.25;
+  std::int64_t max_backoff = 8;
+
+  void describe(FieldVisitor& visitor);
+};
+
+/// What the run has spent on looking and trying, and what that was worth.
+struct Ledger {
+  /// Forward passes of one sequence, by purpose.
+  std::int64_t probe_forwards = 0;
+  std::int64_t verification_forwards = 0;
+  /// Sum over committed leaps of Value::steps_saved.
+  double steps_saved = 0;
+  std::int64_t tries = 0;
+  std::int64_t candidates = 0;
+  std::int64_t accepted = 0;
+
+  std::int64_t forwards() const { return probe_forwards + verification_forwards; }
+};
+
+/// Where the run stands when the controller is asked.
+struct Situation {
+  std::int64_t step = 0;
+  /// Steps of the whole run; 0 when not known.
+  std::int64_t planned_steps = 0;
+  /// Cost of a training step, in units.
+  double step_cost = 0;
+  Regime regime = Regime::kTransition;
+  std::int64_t snapshots = 0;
+  std::int64_t snapshots_needed = 0;
+  /// Forwards that one try takes at the least, reference included.
+  std::int64_t try_forwards = 0;
+};
+
+struct Action {
+  /// Horizons to try, ascending; empty means wait.
+  std::vector<std::int64_t> horizons;
+  /// Why not, when waiting.
+  std::string reason;
+};
+
+/// Tries all horizons in ascending order when the regime allows it, the ledger can pay for it and
+/// the last rejections are long enough ago: after n rejections in a row the next 2ⁿ − 1
+/// observations (at most max_backoff) pass without a try.
+///
+/// Budget: forwards ≤ max_overhead · step_cost · planned_steps + savings_share · step_cost ·
+/// steps_saved. Without planned steps, the steps done so far stand in for them.
+class Controller {
+ public:
+  /// Throws InvalidOption. Horizons are sorted; they must be distinct.
+  explicit Controller(ControllerOptions options);
+
+  /// Whether so many forwards can still be paid for.
+  bool affords(const Situation& situation, std::int64_t forwards) const;
+
+  /// To be asked once an observation.
+  Action next(const Situation& situation);
+
+  /// Books a finished try.
+  void record(bool accepted);
+
+  const std::vector<std::int64_t>& horizons() const { return options_.horizons; }
+
+  struct State {
+    Ledger ledger;
+    std::int64_t rejections_in_row = 0;
+    std::int64_t observations_to_wait = 0;
+  };
+  State& state() { return state_; }
+  const State& state() const { return state_; }
+
+ private:
+  ControllerOptions options_;
+  State state_;
+};
+
+}  // namespace leapverify::policy

@@ -1,0 +1,64 @@
+#include <leapverify/runtime/policy/statistics.h>
+#include <leapverify/runtime/policy/value.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+namespace leapverify::policy {
+
+void LossCurve::add(std::int64_t step, double loss) {
+  if (!std::isfinite(loss)) return;
+  const Point point{step, loss};
+  if (first_.empty()) first_.push_back(point);
+  points_.push_back(point);
+  if (points_.size() > kWindow) points_.erase(points_.begin());
+}
+
+double LossCurve::fall_per_step() const {
+  if (points_.size() < 2) return 0;
+  double mean_step = 0;
+  double mean_loss = 0;
+  for (const Point& point : points_) {
+    mean_step += static_cast<double>(point.step) / static_cast<double>(points_.size());
+    mean_loss += point.loss / static_cast<double>(points_.size());
+  }
+  double covariance = 0;
+  double spread = 0;
+  for (const Point& point : points_) {
+    const double offset = static_cast<double>(point.step) - mean_step;
+    covariance += offset * (point.loss - mean_loss);
+    spread += offset * offset;
+  }
+  const Point& first = first_.front();
+  const Point& last = points_.back();
+  const double since_start =
+      last.step > first.step
+          ? (first.loss - last.loss) / static_cast<double>(last.step - first.step)
+          : 0;
+  return std::max({-covariance / spread, 0.1 * since_start, kFloor});
+}
+
+void LossCurve::restore(State state) {
+  first_ = std::move(state.first);
+  points_ = std::move(state.points);
+}
+
+Value value_of_leap(const std::vector<double>& reference, const std::vector<double>& candidate,
+                    double fall_per_step, std::int64_t remaining_steps) {
+  constexpr double kNormalQuantile95 = 1.6448536269514722;
+  const Sample gain = summarize_differences(reference, candidate);
+  Value value;
+  value.gain = gain.mean;
+  value.fall_per_step = fall_per_step;
+  if (gain.count < 2 || !std::isfinite(gain.mean) || !std::isfinite(gain.variance)) return value;
+  const double standard_error = std::sqrt(gain.variance / static_cast<double>(gain.count));
+  value.gain_lower_bound = gain.mean - kNormalQuantile95 * standard_error;
+  if (fall_per_step > 0) {
+    value.steps_saved = std::clamp(value.gain_lower_bound / fall_per_step, 0.0,
+                                   static_cast<double>(std::max<std::int64_t>(remaining_steps, 0)));
+  }
+  return value;
+}
+
+}  // namespace leapverify::policy

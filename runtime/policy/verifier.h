@@ -1,0 +1,91 @@
+// Does a candidate pay? Decided on losses of the same held-out sequences at the reference and at
+// the candidate. A new rule: an enumerator and name here, its decision in verifier.cpp, a test.
+#pragma once
+
+#include <leapverify/regimes/field.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace leapverify::policy {
+
+enum class Rule { kStrict, kAdaptive, kProximity };
+enum class Verdict { kAccepted, kRejected, kUndecided };
+
+}  // namespace leapverify::policy
+
+namespace leapverify {
+template <>
+struct EnumNames<policy::Rule> {
+  static constexpr Named<policy::Rule> names[] = {{policy::Rule::kStrict, "strict"},
+                                                  {policy::Rule::kAdaptive, "adaptive"},
+                                                  {policy::Rule::kProximity, "proximity"}};
+};
+template <>
+struct EnumNames<policy::Verdict> {
+  static constexpr Named<policy::Verdict> names[] = {{policy::Verdict::kAccepted, "accepted"},
+                                                     {policy::Verdict::kRejected, "rejected"},
+                                                     {policy::Verdict::kUndecided, "undecided"}};
+};
+}  // namespace leapverify
+
+namespace leapverify::policy {
+
+struct VerifierOptions {
+  Rule rule = Rule::kStrict;
+  std::int64_t sequences = 32;
+  double margin = 0;
+  double proximity_tolerance = 0.05;
+  std::int64_t adaptive_window = 10;
+
+  void describe(FieldVisitor& visitor);
+};
+
+/// A verdict and the numbers it was taken on.
+struct Decision {
+  Verdict verdict = Verdict::kUndecided;
+  /// In words, for the trace.
+  std::string reason;
+  double reference_loss = 0;
+  double candidate_loss = 0;
+  /// The candidate was acceptable below (strict, adaptive) or around the reference up to here.
+  double limit = 0;
+  std::int64_t pairs = 0;
+};
+
+/// Eats pairs of per-sequence losses in nats until it can say accepted or rejected.
+///
+/// With L and L̂ the mean losses at the reference and at the candidate over `sequences` pairs:
+///   strict     L̂ < L − margin
+///   adaptive   L̂ < L + σ − margin, σ the standard deviation (n − 1) of the last `adaptive_window`
+///              reference losses of *earlier* tries; 0 while there are fewer than two
+///   proximity  |L̂ − L| < proximity_tolerance · L
+/// (arXiv 2602.19580.) None of these bounds the chance of a false accept: a candidate without any
+/// true gain passes `strict` about every second time. A loss that is not finite rejects.
+class Verifier {
+ public:
+  /// Throws InvalidOption.
+  explicit Verifier(const VerifierOptions& options);
+
+  /// Pairs a try needs.
+  std::int64_t pairs_needed() const { return options_.sequences; }
+
+  /// Decides on all pairs of one link. Throws ContractError when the two lists differ in length;
+  /// undecided below pairs_needed() pairs.
+  Decision decide(const std::vector<double>& reference, const std::vector<double>& candidate) const;
+
+  /// Remembers the reference loss of a finished try, for `adaptive`.
+  void remember(double reference_loss);
+
+  const std::vector<double>& past_losses() const { return past_losses_; }
+  void restore(std::vector<double> past_losses) { past_losses_ = std::move(past_losses); }
+
+ private:
+  double slack(double reference_loss) const;
+
+  VerifierOptions options_;
+  std::vector<double> past_losses_;
+};
+
+}  // namespace leapverify::policy

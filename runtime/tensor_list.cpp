@@ -1,0 +1,139 @@
+#include <leapverify/kernels/checksum.h>
+#include <leapverify/kernels/copy.h>
+#include <leapverify/kernels/error.h>
+#include <leapverify/runtime/tensor_list.h>
+#include <torch/torch.h>
+#ifdef LEAPVERIFY_CUDA
+#include <c10/cuda/CUDAStream.h>
+#endif
+
+#include <utility>
+
+namespace leapverify {
+namespace {
+
+// Blocks of an allocated list start at multiples of this, for vector loads.
+constexpr std::int64_t kAlignment = 256;
+
+kernels::DType dtype_of(const at::Tensor& tensor) {
+  switch (tensor.scalar_type()) {
+    case at::kFloat:
+      return kernels::DType::kFloat32;
+    case at::kBFloat16:
+      return kernels::DType::kBFloat16;
+    case at::kHalf:
+      return kernels::DType::kFloat16;
+    case at::kDouble:
+      return kernels::DType::kFloat64;
+    default:
+      return kernels::DType::kBytes;
+  }
+}
+
+kernels::Segment segment_of(const at::Tensor& tensor) {
+  const kernels::DType dtype = dtype_of(tensor);
+  const bool bytes = dtype == kernels::DType::kBytes;
+  const auto length = static_cast<std::int64_t>(bytes ? tensor.nbytes() : tensor.numel());
+  return {length == 0 ? nullptr : tensor.data_ptr(), length, dtype};
+}
+
+at::ScalarType widened(at::ScalarType dtype) {
+  const bool narrow = dtype == at::kHalf || dtype == at::kBFloat16;
+  return narrow ? at::kFloat : dtype;
+}
+
+}  // namespace
+
+TensorList::TensorList(std::vector<at::Tensor> tensors) : tensors_(std::move(tensors)) {
+  if (tensors_.empty()) return;
+  torch_device_ = tensors_.front().device();
+  LV_CHECK(torch_device_.is_cpu() || torch_device_.is_cuda(),
+           "tensors on device " << torch_device_ << "; CPU and CUDA are supported");
+  device_ = {torch_device_.is_cuda() ? kernels::DeviceKind::kCuda : kernels::DeviceKind::kCpu,
+             torch_device_.is_cuda() ? torch_device_.index() : 0};
+  for (std::size_t i = 0; i < tensors_.size(); ++i) {
+    LV_CHECK(tensors_[i].device() == torch_device_, "tensor " << i << " is on "
+                                                              << tensors_[i].device()
+                                                              << ", tensor 0 on " << torch_device_);
+    LV_CHECK(tensors_[i].is_contiguous(),
+             "tensor " << i << " of shape " << tensors_[i].sizes() << " is not contiguous");
+  }
+}
+
+std::int64_t TensorList::byte_count() const {
+  std::int64_t bytes = 0;
+  for (const at::Tensor& tensor : tensors_) bytes += static_cast<std::int64_t>(tensor.nbytes());
+  return bytes;
+}
+
+bool TensorList::moved() const {
+  for (std::size_t i = 0; i < tensors_.size(); ++i) {
+    const kernels::Segment& segment = table_->segments()[i];
+    if (segment.length > 0 && segment.data != tensors_[i].data_ptr()) return true;
+  }
+  return false;
+}
+
+const kernels::SegmentTable& TensorList::table() const {
+  if (table_ && !moved()) return *table_;
+  std::vector<kernels::Segment> segments;
+  segments.reserve(tensors_.size());
+  for (const at::Tensor& tensor : tensors_) segments.push_back(segment_of(tensor));
+  table_.emplace(std::move(segments), device_);
+  if (device_.kind == kernels::DeviceKind::kCuda) {
+    const auto size = static_cast<std::int64_t>(table_->bytes().size());
+    at::Tensor packed = at::empty({size}, at::kByte);
+    std::copy_n(reinterpret_cast<const std::uint8_t*>(table_->bytes().data()), size,
+                packed.data_ptr<std::uint8_t>());
+    placed_ = packed.to(torch_device_);
+    table_->place(placed_.data_ptr());
+  }
+  return *table_;
+}
+
+TensorList TensorList::allocate_like(Precision precision) const {
+  std::vector<at::ScalarType> dtypes;
+  std::vector<std::int64_t> offsets;
+  std::int64_t total = 0;
+  for (const at::Tensor& tensor : tensors_) {
+    const at::ScalarType dtype =
+        precision == Precision::kSame ? tensor.scalar_type() : widened(tensor.scalar_type());
+    dtypes.push_back(dtype);
+    offsets.push_back(total);
+    const std::int64_t bytes = tensor.numel() * static_cast<std::int64_t>(at::elementSize(dtype));
+    total += (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  }
+  const at::Tensor block =
+      at::empty({total}, at::TensorOptions().dtype(at::kByte).device(torch_device_));
+  std::vector<at::Tensor> views;
+  for (std::size_t i = 0; i < tensors_.size(); ++i) {
+    const std::int64_t bytes =
+        tensors_[i].numel() * static_cast<std::int64_t>(at::elementSize(dtypes[i]));
+    views.push_back(block.narrow(0, offsets[i], bytes).view(dtypes[i]).view(tensors_[i].sizes()));
+  }
+  return TensorList(std::move(views));
+}
+
+std::uint64_t TensorList::digest() const {
+  if (empty()) return 0;
+  const at::Tensor digest =
+      at::zeros({1}, at::TensorOptions().dtype(at::kLong).device(torch_device_));
+  kernels::checksum(table(), static_cast<std::uint64_t*>(digest.data_ptr()), stream());
+  return static_cast<std::uint64_t>(digest.item<std::int64_t>());
+}
+
+void TensorList::copy_from(const TensorList& source) const {
+  if (empty()) return;
+  kernels::copy(table(), source.table(), stream());
+}
+
+kernels::Stream TensorList::stream() const {
+#ifdef LEAPVERIFY_CUDA
+  if (torch_device_.is_cuda()) {
+    return c10::cuda::getCurrentCUDAStream(torch_device_.index()).stream();
+  }
+#endif
+  return nullptr;
+}
+
+}  // namespace leapverify

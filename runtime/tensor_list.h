@@ -1,0 +1,58 @@
+// Torch's side of the kernels: a list of tensors as a segment table on their device.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <leapverify/kernels/device.h>
+#include <leapverify/kernels/segment_table.h>
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+namespace leapverify {
+
+/// A fixed list of dense tensors on one device. The table is rebuilt, and copied to the device, only
+/// when a storage has moved since the last call.
+class TensorList {
+ public:
+  TensorList() = default;
+
+  /// Throws ContractError for tensors that are not contiguous, or that lie on several devices.
+  explicit TensorList(std::vector<at::Tensor> tensors);
+
+  const std::vector<at::Tensor>& tensors() const { return tensors_; }
+  kernels::Device device() const { return device_; }
+  at::Device torch_device() const { return torch_device_; }
+  bool empty() const { return tensors_.empty(); }
+
+  /// Bytes of all tensors.
+  std::int64_t byte_count() const;
+
+  const kernels::SegmentTable& table() const;
+
+  /// A list of the same shapes in one block of memory on the same device: in the same dtypes, or with
+  /// every floating dtype widened to at least float32. Contents are undefined.
+  enum class Precision { kSame, kAtLeastFloat32 };
+  TensorList allocate_like(Precision precision) const;
+
+  /// 64-bit digest of all contents (kernels/checksum.h). Synchronises.
+  std::uint64_t digest() const;
+
+  /// Copies all bytes of `source`, a list of the same shapes and dtypes.
+  void copy_from(const TensorList& source) const;
+
+  /// The stream that torch uses on this device at present.
+  kernels::Stream stream() const;
+
+ private:
+  bool moved() const;
+
+  std::vector<at::Tensor> tensors_;
+  at::Device torch_device_ = at::kCPU;
+  kernels::Device device_;
+  mutable std::optional<kernels::SegmentTable> table_;
+  // Holds the placed table on a CUDA device.
+  mutable at::Tensor placed_;
+};
+
+}  // namespace leapverify

@@ -1,0 +1,41 @@
+// The trace: one JSON object a line for every decision, with the numbers it was taken on. The schema
+// is described in docs/trace.md.
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <functional>
+#include <string>
+
+namespace leapverify {
+
+/// Version of the schema; the first event of every trace carries it.
+inline constexpr int kTraceSchema = 1;
+
+/// Takes one event: a JSON object without a line break.
+using TraceSink = std::function<void(const std::string& event)>;
+
+/// A file of events, one a line, each flushed when written.
+class TraceFile {
+ public:
+  /// Opens for appending after cutting the file to `bytes`. Throws FileError.
+  explicit TraceFile(const std::filesystem::path& path, std::int64_t bytes = 0);
+  ~TraceFile();
+  TraceFile(const TraceFile&) = delete;
+  TraceFile& operator=(const TraceFile&) = delete;
+
+  /// A write that fails, as on a full disk, is reported once on stderr and does not end the run.
+  void write(const std::string& event);
+
+  /// Bytes written so far, those before opening included.
+  std::int64_t bytes() const { return bytes_; }
+
+ private:
+  std::filesystem::path path_;
+  std::FILE* file_ = nullptr;
+  std::int64_t bytes_ = 0;
+  bool failed_ = false;
+};
+
+}  // namespace leapverify

@@ -1,0 +1,199 @@
+#include <leapverify/runtime/trace.h>
+#include <leapverify/runtime/trace_events.h>
+
+#include <cmath>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+namespace leapverify {
+namespace {
+
+using nlohmann::json;
+using nlohmann::ordered_json;
+
+/// Non-finite numbers have no JSON form; they are traced as the strings "nan", "inf" and "-inf".
+ordered_json number(double value) {
+  if (std::isfinite(value)) return value;
+  return number_text(value);
+}
+
+/// Digests as hexadecimal text: JSON readers keep 53 bits of a number only.
+std::string hex(std::uint64_t value) {
+  char text[17];
+  std::snprintf(text, sizeof(text), "%016llx", static_cast<unsigned long long>(value));
+  return text;
+}
+
+/// Every option by its full name.
+class OptionWriter : public FieldVisitor {
+ public:
+  explicit OptionWriter(ordered_json& out) : out_(out) {}
+
+  void field(const std::string& name, std::int64_t& value, const Range&, const char*) override {
+    out_[full(name)] = value;
+  }
+  void field(const std::string& name, double& value, const Range&, const char*) override {
+    out_[full(name)] = number(value);
+  }
+  void field(const std::string& name, bool& value, const char*) override {
+    out_[full(name)] = value;
+  }
+  void field(const std::string& name, std::string& value, const char*) override {
+    out_[full(name)] = value;
+  }
+  void field(const std::string& name, std::vector<std::int64_t>& value, const Range&,
+             const char*) override {
+    out_[full(name)] = value;
+  }
+  void field(const std::string& name, std::vector<std::string>& value, const char*) override {
+    out_[full(name)] = value;
+  }
+  void field(const std::string& name, const Choice& choice, const char*) override {
+    out_[full(name)] = choice.get();
+  }
+
+ private:
+  ordered_json& out_;
+};
+
+ordered_json event_at(const char* kind, std::int64_t step) {
+  return {{"event", kind}, {"step", step}};
+}
+
+json points_json(const std::vector<policy::LossCurve::Point>& points) {
+  json out = json::array();
+  for (const policy::LossCurve::Point& point : points) out.push_back({point.step, point.loss});
+  return out;
+}
+
+std::vector<policy::LossCurve::Point> points_from(const json& array) {
+  std::vector<policy::LossCurve::Point> points;
+  for (const json& item : array) points.push_back({item.at(0), item.at(1)});
+  return points;
+}
+
+}  // namespace
+
+std::string start_event(Options options, std::int64_t memory_bytes, double step_cost) {
+  ordered_json event = event_at("start", 0);
+  event["schema"] = kTraceSchema;
+  event["planned_steps"] = options.planned_steps;
+  event["step_cost"] = step_cost;
+  event["memory_bytes"] = memory_bytes;
+  ordered_json values;
+  OptionWriter writer(values);
+  options.describe(writer);
+  event["options"] = values;
+  return event.dump();
+}
+
+std::string to_json(const ObservationEvent& event) {
+  ordered_json out = event_at("observation", event.step);
+  if (event.probe_loss) out["probe_loss"] = number(*event.probe_loss);
+  if (event.signal) {
+    out["signal"] = number(*event.signal);
+    out["reading"] = name_of(event.reading.reading);
+    out["stable_at_least"] = number(event.reading.stable_at_least);
+    out["chaotic_at_most"] = number(event.reading.chaotic_at_most);
+  }
+  out["regime"] = name_of(event.regime);
+  out["action"] = event.horizons.empty() ? "wait" : "try";
+  if (event.horizons.empty()) {
+    out["reason"] = event.reason;
+  } else {
+    out["horizons"] = event.horizons;
+  }
+  return out.dump();
+}
+
+std::string to_json(const CandidateEvent& event) {
+  ordered_json out = event_at("candidate", event.step);
+  out["horizon"] = event.horizon;
+  out["verdict"] = name_of(event.decision.verdict);
+  out["reason"] = event.decision.reason;
+  out["non_finite"] = event.non_finite;
+  if (event.non_finite == 0) {
+    out["reference_loss"] = number(event.decision.reference_loss);
+    out["candidate_loss"] = number(event.decision.candidate_loss);
+    out["limit"] = number(event.decision.limit);
+    out["pairs"] = event.decision.pairs;
+  }
+  out["digest"] = hex(event.digest);
+  return out.dump();
+}
+
+std::string to_json(const LeapEvent& event) {
+  ordered_json out = event_at("leap", event.step);
+  out["outcome"] = name_of(event.outcome);
+  if (event.outcome != LeapOutcome::kRejected) {
+    out["horizon"] = event.horizon;
+    out["gain"] = number(event.value.gain);
+    out["gain_lower_bound"] = number(event.value.gain_lower_bound);
+    out["fall_per_step"] = number(event.value.fall_per_step);
+    out["steps_saved"] = number(event.value.steps_saved);
+  }
+  out["forwards"] = event.forwards;
+  out["digest_before"] = hex(event.digest_before);
+  out["digest_after"] = hex(event.digest_after);
+  return out.dump();
+}
+
+std::string failure_event(std::int64_t step, const std::string& reason, std::int64_t forwards,
+                          bool off) {
+  ordered_json out = event_at("failure", step);
+  out["reason"] = reason;
+  out["forwards"] = forwards;
+  out["off"] = off;
+  // Words of a user's exception need not be UTF-8.
+  return out.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+json to_json_state(const Detector::State& state) {
+  json readings = json::array();
+  for (const Regime reading : state.readings) readings.push_back(static_cast<int>(reading));
+  return {{"readings", readings}, {"signals", state.signals}};
+}
+
+json to_json_state(const policy::Controller::State& state) {
+  const policy::Ledger& ledger = state.ledger;
+  return {{"probe_forwards", ledger.probe_forwards},
+          {"verification_forwards", ledger.verification_forwards},
+          {"steps_saved", ledger.steps_saved},
+          {"tries", ledger.tries},
+          {"candidates", ledger.candidates},
+          {"accepted", ledger.accepted},
+          {"rejections_in_row", state.rejections_in_row},
+          {"observations_to_wait", state.observations_to_wait}};
+}
+
+json to_json_state(const policy::LossCurve::State& state) {
+  return {{"first", points_json(state.first)}, {"points", points_json(state.points)}};
+}
+
+Detector::State detector_state_from_json(const json& data) {
+  Detector::State state;
+  for (const json& reading : data.at("readings")) {
+    state.readings.push_back(static_cast<Regime>(reading.get<int>()));
+  }
+  state.signals = data.at("signals").get<std::vector<double>>();
+  return state;
+}
+
+policy::Controller::State controller_state_from_json(const json& data) {
+  policy::Controller::State state;
+  state.ledger.probe_forwards = data.at("probe_forwards");
+  state.ledger.verification_forwards = data.at("verification_forwards");
+  state.ledger.steps_saved = data.at("steps_saved");
+  state.ledger.tries = data.at("tries");
+  state.ledger.candidates = data.at("candidates");
+  state.ledger.accepted = data.at("accepted");
+  state.rejections_in_row = data.at("rejections_in_row");
+  state.observations_to_wait = data.at("observations_to_wait");
+  return state;
+}
+
+policy::LossCurve::State curve_state_from_json(const json& data) {
+  return {points_from(data.at("first")), points_from(data.at("points"))};
+}
+
+}  // namespace leapverify

@@ -1,0 +1,71 @@
+// The events of the trace, and the parts of a checkpoint's state that are JSON. Internal: the schema
+// for readers is docs/trace.md.
+#pragma once
+
+#include <leapverify/runtime/policy/options.h>
+#include <leapverify/runtime/policy/value.h>
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace leapverify {
+
+struct ObservationEvent {
+  std::int64_t step = 0;
+  /// Absent when the cap on the overhead forbade the probe.
+  std::optional<double> probe_loss;
+  /// Absent at the first observation of a stretch.
+  std::optional<double> signal;
+  RegimeReading reading;
+  Regime regime = Regime::kTransition;
+  /// Horizons about to be tried, or why none are.
+  std::vector<std::int64_t> horizons;
+  std::string reason;
+};
+
+struct CandidateEvent {
+  std::int64_t step = 0;
+  std::int64_t horizon = 0;
+  std::int64_t non_finite = 0;
+  std::uint64_t digest = 0;
+  policy::Decision decision;
+};
+
+enum class LeapOutcome { kCommitted, kRejected, kShadow };
+
+template <>
+struct EnumNames<LeapOutcome> {
+  static constexpr Named<LeapOutcome> names[] = {{LeapOutcome::kCommitted, "committed"},
+                                                 {LeapOutcome::kRejected, "rejected"},
+                                                 {LeapOutcome::kShadow, "shadow"}};
+};
+
+struct LeapEvent {
+  std::int64_t step = 0;
+  LeapOutcome outcome = LeapOutcome::kRejected;
+  /// Of the winner; 0 when there was none.
+  std::int64_t horizon = 0;
+  policy::Value value;
+  std::int64_t forwards = 0;
+  std::uint64_t digest_before = 0;
+  std::uint64_t digest_after = 0;
+};
+
+std::string start_event(Options options, std::int64_t memory_bytes, double step_cost);
+std::string to_json(const ObservationEvent& event);
+std::string to_json(const CandidateEvent& event);
+std::string to_json(const LeapEvent& event);
+std::string failure_event(std::int64_t step, const std::string& reason, std::int64_t forwards,
+                          bool off);
+
+nlohmann::json to_json_state(const Detector::State& state);
+nlohmann::json to_json_state(const policy::Controller::State& state);
+nlohmann::json to_json_state(const policy::LossCurve::State& state);
+Detector::State detector_state_from_json(const nlohmann::json& json);
+policy::Controller::State controller_state_from_json(const nlohmann::json& json);
+policy::LossCurve::State curve_state_from_json(const nlohmann::json& json);
+
+}  // namespace leapverify

@@ -1,0 +1,213 @@
+#include <gmock/gmock.h>
+#include <leapverify/integrations/trainer/config.h>
+
+#include "integrations/temporary_folder.h"
+
+namespace leapverify::trainer {
+namespace {
+
+class ConfigErrorsTest : public testing::TemporaryFolder {
+ protected:
+  /// The message of the ConfigError that a file leads to, with its path as "FILE".
+  std::string error_of(const std::string& yaml,
+                       const std::vector<std::string>& overrides = {}) const {
+    const std::string file = write("config.yaml", yaml);
+    std::string message = message_of([&] { load_config("", file, overrides); });
+    for (std::size_t at; (at = message.find(file)) != std::string::npos;) {
+      message.replace(at, file.size(), "FILE");
+    }
+    return message;
+  }
+
+  static std::string override_error(const std::string& text) {
+    return message_of([&] { load_config("", "", {text}); });
+  }
+
+  template <class Call>
+  static std::string message_of(Call call) {
+    try {
+      call();
+    } catch (const ConfigError& error) {
+      return error.what();
+    }
+    return "no error";
+  }
+};
+
+TEST_F(ConfigErrorsTest, ANumberOutOfRange) {
+  EXPECT_EQ(error_of("run: {steps: 200}\noptimizer:\n  lr: -1\n"),
+            "FILE:3: optimizer.lr: -1 is not legal, expected a number > 0");
+  EXPECT_EQ(error_of("optimizer: {lr: inf}"),
+            "FILE:1: optimizer.lr: inf is not legal, expected a number > 0");
+  EXPECT_EQ(error_of("optimizer: {lr: nan}"),
+            "FILE:1: optimizer.lr: nan is not legal, expected a number > 0");
+  EXPECT_EQ(error_of("optimizer: {lr: 1e999}"),
+            "FILE:1: optimizer.lr: 1e999 is not legal, expected a number > 0");
+  EXPECT_EQ(error_of("run: {steps: 0}"),
+            "FILE:1: run.steps: 0 is not legal, expected an integer ≥ 1");
+  EXPECT_EQ(error_of("model: {dropout: 1}"),
+            "FILE:1: model.dropout: 1 is not legal, expected a number in [0, 1)");
+  EXPECT_EQ(error_of("run: {steps: 99999999999999999999}"),
+            "FILE:1: run.steps: 99999999999999999999 is not legal, expected an integer ≥ 1");
+}
+
+TEST_F(ConfigErrorsTest, AValueOfTheWrongType) {
+  EXPECT_EQ(error_of("optimizer: {lr: 3x}"),
+            "FILE:1: optimizer.lr: 3x is not legal, expected a number > 0");
+  EXPECT_EQ(error_of("optimizer: {lr: [1]}"),
+            "FILE:1: optimizer.lr: [1] is not legal, expected a number > 0");
+  EXPECT_EQ(error_of("optimizer: {lr: }"),
+            "FILE:1: optimizer.lr: an empty value is not legal, expected a number > 0");
+  EXPECT_EQ(error_of("optimizer: {lr: {a: 1}}"),
+            "FILE:1: optimizer.lr: a group of keys is not legal, expected a number > 0");
+  EXPECT_EQ(error_of("run: {steps: 1e3}"),
+            "FILE:1: run.steps: 1e3 is not legal, expected an integer ≥ 1");
+  EXPECT_EQ(error_of("run: {steps: 1.0}"),
+            "FILE:1: run.steps: 1.0 is not legal, expected an integer ≥ 1");
+  EXPECT_EQ(error_of("leapverify: {enabled: yes}"),
+            "FILE:1: leapverify.enabled: yes is not legal, expected true or false");
+  EXPECT_EQ(error_of("run: {folder: [a]}"),
+            "FILE:1: run.folder: [a] is not legal, expected a text");
+  EXPECT_EQ(error_of("run: {folder: }"),
+            "FILE:1: run.folder: an empty value is not legal, expected a text");
+  EXPECT_EQ(error_of("optimizer: {name: adam}"),
+            "FILE:1: optimizer.name: adam is not legal, expected adamw or sgd");
+  EXPECT_EQ(error_of("schedule: {kind: [cosine]}"),
+            "FILE:1: schedule.kind: [cosine] is not legal, expected constant, linear or cosine");
+  EXPECT_EQ(error_of("data: {extensions: .py}"),
+            "FILE:1: data.extensions: .py is not legal, expected a list of texts");
+  EXPECT_EQ(error_of("data: {extensions: [.py, [.md]]}"),
+            "FILE:1: data.extensions: [.py, ...] is not legal, expected a list of texts");
+  EXPECT_EQ(error_of("leapverify: {horizons: [5, 0]}"),
+            "FILE:1: leapverify.horizons: [5, 0] is not legal, expected a list, each an integer ≥ "
+            "1");
+}
+
+TEST_F(ConfigErrorsTest, ALongTextStaysOnOneLine) {
+  EXPECT_EQ(error_of("optimizer:\n  lr: |\n    a\n    b\n"),
+            "FILE:2: optimizer.lr: a b  is not legal, expected a number > 0");
+}
+
+TEST_F(ConfigErrorsTest, AnUnknownKey) {
+  EXPECT_EQ(error_of("run:\n  steps: 200\noptimizer: {learning_rate: 1, beta: 0.9}"),
+            "FILE:3: optimizer.learning_rate: unknown key, explain-config lists them all");
+  EXPECT_EQ(error_of("optimizer: {beta: 0.9}"),
+            "FILE:1: optimizer.beta: unknown key, did you mean optimizer.beta1?");
+  EXPECT_EQ(error_of("lr: 0.1"), "FILE:1: lr: unknown key, did you mean optimizer.lr?");
+  EXPECT_EQ(error_of("leapverify: {rule: strict}"),
+            "FILE:1: leapverify.rule: unknown key, did you mean leapverify.verification.rule?");
+  EXPECT_EQ(error_of("leapverify: {planned_steps: 100}"),
+            "FILE:1: leapverify.planned_steps: unknown key, explain-config lists them all");
+  EXPECT_EQ(error_of("optimizer: {<<: {lr: 1}}"),
+            "FILE:1: optimizer.<<: unknown key, explain-config lists them all");
+}
+
+TEST_F(ConfigErrorsTest, AKeyGivenTwice) {
+  EXPECT_EQ(error_of("optimizer:\n  lr: 1\n  beta1: 0.5\n  lr: 2\n"),
+            "FILE:4: optimizer.lr: given twice, first at FILE:2");
+  EXPECT_EQ(error_of("run: {steps: 200}\nbatch: {sequences: 2}\nrun: {seed: 1}\n"),
+            "FILE:3: run: given twice, first at FILE:1");
+  EXPECT_EQ(error_of("optimizer: {lr: 1}\noptimizer.lr: 2\n"),
+            "FILE:2: optimizer.lr: given twice, first at FILE:1");
+  EXPECT_EQ(message_of([] {
+              load_config("", "", {"run.seed=1", "run.seed=2"});
+            }),
+            "--set run.seed=2: run.seed: given twice, first at --set run.seed=1");
+}
+
+TEST_F(ConfigErrorsTest, AGroupWithAValue) {
+  EXPECT_EQ(error_of("optimizer: adamw"),
+            "FILE:1: optimizer: is a group, expected keys below it, as in optimizer.name");
+  EXPECT_EQ(error_of("leapverify: {detector: [1]}"),
+            "FILE:1: leapverify.detector: is a group, expected keys below it, as in "
+            "leapverify.detector.thresholds");
+}
+
+TEST_F(ConfigErrorsTest, BrokenYaml) {
+  EXPECT_EQ(error_of("run: {steps: 200}\noptimizer: {lr: 1\n"),
+            "FILE:3: broken YAML: end of map flow not found");
+  EXPECT_EQ(error_of("run:\n  steps: 1\n seed: 2\n"), "FILE:3: broken YAML: end of map not found");
+  EXPECT_EQ(error_of("run: *nothing\n"),
+            "FILE:1: broken YAML: the referenced anchor is not defined");
+  EXPECT_EQ(error_of("just words"),
+            "FILE:1: expected groups of keys, as in optimizer: {lr: 0.001}");
+  EXPECT_EQ(error_of("- a\n"), "FILE:1: expected groups of keys, as in optimizer: {lr: 0.001}");
+  EXPECT_EQ(error_of("run: {seed: 1}\n---\nrun: {seed: 2}\n"),
+            "FILE:3: a second YAML document, expected one");
+  EXPECT_EQ(error_of("{[a, b]: c}"), "FILE:1: a key must be a word");
+}
+
+TEST_F(ConfigErrorsTest, AListThatContainsItself) {
+  EXPECT_EQ(error_of("leapverify: {horizons: &a [5, *a]}"),
+            "FILE:1: leapverify.horizons: [5, ...] is not legal, expected a list, each an integer "
+            "≥ 1");
+}
+
+TEST_F(ConfigErrorsTest, AFileThatCannotBeRead) {
+  const std::string missing = path("missing.yaml");
+  EXPECT_EQ(message_of([&] { load_config("", missing, {}); }),
+            missing + ": cannot be read, expected a YAML file");
+  EXPECT_EQ(message_of([&] { load_config("", path(""), {}); }),
+            path("") + ": cannot be read, expected a YAML file");
+}
+
+TEST_F(ConfigErrorsTest, OptionsThatDoNotFitEachOther) {
+  EXPECT_EQ(error_of("run: {steps: 300}\nmodel:\n  heads: 3\n  width: 100\n"),
+            "FILE:4: model.width: 100 is not legal, expected a multiple of heads = 3");
+  EXPECT_EQ(error_of("model: {heads: 3}"),
+            "model.width: 128 is not legal, expected a multiple of heads = 3");
+  EXPECT_EQ(error_of("data:\n  gate_share: 0.9\n"),
+            "FILE:2: data.gate_share: 0.9 is not legal, expected at most 0.9 together with "
+            "validation_share = 0.05, the rest is for training");
+  EXPECT_EQ(error_of("leapverify:\n  detector: {chaotic_percentile: 80}\n"),
+            "FILE:2: leapverify.detector.chaotic_percentile: 80 is not legal, expected less than "
+            "stable_percentile = 70");
+  EXPECT_EQ(error_of("run: {steps: 60}\nschedule: {warmup: 61}\n"),
+            "FILE:2: schedule.warmup: 61 is not legal, expected at most run.steps = 60");
+}
+
+TEST_F(ConfigErrorsTest, AHorizonBeyondTheRun) {
+  const std::string steps = "run: {steps: 200}\n";
+  EXPECT_EQ(error_of(steps + "leapverify: {enabled: true, horizons: [5, 200]}"),
+            "FILE:2: leapverify.horizons: 200 is not legal, expected a horizon shorter than the "
+            "run of 200 steps");
+  EXPECT_EQ(error_of(steps + "leapverify: {enabled: true}", {"leapverify.horizons=[300]"}),
+            "--set leapverify.horizons=[300]: leapverify.horizons: 300 is not legal, expected a "
+            "horizon shorter than the run of 200 steps");
+  EXPECT_EQ(error_of("run: {steps: 100}\nleapverify:\n  enabled: true\n  preset: paper\n"),
+            "FILE:4: leapverify.horizons: 100 is not legal, expected a horizon shorter than the "
+            "run of 100 steps");
+}
+
+TEST_F(ConfigErrorsTest, AnOverride) {
+  EXPECT_EQ(override_error("optimizer.lr=-1"),
+            "--set optimizer.lr=-1: optimizer.lr: -1 is not legal, expected a number > 0");
+  EXPECT_EQ(override_error("optimizer.lr="),
+            "--set optimizer.lr=: optimizer.lr: \"\" is not legal, expected a number > 0");
+  EXPECT_EQ(override_error("optimizer.lrr=1"),
+            "--set optimizer.lrr=1: optimizer.lrr: unknown key, did you mean optimizer.lr?");
+  EXPECT_EQ(override_error("optimizer.lr"),
+            "--set optimizer.lr: expected KEY=VALUE, as in optimizer.lr=0.001");
+  EXPECT_EQ(override_error("=3"), "--set =3: expected KEY=VALUE, as in optimizer.lr=0.001");
+  EXPECT_EQ(override_error("optimizer=adamw"),
+            "--set optimizer=adamw: optimizer: is a group, expected keys below it, as in "
+            "optimizer.name");
+  EXPECT_EQ(override_error("leapverify.horizons=[5"),
+            "--set leapverify.horizons=[5: broken YAML: end of sequence flow not found");
+  EXPECT_EQ(override_error("leapverify.horizons=5"),
+            "--set leapverify.horizons=5: leapverify.horizons: 5 is not legal, expected a list, "
+            "each an integer ≥ 1");
+}
+
+TEST_F(ConfigErrorsTest, AnUnknownPreset) {
+  EXPECT_EQ(message_of([] { load_config("dmo", "", {}); }),
+            "preset dmo: unknown, expected one of demo, demo-gpu, paper");
+}
+
+TEST_F(ConfigErrorsTest, APresetThatDoesNotFit) {
+  EXPECT_EQ(message_of([] { load_config("demo", "", {"run.steps=40"}); }),
+            "preset demo: schedule.warmup: 50 is not legal, expected at most run.steps = 40");
+}
+
+}  // namespace
+}  // namespace leapverify::trainer

@@ -1,0 +1,393 @@
+// The three promises of the wrapper, bitwise: off is the base optimizer, a rejected leap leaves no
+// trace, a resumed run goes on as if uninterrupted.
+#include <gmock/gmock.h>
+#include <leapverify/runtime/leap_verify.h>
+
+#include <nlohmann/json.hpp>
+
+#include "runtime/tensor_matchers.h"
+#include "runtime/toy.h"
+
+namespace leapverify {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+
+std::vector<json> events_of(const ToyRun& run, const std::string& kind) {
+  std::vector<json> events;
+  for (const std::string& line : run.trace) {
+    json event = json::parse(line);
+    if (event.at("event") == kind) events.push_back(std::move(event));
+  }
+  return events;
+}
+
+/// Makes every candidate look worse than any reference: the first evaluation of a try is the
+/// reference's, those after it until the next probe are the candidates'.
+void reject_everything(ToyRun& run) {
+  run.change_losses = [count = 0](const at::Tensor& losses) mutable {
+    return losses + static_cast<double>(count++);
+  };
+}
+
+class EveryOptimizer : public testing::TestWithParam<const char*> {};
+
+TEST_P(EveryOptimizer, DisabledIsTheBaseOptimizerBitwise) {
+  ToyRun bare(GetParam());
+  bare.train(60);
+  const auto expected = bare.everything();
+  ToyRun wrapped(GetParam());
+  Options options = eager_options();
+  options.enabled = false;
+  wrapped.wrap(options);
+  wrapped.train(60);
+  EXPECT_TRUE(bitwise_equal(expected, wrapped.everything()));
+  EXPECT_EQ(wrapped.evaluations, 0);
+}
+
+TEST_P(EveryOptimizer, AllLeapsRejectedIsTheBaseOptimizerBitwise) {
+  ToyRun bare(GetParam());
+  bare.train(220);
+  const auto expected = bare.everything();
+  ToyRun wrapped(GetParam());
+  wrapped.wrap(eager_options());
+  reject_everything(wrapped);
+  wrapped.train(220);
+  EXPECT_TRUE(bitwise_equal(expected, wrapped.everything()));
+
+  const std::vector<json> candidates = events_of(wrapped, "candidate");
+  const std::vector<json> leaps = events_of(wrapped, "leap");
+  ASSERT_GE(candidates.size(), 20u) << "rejecting must have been real work";
+  ASSERT_EQ(candidates.size(), leaps.size()) << "each try ends at its first rejection";
+  for (std::size_t i = 0; i < leaps.size(); ++i) {
+    EXPECT_EQ(leaps[i].at("outcome"), "rejected");
+    EXPECT_NE(candidates[i].at("digest"), leaps[i].at("digest_before"));
+    EXPECT_EQ(leaps[i].at("digest_after"), leaps[i].at("digest_before"));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, EveryOptimizer,
+                         testing::Values("sgd", "adam", "adamw", "rmsprop", "adagrad"),
+                         [](const auto& info) { return std::string(info.param); });
+
+TEST(LeapVerify, EveryPredictorRollsBackBitwise) {
+  ToyRun bare;
+  bare.train(60);
+  const auto expected = bare.everything();
+  for (const auto& predictor : EnumNames<policy::PredictorKind>::names) {
+    ToyRun wrapped;
+    Options options = eager_options();
+    options.predictor = predictor.value;
+    wrapped.wrap(options);
+    reject_everything(wrapped);
+    wrapped.train(60);
+    EXPECT_TRUE(bitwise_equal(expected, wrapped.everything())) << predictor.name;
+    EXPECT_GE(events_of(wrapped, "candidate").size(), 5u) << predictor.name;
+  }
+}
+
+TEST(LeapVerify, ShadowAcceptsInTheTraceAndCommitsNothing) {
+  ToyRun bare;
+  bare.train(60);
+  const auto expected = bare.everything();
+  ToyRun wrapped;
+  Options options = eager_options();
+  options.mode = Mode::kShadow;
+  options.verification.rule = policy::Rule::kProximity;
+  options.verification.proximity_tolerance = 1e9;
+  wrapped.wrap(options);
+  wrapped.train(60);
+  EXPECT_TRUE(bitwise_equal(expected, wrapped.everything()));
+  EXPECT_GT(wrapped.leaps->status().ledger.accepted, 0);
+  EXPECT_EQ(wrapped.leaps->status().ledger.steps_saved, 0);
+  for (const json& leap : events_of(wrapped, "leap")) EXPECT_EQ(leap.at("outcome"), "shadow");
+}
+
+/// A run in which every candidate is accepted.
+Options accepting_options() {
+  Options options = eager_options();
+  options.verification.rule = policy::Rule::kProximity;
+  options.verification.proximity_tolerance = 1e9;
+  return options;
+}
+
+TEST(LeapVerify, AcceptedLeapLandsOnThePredictionInPlace) {
+  ToyRun bare;
+  bare.train(5);
+  const at::Tensor before = bare.model->first->weight.detach().clone();
+  bare.train(5);
+  const at::Tensor now = bare.model->first->weight.detach().clone();
+  ToyRun run;
+  Options options = accepting_options();
+  options.controller.horizons = {5};
+  run.wrap(options);
+  const at::Tensor weight = run.model->first->weight;
+  const void* address = weight.data_ptr();
+  run.train(10);
+  const json leap = events_of(run, "leap").at(0);
+  EXPECT_EQ(leap.at("outcome"), "committed");
+  EXPECT_EQ(leap.at("horizon"), 5);
+  EXPECT_NE(leap.at("digest_after"), leap.at("digest_before"));
+  // Horizon 5 at spacing 5: 2θ_0 − θ_1.
+  EXPECT_TRUE(torch::allclose(weight.detach(), 2 * now - before, 1e-5, 1e-6));
+  EXPECT_EQ(weight.data_ptr(), address);
+}
+
+TEST(LeapVerify, CommitBumpsVersionsAndRejectionDoesNot) {
+  for (const bool accept : {true, false}) {
+    ToyRun run;
+    run.wrap(accept ? accepting_options() : eager_options());
+    if (!accept) reject_everything(run);
+    run.train(9);
+    const torch::Tensor x = toy_inputs(9, kToyBatch);
+    run.base->zero_grad();
+    torch::mse_loss(run.model->forward(x), toy_target(x)).backward();
+    ToyRun bare;
+    bare.train(9);
+    const auto version_before = run.model->first->weight._version();
+    const auto bare_before = bare.model->first->weight._version();
+    bare.train(1);
+    run.leaps->step();
+    const auto by_step = bare.model->first->weight._version() - bare_before;
+    const auto by_both = run.model->first->weight._version() - version_before;
+    EXPECT_EQ(by_both, by_step + (accept ? 1 : 0));
+    ASSERT_EQ(events_of(run, "leap").size(), 1u);
+  }
+}
+
+TEST(LeapVerify, HistoryBeginsAnewAfterALeap) {
+  ToyRun run;
+  Options options = accepting_options();
+  options.predictor = policy::PredictorKind::kQuadratic;
+  run.wrap(options);
+  run.train(30);
+  std::vector<std::int64_t> steps;
+  for (const json& leap : events_of(run, "leap")) steps.push_back(leap.at("step"));
+  // Three snapshots at 5, 10, 15; then the landing point itself counts as the first of three.
+  EXPECT_THAT(steps, testing::ElementsAre(15, 25));
+}
+
+TEST(LeapVerify, OvershootIsUndoneToTheLastWinner) {
+  // Accept horizon 2, reject horizon 5; the result must be bitwise that of trying horizon 2 alone.
+  const auto run_with = [](std::vector<std::int64_t> horizons) {
+    auto run = std::make_unique<ToyRun>();
+    Options options = eager_options();
+    options.controller.horizons = std::move(horizons);
+    run->wrap(options);
+    int evaluation = 0;
+    // From step 10 on: probe, reference (accept all below), candidate 2, candidate 5.
+    run->change_losses = [evaluation](const at::Tensor& losses) mutable {
+      constexpr double kOffsets[] = {0, 0, 9, 8, 99, 9, 8};
+      return at::full_like(losses, kOffsets[std::min(evaluation++, 6)]);
+    };
+    run->train(10);
+    return run;
+  };
+  const auto both = run_with({2, 5});
+  const auto alone = run_with({2});
+  EXPECT_EQ(events_of(*both, "candidate").size(), 2u);
+  EXPECT_EQ(events_of(*both, "leap").at(0).at("horizon"), 2);
+  EXPECT_TRUE(bitwise_equal(both->everything(), alone->everything()));
+}
+
+TEST(LeapVerify, EvaluatorThatThrowsLeavesNoTraceAndTurnsLeapsOffAfterThreeTimes) {
+  ToyRun bare;
+  bare.train(100);
+  const auto expected = bare.everything();
+  // The third evaluation of a try (a candidate's) and every evaluation from step 50 on.
+  for (const int fail_at : {3, 4, 5}) {
+    ToyRun wrapped;
+    wrapped.wrap(eager_options());
+    wrapped.before_evaluation = [&wrapped, fail_at] {
+      torch::rand({3});
+      if (wrapped.evaluations >= fail_at) throw std::runtime_error("out of candles");
+    };
+    wrapped.train(100);
+    EXPECT_TRUE(bitwise_equal(expected, wrapped.everything())) << "failing from " << fail_at;
+    const std::vector<json> failures = events_of(wrapped, "failure");
+    ASSERT_EQ(failures.size(), 3u);
+    EXPECT_EQ(failures[0].at("reason"), "out of candles");
+    EXPECT_EQ(failures[2].at("off"), true);
+    EXPECT_EQ(wrapped.leaps->status().off_reason, "out of candles");
+  }
+}
+
+TEST(LeapVerify, NanInTheWeightsRejectsAndSaysSo) {
+  ToyRun run;
+  run.wrap(accepting_options());
+  run.train(9);
+  // One snapshot is behind; the next holds a NaN.
+  torch::Tensor weight = run.model->second->bias;
+  {
+    torch::NoGradGuard no_grad;
+    weight.fill_(std::nan(""));
+  }
+  run.train(1);
+  const json candidate = events_of(run, "candidate").at(0);
+  EXPECT_EQ(candidate.at("verdict"), "rejected");
+  EXPECT_THAT(candidate.at("reason").get<std::string>(), HasSubstr("not finite"));
+  EXPECT_GE(candidate.at("non_finite").get<int>(), 1);
+}
+
+TEST(LeapVerify, NanInTheLossesRejectsAndSaysSo) {
+  ToyRun run;
+  run.wrap(accepting_options());
+  run.change_losses = [](const at::Tensor& losses) {
+    at::Tensor changed = losses.clone();
+    changed[0] = std::nan("");
+    return changed;
+  };
+  run.train(10);
+  const json candidate = events_of(run, "candidate").at(0);
+  EXPECT_EQ(candidate.at("verdict"), "rejected");
+  EXPECT_THAT(candidate.at("reason").get<std::string>(), HasSubstr("not finite"));
+}
+
+TEST(LeapVerify, ResumedRunIsBitwiseTheUninterruptedOne) {
+  for (const int stop : {1, 7, 10, 33, 50}) {
+    ToyRun whole;
+    whole.wrap(accepting_options());
+    whole.train(70);
+    const auto expected = whole.everything();
+
+    ToyRun first;
+    first.wrap(accepting_options());
+    first.train(stop);
+    const LeapVerifyState leaps = first.leaps->state();
+    const OptimizerState optimizer = export_state(*first.base);
+    const at::Tensor random = capture_random_state(at::kCPU).cpu;
+
+    ToyRun second;
+    second.wrap(accepting_options());
+    {
+      torch::NoGradGuard no_grad;
+      for (std::size_t i = 0; i < first.model->parameters().size(); ++i) {
+        second.model->parameters()[i].copy_(first.model->parameters()[i]);
+      }
+      for (std::size_t i = 0; i < first.model->buffers().size(); ++i) {
+        second.model->buffers()[i].copy_(first.model->buffers()[i]);
+      }
+    }
+    import_state(*second.base, optimizer, "test");
+    second.leaps->restore(leaps);
+    second.step = stop;
+    restore_random_state({random, {}}, at::kCPU);
+    second.train(70 - stop);
+
+    EXPECT_TRUE(bitwise_equal(expected, second.everything())) << "stopped at " << stop;
+    std::vector<std::string> stitched = first.trace;
+    stitched.insert(stitched.end(), second.trace.begin(), second.trace.end());
+    EXPECT_EQ(whole.trace, stitched) << "stopped at " << stop;
+  }
+}
+
+TEST(LeapVerify, MomentsAreKeptScaledOrReset) {
+  const auto moment_after_leap = [](MomentPolicy moments) {
+    ToyRun run;
+    Options options = accepting_options();
+    options.moments = moments;
+    options.moment_scale = 0.5;
+    run.wrap(options);
+    run.train(10);
+    const OptimizerState state = export_state(*run.base);
+    return state.tensors.empty() ? at::Tensor() : state.tensors.front().second.clone();
+  };
+  ToyRun bare;
+  bare.train(10);
+  const at::Tensor kept = export_state(*bare.base).tensors.front().second;
+  EXPECT_TRUE(bitwise_equal(moment_after_leap(MomentPolicy::kKeep), kept));
+  EXPECT_TRUE(bitwise_equal(moment_after_leap(MomentPolicy::kScale), kept * 0.5));
+  EXPECT_FALSE(moment_after_leap(MomentPolicy::kReset).defined());
+}
+
+TEST(LeapVerify, CapOnTheOverheadIsHard) {
+  ToyRun run;
+  Options options = eager_options();
+  options.planned_steps = 200;
+  options.controller.max_overhead = 0.02;
+  run.wrap(options);
+  reject_everything(run);
+  run.train(200);
+  const policy::Ledger ledger = run.leaps->status().ledger;
+  EXPECT_GT(ledger.tries, 0);
+  EXPECT_LE(static_cast<double>(ledger.forwards()), 0.02 * 200 * run.evaluator->step_cost());
+}
+
+TEST(LeapVerify, EveryForwardPassIsBooked) {
+  ToyRun run;
+  run.wrap(accepting_options());
+  std::int64_t seen = 0;
+  run.change_losses = [&seen](const at::Tensor& losses) {
+    seen += losses.size(0);
+    return losses;
+  };
+  run.train(60);
+  EXPECT_EQ(run.leaps->status().ledger.forwards(), seen);
+  std::int64_t traced = 0;
+  for (const json& leap : events_of(run, "leap")) traced += leap.at("forwards").get<int>();
+  EXPECT_EQ(run.leaps->status().ledger.verification_forwards, traced);
+}
+
+TEST(LeapVerify, FixedGateReusesTheProbesForwardPass) {
+  ToyRun run;
+  Options options = eager_options();
+  options.gate = GateSource::kFixed;
+  options.probes = 16;
+  run.wrap(options);
+  reject_everything(run);
+  run.train(10);
+  ASSERT_EQ(events_of(run, "leap").size(), 1u);
+  EXPECT_EQ(run.leaps->status().ledger.verification_forwards, 16) << "one candidate, no reference";
+}
+
+template <class Error>
+void expect_refusal(const std::string& optimizer, const Options& options, const char* words) {
+  ToyRun run(optimizer);
+  try {
+    run.wrap(options);
+    FAIL() << "accepted: " << words;
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr(words));
+  }
+}
+
+TEST(LeapVerify, RefusesWhatCannotWork) {
+  expect_refusal<InvalidOption>("lbfgs", eager_options(), "LBFGS");
+  Options options = eager_options();
+  options.probes = 120;
+  expect_refusal<InvalidOption>("adamw", options,
+                                "gate set: 128 sequences is not legal, expected at least 152");
+  options = eager_options();
+  options.controller.horizons = {-1};
+  expect_refusal<InvalidOption>("adamw", options, "horizons: -1");
+}
+
+TEST(LeapVerify, RefusesAStateOfAnotherModel) {
+  ToyRun run;
+  run.wrap(accepting_options());
+  run.train(8);
+  LeapVerifyState state = run.leaps->state();
+  for (auto& [name, tensor] : state.tensors) tensor = at::zeros({3});
+  ToyRun other;
+  other.wrap(accepting_options());
+  try {
+    other.leaps->restore(state);
+    FAIL() << "a state of other shapes was accepted";
+  } catch (const FormatError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("expected Float [32, 8]"));
+  }
+}
+
+TEST(LeapVerify, MemoryIsSnapshotsAndOneBackup) {
+  ToyRun run;
+  run.wrap(eager_options());
+  std::int64_t weights = 0;
+  for (const at::Tensor& p : run.model->parameters()) weights += static_cast<int>(p.nbytes());
+  std::int64_t buffers = 0;
+  for (const at::Tensor& b : run.model->buffers()) buffers += static_cast<int>(b.nbytes());
+  EXPECT_EQ(run.leaps->memory_bytes(), 3 * weights + buffers);
+}
+
+}  // namespace
+}  // namespace leapverify

@@ -1,0 +1,139 @@
+// When to try: regime, back-off and the hard cap.
+#include <gmock/gmock.h>
+#include <leapverify/runtime/policy/controller.h>
+
+#include <limits>
+
+namespace leapverify::policy {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+/// A situation in which every condition but the tested one is met.
+Situation ready() {
+  Situation now;
+  now.step = 500;
+  now.planned_steps = 1000;
+  now.step_cost = 100;
+  now.regime = Regime::kStable;
+  now.snapshots = 2;
+  now.snapshots_needed = 2;
+  now.try_forwards = 10;
+  return now;
+}
+
+std::string reason_for(const Situation& situation) {
+  Controller controller{ControllerOptions()};
+  const Action action = controller.next(situation);
+  EXPECT_THAT(action.horizons, IsEmpty());
+  return action.reason;
+}
+
+TEST(Controller, TriesAllHorizonsAscending) {
+  ControllerOptions options;
+  options.horizons = {25, 5, 10};
+  Controller controller(options);
+  EXPECT_THAT(controller.next(ready()).horizons, ElementsAre(5, 10, 25));
+}
+
+TEST(Controller, WaitsAndSaysWhy) {
+  Situation now = ready();
+  now.snapshots = 1;
+  EXPECT_EQ(reason_for(now), "too few snapshots");
+  now = ready();
+  now.step = 99;
+  EXPECT_EQ(reason_for(now), "before the first leap");
+  now = ready();
+  now.regime = Regime::kTransition;
+  EXPECT_EQ(reason_for(now), "regime");
+  now = ready();
+  now.step = 1000;
+  EXPECT_EQ(reason_for(now), "the run ends here");
+}
+
+TEST(Controller, LeastRegimeOpensCalmerOnesToo) {
+  ControllerOptions options;
+  options.least_regime = Regime::kTransition;
+  Controller controller(options);
+  Situation now = ready();
+  EXPECT_FALSE(controller.next(now).horizons.empty());
+  now.regime = Regime::kTransition;
+  EXPECT_FALSE(controller.next(now).horizons.empty());
+  now.regime = Regime::kChaotic;
+  EXPECT_TRUE(controller.next(now).horizons.empty());
+}
+
+TEST(Controller, BudgetIsAShareOfThePlannedRun) {
+  Controller controller{ControllerOptions()};
+  // 1 % of 1000 steps at 100 units.
+  controller.state().ledger.verification_forwards = 990;
+  EXPECT_TRUE(controller.affords(ready(), 10));
+  EXPECT_FALSE(controller.affords(ready(), 11));
+  controller.state().ledger.probe_forwards = 1;
+  EXPECT_FALSE(controller.affords(ready(), 10)) << "probes count as well";
+  EXPECT_EQ(controller.next(ready()).reason, "overhead cap reached");
+}
+
+TEST(Controller, ConfirmedSavingsWidenTheBudget) {
+  Controller controller{ControllerOptions()};
+  controller.state().ledger.steps_saved = 20;
+  // A quarter of 20 steps at 100 units on top of 1000.
+  EXPECT_TRUE(controller.affords(ready(), 1500));
+  EXPECT_FALSE(controller.affords(ready(), 1501));
+}
+
+TEST(Controller, WithoutAPlanTheStepsDoneAreTheBasis) {
+  Controller controller{ControllerOptions()};
+  Situation now = ready();
+  now.planned_steps = 0;
+  EXPECT_TRUE(controller.affords(now, 500));
+  EXPECT_FALSE(controller.affords(now, 501));
+}
+
+TEST(Controller, InfiniteOverheadIsNoCap) {
+  ControllerOptions options;
+  options.max_overhead = std::numeric_limits<double>::infinity();
+  Controller controller(options);
+  EXPECT_TRUE(controller.affords(ready(), std::int64_t{1} << 60));
+}
+
+/// Observations without a try until the next one.
+int waits(Controller& controller) {
+  int count = 0;
+  while (controller.next(ready()).horizons.empty()) ++count;
+  return count;
+}
+
+TEST(Controller, RejectionsBackOffByDoublingUpToTheCap) {
+  Controller controller{ControllerOptions()};
+  for (const int expected : {1, 3, 7, 8, 8}) {
+    controller.record(false);
+    EXPECT_EQ(waits(controller), expected);
+  }
+}
+
+TEST(Controller, AcceptanceEndsTheBackOff) {
+  Controller controller{ControllerOptions()};
+  controller.record(false);
+  controller.record(false);
+  controller.record(true);
+  EXPECT_EQ(waits(controller), 0);
+  controller.record(false);
+  EXPECT_EQ(waits(controller), 1);
+  EXPECT_EQ(controller.state().ledger.tries, 4);
+  EXPECT_EQ(controller.state().ledger.accepted, 1);
+}
+
+TEST(Controller, RefusesEmptyAndDoubleHorizons) {
+  ControllerOptions options;
+  options.horizons = {};
+  EXPECT_THROW(Controller controller(options), InvalidOption);
+  options.horizons = {5, 10, 5};
+  EXPECT_THROW(Controller controller(options), InvalidOption);
+  options.horizons = {-5};
+  EXPECT_THROW(Controller controller(options), InvalidOption);
+}
+
+}  // namespace
+}  // namespace leapverify::policy

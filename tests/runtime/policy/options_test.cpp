@@ -1,0 +1,68 @@
+// The wrapper's options: the published preset, and what is refused beside the length of the run.
+#include <gmock/gmock.h>
+#include <leapverify/runtime/policy/options.h>
+
+#include <cmath>
+
+namespace leapverify {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+TEST(Options, DefaultsAreLegal) { EXPECT_NO_THROW(Options().validate()); }
+
+TEST(Options, PaperPresetHasThePublishedConstants) {
+  const Options paper = Options::paper();
+  EXPECT_NO_THROW(paper.validate());
+  EXPECT_EQ(paper.observe_every, 50);
+  EXPECT_EQ(paper.probes, 100);
+  EXPECT_EQ(paper.detector.thresholds, ThresholdKind::kFixed);
+  EXPECT_EQ(paper.detector.stable_at_least, 0.999489);
+  EXPECT_EQ(paper.detector.chaotic_at_most, 0.996270);
+  EXPECT_EQ(paper.detector.hysteresis, 2);
+  EXPECT_THAT(paper.controller.horizons, ElementsAre(5, 10, 25, 50, 75, 100));
+  EXPECT_TRUE(std::isinf(paper.controller.max_overhead));
+  EXPECT_EQ(paper.verification.rule, policy::Rule::kStrict);
+  EXPECT_EQ(paper.verification.sequences, 32);
+  EXPECT_EQ(paper.verification.proximity_tolerance, 0.05);
+  EXPECT_EQ(paper.gate, GateSource::kFixed);
+  EXPECT_EQ(paper.moments, MomentPolicy::kScale);
+  EXPECT_EQ(paper.moment_scale, 0);
+}
+
+void expect_refusal(const Options& options, const char* words) {
+  try {
+    options.validate();
+    FAIL() << "accepted: " << words;
+  } catch (const InvalidOption& error) {
+    EXPECT_THAT(error.what(), HasSubstr(words));
+  }
+}
+
+TEST(Options, RefusesNegativeHorizon) {
+  Options options;
+  options.controller.horizons = {5, -10};
+  expect_refusal(options, "horizons: -10 is not legal, expected a number ≥ 1");
+}
+
+TEST(Options, RefusesWindowAndHorizonAsLongAsTheRun) {
+  Options options;
+  options.planned_steps = 25;
+  expect_refusal(options, "observe_every: 25 is not legal");
+  options.planned_steps = 26;
+  options.controller.horizons = {26};
+  expect_refusal(options, "horizons: 26 is not legal");
+  options.controller.horizons = {25};
+  EXPECT_NO_THROW(options.validate());
+}
+
+TEST(Options, LengthOfTheRunDoesNotMatterWhenOff) {
+  Options options;
+  options.planned_steps = 3;
+  options.enabled = false;
+  EXPECT_NO_THROW(options.validate());
+}
+
+}  // namespace
+}  // namespace leapverify

@@ -1,0 +1,162 @@
+// Predictors: exact on polynomials of their degree, published variants as published, rows sum to 1.
+#include <gmock/gmock.h>
+#include <leapverify/runtime/policy/predictor.h>
+
+#include <cmath>
+#include <random>
+
+namespace leapverify::policy {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr PredictorKind kAll[] = {PredictorKind::kLinear, PredictorKind::kQuadratic,
+                                  PredictorKind::kQuadraticPaper, PredictorKind::kQuadraticCode};
+
+/// Snapshots of scalar "weights" at 100, 100 − Δ, 100 − 2Δ, newest first, with their Gram matrix.
+struct ScalarHistory {
+  std::vector<double> values;
+  History history;
+};
+
+template <class Curve>
+ScalarHistory scalar_history(Curve curve, std::int64_t spacing, std::int64_t count) {
+  ScalarHistory result;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t step = 100 - i * spacing;
+    result.history.steps.push_back(step);
+    result.values.push_back(curve(static_cast<double>(step)));
+  }
+  for (std::int64_t j = 0; j < count; ++j) {
+    for (std::int64_t k = 0; k < count; ++k) {
+      const auto difference = [&](std::int64_t i) {
+        return result.values[static_cast<std::size_t>(i)] - result.values[0];
+      };
+      result.history.gram.push_back(difference(j) * difference(k));
+    }
+  }
+  return result;
+}
+
+double weighted_sum(const Prediction& prediction, const std::vector<double>& values) {
+  double sum = 0;
+  for (std::size_t i = 0; i < values.size() && i < prediction.coefficients.size(); ++i) {
+    sum += prediction.coefficients[i] * values[i];
+  }
+  return sum;
+}
+
+TEST(Predictor, CoefficientsSumToOne) {
+  for (const PredictorKind kind : kAll) {
+    const auto scalar = scalar_history([](double t) { return std::sin(t / 40); }, 20, 3);
+    for (const std::int64_t horizon : {0, 1, 5, 50, 1000}) {
+      const Prediction prediction = Predictor(kind).predict(scalar.history, horizon);
+      double sum = 0;
+      for (const double c : prediction.coefficients) sum += c;
+      EXPECT_NEAR(sum, 1, 1e-9) << name_of(kind) << " at horizon " << horizon;
+    }
+  }
+}
+
+TEST(Predictor, HorizonZeroIsTheNewestSnapshot) {
+  for (const PredictorKind kind : kAll) {
+    const auto scalar = scalar_history([](double t) { return t * t; }, 10, 3);
+    const Prediction prediction = Predictor(kind).predict(scalar.history, 0);
+    EXPECT_EQ(prediction.coefficients[0], 1) << name_of(kind);
+    for (std::size_t i = 1; i < prediction.coefficients.size(); ++i) {
+      EXPECT_EQ(prediction.coefficients[i], 0) << name_of(kind);
+    }
+  }
+}
+
+TEST(Predictor, LinearIsExactOnLines) {
+  const auto line = [](double t) { return 3 - 0.25 * t; };
+  for (const std::int64_t spacing : {1, 7, 50}) {
+    const auto scalar = scalar_history(line, spacing, 2);
+    for (const std::int64_t horizon : {1, 5, 33, 100}) {
+      const Prediction prediction =
+          Predictor(PredictorKind::kLinear).predict(scalar.history, horizon);
+      EXPECT_NEAR(weighted_sum(prediction, scalar.values),
+                  line(100.0 + static_cast<double>(horizon)), 1e-9);
+    }
+  }
+}
+
+TEST(Predictor, QuadraticIsExactOnParabolasAndThePublishedOnesAreNot) {
+  const auto parabola = [](double t) { return 0.5 * t * t - 3 * t + 2; };
+  for (const std::int64_t spacing : {1, 7, 50}) {
+    const auto scalar = scalar_history(parabola, spacing, 3);
+    for (const std::int64_t horizon : {5, 33, 100}) {
+      const double truth = parabola(100.0 + static_cast<double>(horizon));
+      const auto at = [&](PredictorKind kind) {
+        return weighted_sum(Predictor(kind).predict(scalar.history, horizon), scalar.values);
+      };
+      EXPECT_NEAR(at(PredictorKind::kQuadratic), truth, 1e-8 * std::abs(truth));
+      // They differ from the parabola by s·a and s·a/2 where the clamp is not met.
+      const double s = static_cast<double>(horizon) / static_cast<double>(spacing);
+      const double a = scalar.values[0] - 2 * scalar.values[1] + scalar.values[2];
+      EXPECT_NEAR(at(PredictorKind::kQuadraticPaper), truth - s * a, 1e-8 * std::abs(truth));
+    }
+  }
+}
+
+TEST(Predictor, PublishedVariantsGiveThePublishedCoefficients) {
+  // K = 25 at Δ = 50: s = 1/2, so the curvature's factor is −1/8 as printed, 1/8 in the code and 3/8
+  // for the parabola. A zero Gram matrix keeps the clamp out of play.
+  History history{{100, 50, 0}, std::vector<double>(9, 0.0), 1};
+  const auto coefficients = [&](PredictorKind kind) {
+    return Predictor(kind).predict(history, 25).coefficients;
+  };
+  using testing::ElementsAre;
+  EXPECT_THAT(coefficients(PredictorKind::kLinear), ElementsAre(1.5, -0.5));
+  EXPECT_THAT(coefficients(PredictorKind::kQuadraticPaper), ElementsAre(1.375, -0.25, -0.125));
+  EXPECT_THAT(coefficients(PredictorKind::kQuadraticCode), ElementsAre(1.625, -0.75, 0.125));
+  EXPECT_THAT(coefficients(PredictorKind::kQuadratic), ElementsAre(1.875, -1.25, 0.375));
+}
+
+TEST(Predictor, ClampHoldsInEachTensorByItself) {
+  // Two tensors of one element: gentle (v = 1, a = 0.1) and violent (v = 1, a = 10).
+  History history{{100, 50, 0}, {}, 2};
+  for (const double a : {0.1, 10.0}) {
+    // θ0 = 0, so θ1 = −v = −1 and θ2 = a + 2θ1 = a − 2.
+    const double d[3] = {0, -1, a - 2};
+    for (const double x : d) {
+      for (const double y : d) history.gram.push_back(x * y);
+    }
+  }
+  const Prediction prediction = Predictor(PredictorKind::kQuadraticCode).predict(history, 100);
+  ASSERT_EQ(prediction.rows, 2);
+  const double s = 2;
+  // Curvature term: s²/2 · a = 0.2 stays; 20 is cut to half of s·v = 1, which is 0.1 · a.
+  EXPECT_NEAR(prediction.coefficients[2], s * s / 2, 1e-12);
+  EXPECT_NEAR(prediction.coefficients[5], 0.5 * s / 10, 1e-12);
+}
+
+TEST(Predictor, LinearTakesTheTrueSpacing) {
+  const History history{{110, 100}, {}, 1};
+  EXPECT_THAT(Predictor(PredictorKind::kLinear).predict(history, 5).coefficients,
+              testing::ElementsAre(1.5, -0.5));
+}
+
+void expect_refusal(PredictorKind kind, const History& history, std::int64_t horizon,
+                    const char* words) {
+  try {
+    Predictor(kind).predict(history, horizon);
+    FAIL() << "accepted: " << words;
+  } catch (const ContractError& error) {
+    EXPECT_THAT(error.what(), HasSubstr(words));
+  }
+}
+
+TEST(Predictor, RefusesWhatItCannotPredictFrom) {
+  expect_refusal(PredictorKind::kLinear, {{10}, {}, 1}, 5, "needs 2 snapshots, got 1");
+  expect_refusal(PredictorKind::kQuadratic, {{10, 5}, {}, 1}, 5, "needs 3 snapshots, got 2");
+  expect_refusal(PredictorKind::kLinear, {{10, 5}, {}, 1}, -1, "horizon -1");
+  expect_refusal(PredictorKind::kLinear, {{5, 10}, {}, 1}, 5, "must decrease, got 5 before 10");
+  expect_refusal(PredictorKind::kQuadratic, {{10, 5, 1}, {}, 1}, 5, "got 5 and 4 steps");
+  expect_refusal(PredictorKind::kQuadraticCode, {{10, 5, 0}, {}, 1}, 5,
+                 "Gram matrix has 0 entries, expected 9");
+}
+
+}  // namespace
+}  // namespace leapverify::policy

@@ -1,0 +1,103 @@
+// The published rules, and what rejects under every rule.
+#include <gmock/gmock.h>
+#include <leapverify/runtime/policy/verifier.h>
+
+#include <cmath>
+#include <limits>
+
+namespace leapverify::policy {
+namespace {
+
+using testing::HasSubstr;
+
+VerifierOptions options_for(Rule rule) {
+  VerifierOptions options;
+  options.rule = rule;
+  options.sequences = 2;
+  return options;
+}
+
+Verdict verdict(const Verifier& verifier, double reference, double candidate) {
+  return verifier.decide({reference - 1, reference + 1}, {candidate - 1, candidate + 1}).verdict;
+}
+
+TEST(Verifier, StrictDemandsALowerMeanLoss) {
+  const Verifier verifier(options_for(Rule::kStrict));
+  EXPECT_EQ(verdict(verifier, 4, 3.999), Verdict::kAccepted);
+  EXPECT_EQ(verdict(verifier, 4, 4), Verdict::kRejected);
+  EXPECT_EQ(verdict(verifier, 4, 4.001), Verdict::kRejected);
+}
+
+TEST(Verifier, MarginIsDemandedOnTop) {
+  VerifierOptions options = options_for(Rule::kStrict);
+  options.margin = 0.25;
+  const Verifier verifier(options);
+  EXPECT_EQ(verdict(verifier, 4, 3.75), Verdict::kRejected);
+  EXPECT_EQ(verdict(verifier, 4, 3.5), Verdict::kAccepted);
+}
+
+TEST(Verifier, AdaptiveAllowsTheSpreadOfPastLossesOnly) {
+  Verifier verifier(options_for(Rule::kAdaptive));
+  EXPECT_EQ(verdict(verifier, 4, 4), Verdict::kRejected) << "no past: no slack";
+  verifier.remember(3);
+  verifier.remember(5);
+  // Standard deviation of 3 and 5 is √2.
+  EXPECT_EQ(verdict(verifier, 4, 5.41), Verdict::kAccepted);
+  EXPECT_EQ(verdict(verifier, 4, 5.42), Verdict::kRejected);
+}
+
+TEST(Verifier, AdaptiveForgetsBeyondItsWindow) {
+  VerifierOptions options = options_for(Rule::kAdaptive);
+  options.adaptive_window = 2;
+  Verifier verifier(options);
+  for (const double loss : {100.0, 4.0, 4.0}) verifier.remember(loss);
+  EXPECT_EQ(verdict(verifier, 4, 4), Verdict::kRejected);
+}
+
+TEST(Verifier, ProximityIsTwoSidedAndRelative) {
+  const Verifier verifier(options_for(Rule::kProximity));
+  EXPECT_EQ(verdict(verifier, 4, 4.19), Verdict::kAccepted);
+  EXPECT_EQ(verdict(verifier, 4, 4.21), Verdict::kRejected);
+  EXPECT_EQ(verdict(verifier, 4, 3.81), Verdict::kAccepted);
+  EXPECT_EQ(verdict(verifier, 4, 3.79), Verdict::kRejected);
+}
+
+TEST(Verifier, LossThatIsNotFiniteRejectsUnderEveryRule) {
+  for (const Named<Rule>& rule : EnumNames<Rule>::names) {
+    const Verifier verifier(options_for(rule.value));
+    for (const double bad : {std::nan(""), std::numeric_limits<double>::infinity(),
+                             -std::numeric_limits<double>::infinity()}) {
+      for (const Decision& decision :
+           {verifier.decide({4, 4}, {1, bad}), verifier.decide({bad, 4}, {1, 1})}) {
+        EXPECT_EQ(decision.verdict, Verdict::kRejected) << rule.name << " with " << bad;
+        EXPECT_THAT(decision.reason, HasSubstr("not finite"));
+      }
+    }
+  }
+}
+
+TEST(Verifier, TooFewPairsAreUndecided) {
+  const Verifier verifier(options_for(Rule::kStrict));
+  EXPECT_EQ(verifier.decide({4}, {1}).verdict, Verdict::kUndecided);
+}
+
+TEST(Verifier, DecisionCarriesItsNumbers) {
+  const Decision decision = Verifier(options_for(Rule::kProximity)).decide({3, 5}, {4, 4});
+  EXPECT_EQ(decision.pairs, 2);
+  EXPECT_DOUBLE_EQ(decision.reference_loss, 4);
+  EXPECT_DOUBLE_EQ(decision.candidate_loss, 4);
+  EXPECT_DOUBLE_EQ(decision.limit, 4.2);
+}
+
+TEST(Verifier, PairsMustMatch) {
+  EXPECT_THROW(Verifier(options_for(Rule::kStrict)).decide({1, 2}, {1}), ContractError);
+}
+
+TEST(Verifier, RefusesIllegalOptions) {
+  VerifierOptions options;
+  options.sequences = 0;
+  EXPECT_THROW(Verifier verifier(options), InvalidOption);
+}
+
+}  // namespace
+}  // namespace leapverify::policy

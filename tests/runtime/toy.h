@@ -1,0 +1,146 @@
+// A small regression problem with dropout and batch norm: everything that a leap could disturb.
+#pragma once
+
+#include <leapverify/runtime/batch_evaluator.h>
+#include <leapverify/runtime/leap_verify.h>
+#include <leapverify/runtime/optimizer_state.h>
+#include <leapverify/runtime/random_state.h>
+#include <torch/torch.h>
+
+#include <functional>
+#include <limits>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace leapverify {
+
+inline constexpr std::int64_t kToyInputs = 8;
+inline constexpr std::int64_t kToyBatch = 16;
+
+struct ToyNet : torch::nn::Module {
+  ToyNet() {
+    first = register_module("first", torch::nn::Linear(kToyInputs, 32));
+    norm = register_module("norm", torch::nn::BatchNorm1d(32));
+    dropout = register_module("dropout", torch::nn::Dropout(0.25));
+    second = register_module("second", torch::nn::Linear(32, 1));
+  }
+  torch::Tensor features(const torch::Tensor& x) { return dropout(torch::relu(norm(first(x)))); }
+  torch::Tensor forward(const torch::Tensor& x) { return second(features(x)).squeeze(1); }
+
+  torch::nn::Linear first{nullptr}, second{nullptr};
+  torch::nn::BatchNorm1d norm{nullptr};
+  torch::nn::Dropout dropout{nullptr};
+};
+
+/// The target of the regression.
+inline torch::Tensor toy_target(const torch::Tensor& x) { return torch::sin(x).sum(1); }
+
+/// [rows × inputs], a function of the seed alone that leaves torch's generators untouched.
+inline torch::Tensor toy_inputs(std::uint64_t seed, std::int64_t rows) {
+  const torch::Tensor flat = torch::arange(rows * kToyInputs, torch::kDouble);
+  const torch::Tensor mixed =
+      torch::sin(flat * 12.9898 + static_cast<double>(seed) * 78.233) * 43758.5453;
+  return ((mixed - mixed.floor()) * 4 - 2).to(torch::kFloat).view({rows, kToyInputs});
+}
+
+inline std::unique_ptr<torch::optim::Optimizer> toy_optimizer(const std::string& name,
+                                                              torch::nn::Module& model) {
+  namespace optim = torch::optim;
+  if (name == "sgd") {
+    return std::make_unique<optim::SGD>(model.parameters(), optim::SGDOptions(0.01).momentum(0.9));
+  }
+  if (name == "adam") return std::make_unique<optim::Adam>(model.parameters(), 3e-3);
+  if (name == "rmsprop") return std::make_unique<optim::RMSprop>(model.parameters(), 1e-3);
+  if (name == "adagrad") return std::make_unique<optim::Adagrad>(model.parameters(), 1e-2);
+  if (name == "lbfgs") return std::make_unique<optim::LBFGS>(model.parameters(), 1.0);
+  return std::make_unique<optim::AdamW>(model.parameters(), optim::AdamWOptions(3e-3));
+}
+
+/// One run: model, base optimizer, evaluator and, when options are given, the wrapper.
+struct ToyRun {
+  explicit ToyRun(const std::string& optimizer_name = "adamw") {
+    torch::manual_seed(7);
+    model = std::make_shared<ToyNet>();
+    base = toy_optimizer(optimizer_name, *model);
+    const torch::Tensor gate = toy_inputs(999, 128);
+    evaluator = std::make_unique<BatchEvaluator>(
+        gate, toy_target(gate), kToyBatch,
+        [this](const at::Tensor& x, const at::Tensor& y) { return evaluate(x, y); });
+  }
+
+  ToyRun(const ToyRun&) = delete;
+  ToyRun& operator=(const ToyRun&) = delete;
+
+  void wrap(const Options& options) {
+    leaps = std::make_unique<LeapVerify>(*base, model, options, *evaluator,
+                                         [this](const std::string& e) { trace.push_back(e); });
+  }
+
+  Evaluation evaluate(const at::Tensor& x, const at::Tensor& y) {
+    ++evaluations;
+    if (before_evaluation) before_evaluation();
+    const at::Tensor features = model->features(x);
+    at::Tensor losses = (model->second(features).squeeze(1) - y).square();
+    if (change_losses) losses = change_losses(losses);
+    return {losses, features};
+  }
+
+  void train(int steps) {
+    for (int i = 0; i < steps; ++i) {
+      const torch::Tensor x = toy_inputs(static_cast<std::uint64_t>(step++), kToyBatch);
+      base->zero_grad();
+      torch::mse_loss(model->forward(x), toy_target(x)).backward();
+      if (leaps) {
+        leaps->step();
+      } else {
+        base->step();
+      }
+    }
+  }
+
+  /// Weights, buffers, gradients, optimizer tensors and the random generator.
+  std::vector<std::pair<std::string, at::Tensor>> everything() const {
+    std::vector<std::pair<std::string, at::Tensor>> all;
+    for (const auto& item : model->named_parameters()) {
+      all.emplace_back(item.key(), item.value().detach().clone());
+      all.emplace_back(item.key() + ".grad", item.value().grad().defined()
+                                                 ? item.value().grad().clone()
+                                                 : torch::Tensor());
+    }
+    for (const auto& item : model->named_buffers()) {
+      all.emplace_back(item.key(), item.value().clone());
+    }
+    for (const auto& [name, tensor] : export_state(*base).tensors) {
+      all.emplace_back("optimizer." + name, tensor.clone());
+    }
+    all.emplace_back("random", capture_random_state(at::kCPU).cpu);
+    return all;
+  }
+
+  std::shared_ptr<ToyNet> model;
+  std::unique_ptr<torch::optim::Optimizer> base;
+  std::unique_ptr<BatchEvaluator> evaluator;
+  std::unique_ptr<LeapVerify> leaps;
+  std::vector<std::string> trace;
+  std::function<void()> before_evaluation;
+  std::function<at::Tensor(const at::Tensor&)> change_losses;
+  std::int64_t step = 0;
+  int evaluations = 0;
+};
+
+/// Options under which every observation from step 10 on is a try.
+inline Options eager_options() {
+  Options options;
+  options.observe_every = 5;
+  options.probes = 8;
+  options.controller.horizons = {2, 5};
+  options.controller.least_regime = Regime::kChaotic;
+  options.controller.first_leap = 0;
+  options.controller.max_overhead = std::numeric_limits<double>::infinity();
+  options.controller.max_backoff = 0;
+  options.verification.sequences = 16;
+  return options;
+}
+
+}  // namespace leapverify
