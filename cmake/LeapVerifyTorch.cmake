@@ -49,9 +49,12 @@ file(CONFIGURE OUTPUT "${PROJECT_BINARY_DIR}/torch_headers.cpp" CONTENT "// Owne
 add_library(leapverify_torch_headers OBJECT "${PROJECT_BINARY_DIR}/torch_headers.cpp")
 target_link_libraries(leapverify_torch_headers PRIVATE torch)
 target_precompile_headers(leapverify_torch_headers PRIVATE <torch/torch.h>)
+# Without this ccache would preprocess all of torch again for every file.
+target_compile_options(leapverify_torch_headers PRIVATE $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess>)
 
 function(leapverify_use_torch_headers target)
   target_precompile_headers(${target} REUSE_FROM leapverify_torch_headers)
+  target_compile_options(${target} PRIVATE $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CXX_COMPILER_ID:GNU>>:-fpch-preprocess>)
   # g++ refuses a header precompiled with -fPIC under -fPIE, which programs get otherwise.
   get_target_property(type ${target} TYPE)
   if(type STREQUAL "EXECUTABLE")

@@ -97,6 +97,7 @@ TEST_F(DocumentsTest, BinaryAndUnreadableFilesAreCounted) {
 TEST_F(DocumentsTest, LinksNeitherLoopNorRepeatAFile) {
   write("d/a.txt", "a\n");
   write("elsewhere/b.txt", "b\n");
+  write("above.txt", "above\n");
   fs::create_directory_symlink("..", path("d/up"));
   fs::create_symlink("a.txt", path("d/again.txt"));
   fs::create_symlink("../elsewhere/b.txt", path("d/b.txt"));

@@ -205,6 +205,17 @@ TEST_F(TextTest, TrainMustHoldABatch) {
   EXPECT_NO_THROW(Text(options, kContext, 100));
 }
 
+TEST_F(TextTest, TheNeededBytesAreRoundedUp) {
+  DataOptions options;
+  options.path = write("text", std::string(33, 'a'));
+  options.gate_share = 0.3;
+  options.validation_share = 0.3;
+  EXPECT_THAT([&] { Text(options, kContext, 1); },
+              ThrowsMessage<DataError>(HasSubstr("has 33 bytes; expected at least 34 bytes")));
+  write("text", std::string(34, 'a'));
+  EXPECT_EQ(Text(options, kContext, 1).gate_size(), 1);
+}
+
 TEST_F(TextTest, MaxBytesBelowWhatIsNeededIsRefused) {
   DataOptions options;
   options.path = write("text", std::string(1000, 'a'));

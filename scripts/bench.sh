@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Runs the measurements and leaves raw logs, the commands and the environment under bench/results/.
+#
+# Usage: scripts/bench.sh [all|overhead|throughput]
+# LEAPVERIFY_PRESET chooses the build, as in scripts/setup.sh.
+set -euo pipefail
+# shellcheck source=scripts/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+what="${1:-all}"
+case "$what" in
+  all | overhead | throughput) ;;
+  *) die "unknown measurement '$what'; legal are all, overhead and throughput" ;;
+esac
+preset="${LEAPVERIFY_PRESET:-dev}"
+"$root/scripts/setup.sh" "$preset"
+build_dir="$(build_dir_of "$preset")"
+results="$root/bench/results/$(date +%Y-%m-%d)-$(nproc)cpu-$what"
+mkdir -p "$results"
+
+{
+  printf 'commit %s\n' "$(git -C "$root" describe --always --dirty 2>/dev/null || echo unknown)"
+  printf 'preset %s\n' "$preset"
+  uname -sr
+  sed -n 's/^model name[^:]*: /cpu /p' /proc/cpuinfo | sort | uniq -c
+  nvidia-smi -L 2>/dev/null || echo 'no GPU'
+  g++ --version | head -n 1
+  "$venv/bin/python" -c 'import torch; print("torch", torch.__version__)'
+} >"$results/environment.txt"
+
+measure() { # NAME COMMAND...
+  local name="$1"
+  shift
+  say "Measuring $name"
+  { printf '# %s\n' "${*//"$root/"/}"; "$@"; } | tee "$results/$name.jsonl" | tail -n 1
+}
+
+if [ "$what" = all ] || [ "$what" = overhead ]; then
+  measure step_overhead "$build_dir/bench/bench_step_overhead" 200
+fi
+if [ "$what" = all ] || [ "$what" = throughput ]; then
+  measure throughput "$venv/bin/python" "$root/bench/throughput.py" "$build_dir/leapverify"
+fi
+say "Raw logs are in ${results#"$root/"}"
