@@ -58,6 +58,10 @@ function(leapverify_library name)
   leapverify_warnings(leapverify_${name})
   if(arg_TORCH)
     leapverify_use_torch_headers(leapverify_${name})
+    # The wheel's libtorch exports a std::filesystem of its own, whose remove_all crashes. Found first, the
+    # system's libstdc++ wins.
+    target_link_options(leapverify_${name} INTERFACE
+      "SHELL:-Wl,--push-state,--no-as-needed -lstdc++ -Wl,--pop-state")
   endif()
   if(NOT arg_INTERNAL)
     set_property(GLOBAL APPEND PROPERTY LEAPVERIFY_LIBRARIES leapverify_${name})

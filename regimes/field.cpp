@@ -19,14 +19,14 @@ bool Range::contains(double value) const {
   return low_ok && high_ok;
 }
 
-std::string Range::text() const {
+std::string Range::text(const std::string& noun) const {
   const bool has_low = std::isfinite(low);
   const bool has_high = std::isfinite(high);
-  if (!has_low && !has_high) return "any number";
-  if (!has_high) return (low_open ? "a number > " : "a number ≥ ") + number_text(low);
-  if (!has_low) return (high_open ? "a number < " : "a number ≤ ") + number_text(high);
-  return std::string("a number in ") + (low_open ? "(" : "[") + number_text(low) + ", " +
-         number_text(high) + (high_open ? ")" : "]");
+  if (!has_low && !has_high) return noun;
+  if (!has_high) return noun + (low_open ? " > " : " ≥ ") + number_text(low);
+  if (!has_low) return noun + (high_open ? " < " : " ≤ ") + number_text(high);
+  return noun + " in " + (low_open ? "(" : "[") + number_text(low) + ", " + number_text(high) +
+         (high_open ? ")" : "]");
 }
 
 std::string number_text(double value) {
@@ -40,7 +40,7 @@ std::string number_text(double value) {
 void FieldValidator::field(const std::string& name, std::int64_t& value, const Range& range,
                            const char*) {
   if (!range.contains(static_cast<double>(value))) {
-    throw InvalidOption(full(name), std::to_string(value), range.text());
+    throw InvalidOption(full(name), std::to_string(value), range.text("an integer"));
   }
 }
 
@@ -53,7 +53,7 @@ void FieldValidator::field(const std::string& name, std::vector<std::int64_t>& v
                            const Range& range, const char*) {
   for (const std::int64_t item : value) {
     if (!range.contains(static_cast<double>(item))) {
-      throw InvalidOption(full(name), std::to_string(item), range.text());
+      throw InvalidOption(full(name), std::to_string(item), range.text("an integer"));
     }
   }
 }

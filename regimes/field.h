@@ -33,8 +33,8 @@ struct Range {
   bool high_open = false;
 
   bool contains(double value) const;
-  /// As in "≥ 1", "(0, 1]" or "any number".
-  std::string text() const;
+  /// As in "a number ≥ 1", "a number in (0, 1]" or just "a number", with `noun` for "a number".
+  std::string text(const std::string& noun = "a number") const;
 };
 
 constexpr Range at_least(double low) { return {low}; }

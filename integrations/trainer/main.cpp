@@ -66,13 +66,14 @@ void run(const trainer::Config& config, const fs::path& folder, bool resume) {
 
 void train(const TrainArguments& arguments) {
   std::vector<std::string> overrides = arguments.overrides;
-  if (!arguments.data.empty()) overrides.push_back("data.path=" + arguments.data);
+  // Absolute, so that the run can be resumed from anywhere.
+  if (!arguments.data.empty()) {
+    overrides.push_back("data.path=" + fs::absolute(arguments.data).string());
+  }
   const trainer::Config config =
       trainer::load_config(arguments.preset, arguments.config, overrides);
-  const fs::path folder =
-      arguments.run.empty() ? trainer::fresh_run_name() : fs::path(arguments.run);
-  trainer::create_run_folder(folder, trainer::to_yaml(config));
-  run(config, folder, /*resume=*/false);
+  const std::string& name = arguments.run.empty() ? config.run.folder : arguments.run;
+  run(config, name.empty() ? trainer::fresh_run_name() : fs::path(name), /*resume=*/false);
 }
 
 void resume(const std::string& folder, const std::vector<std::string>& overrides) {

@@ -24,11 +24,6 @@ std::string written(const YAML::Node& node) {
   return "[" + text + "]";
 }
 
-std::string integer_text(const Range& range) {
-  const std::string text = range.text();
-  return "an integer" + text.substr(text.find("number") + std::string("number").size());
-}
-
 /// Every YAML reader takes .inf and 1.0e-08 for numbers, not all take inf and 1e-08.
 std::string number_yaml(double value) {
   if (std::isinf(value)) return value > 0 ? ".inf" : "-.inf";
@@ -136,7 +131,7 @@ void YamlFields::add(const std::string& name, const std::string& legal, const ch
 void YamlFields::field(const std::string& name, std::int64_t& value, const Range& range,
                        const char* meaning) {
   add(
-      name, integer_text(range), meaning, [&value] { return std::to_string(value); },
+      name, range.text("an integer"), meaning, [&value] { return std::to_string(value); },
       [&value, range](const YAML::Node& node) { return read_integer(node, range, value); });
 }
 
@@ -166,7 +161,7 @@ void YamlFields::field(const std::string& name, std::vector<std::int64_t>& value
     return read_integer(node, range, item);
   };
   add(
-      name, "a list, each " + integer_text(range), meaning,
+      name, "a list, each " + range.text("an integer"), meaning,
       [&value, write] { return list_yaml(value, write); },
       [&value, read](const YAML::Node& node) { return read_list(node, value, read); });
 }

@@ -43,7 +43,8 @@ void Options::validate() const {
   const policy::Controller controller_check(controller);
   const policy::Verifier verifier_check(verification);
   if (planned_steps < 0) {
-    throw InvalidOption("planned_steps", std::to_string(planned_steps), at_least(0).text());
+    throw InvalidOption("planned_steps", std::to_string(planned_steps),
+                        at_least(0).text("an integer"));
   }
   const std::int64_t window = observe_every * (policy::Predictor(predictor).snapshots_needed() - 1);
   if (enabled && planned_steps > 0 && window >= planned_steps) {

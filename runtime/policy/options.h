@@ -10,8 +10,8 @@
 
 namespace leapverify {
 
-/// on: verified leaps are committed. shadow: tried, verified and traced, never committed.
-enum class Mode { kOn, kShadow };
+/// leap: verified leaps are committed. shadow: tried, verified and traced, never committed.
+enum class Mode { kLeap, kShadow };
 
 /// fresh: sequences not asked for before, from the start again when all were used.
 /// fixed: always the same, as published.
@@ -23,7 +23,7 @@ enum class MomentPolicy { kKeep, kScale, kReset };
 
 template <>
 struct EnumNames<Mode> {
-  static constexpr Named<Mode> names[] = {{Mode::kOn, "on"}, {Mode::kShadow, "shadow"}};
+  static constexpr Named<Mode> names[] = {{Mode::kLeap, "leap"}, {Mode::kShadow, "shadow"}};
 };
 template <>
 struct EnumNames<GateSource> {
@@ -39,7 +39,7 @@ struct EnumNames<MomentPolicy> {
 
 struct Options {
   bool enabled = true;
-  Mode mode = Mode::kOn;
+  Mode mode = Mode::kLeap;
   std::int64_t planned_steps = 0;
   std::int64_t observe_every = 25;
   std::int64_t probes = 8;

@@ -50,8 +50,8 @@ TEST(Field, RefusalNamesFieldValueAndLegalRange) {
   } catch (const InvalidOption& error) {
     EXPECT_EQ(error.field(), "count");
     EXPECT_EQ(error.value(), "0");
-    EXPECT_EQ(error.legal(), "a number ≥ 1");
-    EXPECT_STREQ(error.what(), "count: 0 is not legal, expected a number ≥ 1");
+    EXPECT_EQ(error.legal(), "an integer ≥ 1");
+    EXPECT_STREQ(error.what(), "count: 0 is not legal, expected an integer ≥ 1");
   }
 }
 
@@ -89,7 +89,8 @@ TEST(Field, RangesReadAsText) {
   EXPECT_EQ(above(0).text(), "a number > 0");
   EXPECT_EQ(between(0, 1).text(), "a number in [0, 1]");
   EXPECT_EQ((Range{0, 1, false, true}).text(), "a number in [0, 1)");
-  EXPECT_EQ(Range{}.text(), "any number");
+  EXPECT_EQ(Range{}.text(), "a number");
+  EXPECT_EQ(at_least(1).text("an integer"), "an integer ≥ 1");
 }
 
 TEST(Field, NumbersAreShortAndExact) {

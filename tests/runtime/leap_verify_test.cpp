@@ -69,7 +69,7 @@ TEST_P(EveryOptimizer, AllLeapsRejectedIsTheBaseOptimizerBitwise) {
 
 INSTANTIATE_TEST_SUITE_P(All, EveryOptimizer,
                          testing::Values("sgd", "adam", "adamw", "rmsprop", "adagrad"),
-                         [](const auto& info) { return std::string(info.param); });
+                         [](const auto& instance) { return std::string(instance.param); });
 
 TEST(LeapVerify, EveryPredictorRollsBackBitwise) {
   ToyRun bare;

@@ -68,7 +68,7 @@ TEST_P(OptimizerStateTest, ResetOptimizerStepsLikeANewOne) {
 
 INSTANTIATE_TEST_SUITE_P(All, OptimizerStateTest,
                          testing::Values("sgd", "adam", "adamw", "rmsprop", "adagrad"),
-                         [](const auto& info) { return std::string(info.param); });
+                         [](const auto& instance) { return std::string(instance.param); });
 
 TEST(OptimizerState, ScaleMultipliesMomentsAndKeepsTheCounter) {
   ToyRun run;

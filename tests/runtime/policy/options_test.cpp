@@ -43,7 +43,7 @@ void expect_refusal(const Options& options, const char* words) {
 TEST(Options, RefusesNegativeHorizon) {
   Options options;
   options.controller.horizons = {5, -10};
-  expect_refusal(options, "horizons: -10 is not legal, expected a number ≥ 1");
+  expect_refusal(options, "horizons: -10 is not legal, expected an integer ≥ 1");
 }
 
 TEST(Options, RefusesWindowAndHorizonAsLongAsTheRun) {
