@@ -82,7 +82,7 @@ LV_HOST_DEVICE inline std::uint64_t checksum_thread(const SegmentView& table, st
   }
   for (int w = words_done + thread; 8 * w < bytes; w += threads) {
     const int rest = bytes - 8 * w;
-    sum += word_term(load_word(data + 8 * w, rest < 8 ? rest : 8),
+    sum += word_term(load_word(data + std::int64_t{8} * w, rest < 8 ? rest : 8),
                      first + static_cast<std::uint64_t>(w));
   }
   return sum;

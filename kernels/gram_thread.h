@@ -179,8 +179,8 @@ LV_HOST_DEVICE inline void multiply_slab(const GramLayout& layout, int thread, c
     return;
   }
   const SourcePair rows = pair_at(tile, layout.tile_rows);
-  const double* left = slab + rows.j * kTileSources * layout.row_stride;
-  const double* right = slab + rows.k * kTileSources * layout.row_stride;
+  const double* left = slab + std::int64_t{rows.j} * kTileSources * layout.row_stride;
+  const double* right = slab + std::int64_t{rows.k} * kTileSources * layout.row_stride;
   for (int e = thread % layout.slices; e < layout.slab_elements; e += layout.slices) {
     double x[kTileSources];
     double y[kTileSources];
@@ -216,7 +216,7 @@ LV_HOST_DEVICE inline int fold_slices(const GramLayout& layout, int active, int 
   const int half = (active + 1) / 2;
   const int folded = active - half;
   for (int i = thread; i < layout.tiles * kTilePairs * folded; i += threads) {
-    double* slices = sums + i / folded * layout.slices;
+    double* slices = sums + std::int64_t{i / folded} * layout.slices;
     slices[i % folded] += slices[i % folded + half];
   }
   return half;

@@ -1,25 +1,11 @@
 #include <ATen/CPUGeneratorImpl.h>
+#include <leapverify/integrations/models/evaluation_mode.h>
 #include <leapverify/integrations/models/sample.h>
 
 #include <algorithm>
 
 namespace leapverify::models {
 namespace {
-
-class EvaluationMode {
- public:
-  explicit EvaluationMode(torch::nn::Module& module)
-      : module_(module), was_training_(module.is_training()) {
-    module_.eval();
-  }
-  ~EvaluationMode() { module_.train(was_training_); }
-  EvaluationMode(const EvaluationMode&) = delete;
-  EvaluationMode& operator=(const EvaluationMode&) = delete;
-
- private:
-  torch::nn::Module& module_;
-  bool was_training_;
-};
 
 std::int64_t draw(const torch::Tensor& logits, double temperature, at::Generator& generator) {
   if (temperature == 0) return logits.argmax().item<std::int64_t>();
@@ -35,7 +21,6 @@ std::vector<std::int64_t> sample(LanguageModel& model, const std::vector<std::in
   LV_CHECK(!prompt.empty(), "the prompt is empty");
   LV_CHECK(temperature >= 0 && length >= 0,
            "temperature " << temperature << ", length " << length << ", expected neither below 0");
-  const torch::NoGradGuard no_grad;
   const EvaluationMode evaluation_mode(model);
   const torch::Device device = model.parameters().front().device();
   at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(seed);

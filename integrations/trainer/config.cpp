@@ -15,7 +15,8 @@ void RunOptions::describe(FieldVisitor& visitor) {
   visitor.field("seed", seed, at_least(0), "initial weights and dropout");
   visitor.field("steps", steps, at_least(1), "optimizer steps of the run");
   visitor.field("log_every", log_every, at_least(1), "steps between two lines of metrics");
-  visitor.field("eval_every", eval_every, at_least(1), "steps between two validations");
+  visitor.field("eval_every", eval_every, at_least(0),
+                "steps between two validations; 0: only at the end");
   visitor.field("eval_sequences", eval_sequences, at_least(1),
                 "validation sequences to score, all if there are fewer");
   visitor.field("checkpoint_every", checkpoint_every, at_least(0),

@@ -1,3 +1,4 @@
+#include <leapverify/integrations/models/evaluation_mode.h>
 #include <leapverify/integrations/trainer/language_evaluator.h>
 
 #include <algorithm>
@@ -50,9 +51,7 @@ TokenBatch train_batch(const data::Text& text, std::int64_t step, std::int64_t r
 
 double validation_loss(models::LanguageModel& model, const data::Text& text, std::int64_t count,
                        std::int64_t rows, torch::Device device) {
-  const torch::NoGradGuard no_grad;
-  const bool was_training = model.is_training();
-  model.eval();
+  const models::EvaluationMode evaluation_mode(model);
   std::vector<std::int64_t> sequences(
       static_cast<std::size_t>(std::min(count, text.validation_size())));
   std::iota(sequences.begin(), sequences.end(), 0);
@@ -66,7 +65,6 @@ double validation_loss(models::LanguageModel& model, const data::Text& text, std
                .sum()
                .item<double>();
   });
-  model.train(was_training);
   return sum / static_cast<double>(sequences.size());
 }
 

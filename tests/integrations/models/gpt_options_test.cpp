@@ -19,7 +19,7 @@ TEST(GptOptions, RefuseAVocabularyWithoutRoomForAllBytes) {
   options.vocabulary = 255;
   EXPECT_THAT([&] { options.validate(); },
               ::testing::ThrowsMessage<InvalidOption>(
-                  "vocabulary: 255 is not legal, expected a number ≥ 256"));
+                  "vocabulary: 255 is not legal, expected an integer ≥ 256"));
 }
 
 TEST(GptOptions, RefuseADropoutOfEverything) {

@@ -1,1 +1,0 @@
-#include <leapverify/runtime/policy/options.h>
