@@ -30,14 +30,23 @@ std::optional<std::int64_t> step_of(const std::string& name) {
   return step;
 }
 
-/// Removes left-overs of a process that died, and all but the `keep` newest checkpoints.
-void tidy(const fs::path& folder, std::int64_t keep) {
+/// Where a checkpoint waits while another of the same step takes its name.
+fs::path set_aside(const fs::path& folder) {
+  fs::path aside = folder;
+  return aside += ".old.tmp";
+}
+
+/// Removes left-overs of a process that died, and all but the `keep` newest checkpoints up to `latest`.
+/// Later ones stem from before the run was resumed at an earlier step.
+void tidy(const fs::path& folder, std::int64_t latest, std::int64_t keep) {
   std::vector<std::int64_t> steps;
   std::error_code ignored;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
     if (entry.path().extension() == kTemporary) fs::remove_all(entry.path(), ignored);
-    if (const auto step = step_of(name)) steps.push_back(*step);
+    const auto step = step_of(name);
+    if (step && *step <= latest) steps.push_back(*step);
+    if (step && *step > latest) fs::remove_all(entry.path(), ignored);
   }
   std::sort(steps.rbegin(), steps.rend());
   for (std::size_t i = static_cast<std::size_t>(keep); i < steps.size(); ++i) {
@@ -54,7 +63,8 @@ fs::path latest_folder(const fs::path& run) {
   if (!step_of(name)) {
     throw FormatError((folder / kPointer).string() + ": '" + name + "' is no checkpoint's name");
   }
-  return folder / name;
+  const fs::path latest = folder / name;
+  return fs::exists(latest) ? latest : set_aside(latest);
 }
 
 }  // namespace
@@ -77,11 +87,15 @@ void save_checkpoint(const fs::path& run, const Checkpoint& checkpoint, std::int
   }
   for (const auto& [name, text] : checkpoint.json) state["json"][name] = json::parse(text);
   write_synced(temporary / "state.json", state.dump(1) + "\n");
-  // Only a run that was resumed from an earlier step comes here twice with one step.
-  if (fs::exists(final_name)) fs::remove_all(final_name, error);
+  if (fs::exists(final_name)) {
+    // Resumed at an earlier step and arrived here again. The pointer may name this folder, so it makes
+    // room by a rename, and load_checkpoint() looks there too.
+    fs::remove_all(set_aside(final_name), error);
+    publish_folder(final_name, set_aside(final_name));
+  }
   publish_folder(temporary, final_name);
   replace_file(folder / kPointer, folder_name(checkpoint.step));
-  tidy(folder, std::max<std::int64_t>(keep, 1));
+  tidy(folder, checkpoint.step, std::max<std::int64_t>(keep, 1));
 }
 
 Checkpoint load_checkpoint(const fs::path& run) {

@@ -1,6 +1,23 @@
+#include <ATen/autocast_mode.h>
+#include <leapverify/runtime/error_text.h>
 #include <leapverify/runtime/evaluation_scope.h>
 
+#include <cstdio>
+
 namespace leapverify {
+namespace {
+
+/// A destructor must not throw, and one part that fails must not keep the others from being restored.
+template <class Action>
+void attempt(const char* what, Action action) {
+  try {
+    action();
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "leapverify: restoring %s failed: %s\n", what, error_text(error).c_str());
+  }
+}
+
+}  // namespace
 
 EvaluationScope::EvaluationScope(torch::nn::Module& model, const TensorList& buffers,
                                  const TensorList& saved_buffers, at::Device device)
@@ -14,14 +31,19 @@ EvaluationScope::EvaluationScope(torch::nn::Module& model, const TensorList& buf
     modes_.emplace_back(module.get(), module->is_training());
   }
   saved_buffers_.copy_from(buffers_);
+  at::autocast::clear_cache();
   model_.eval();
 }
 
 EvaluationScope::~EvaluationScope() {
-  // train() recurses; parents come before their children, so each module's own mode is set last.
-  for (const auto& [module, training] : modes_) module->train(training);
-  buffers_.copy_from(saved_buffers_);
-  restore_random_state(random_, device_);
+  attempt("modes", [this] {
+    // train() recurses; parents come before their children, so each module's own mode is set last.
+    for (const auto& [module, training] : modes_) module->train(training);
+  });
+  attempt("buffers", [this] { buffers_.copy_from(saved_buffers_); });
+  attempt("random generators", [this] { restore_random_state(random_, device_); });
+  // A cached low-precision copy of the weights must not outlive them.
+  at::autocast::clear_cache();
 }
 
 }  // namespace leapverify

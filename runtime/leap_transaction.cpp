@@ -1,5 +1,6 @@
 #include <leapverify/kernels/combine.h>
 #include <leapverify/kernels/error.h>
+#include <leapverify/runtime/error_text.h>
 #include <leapverify/runtime/leap_transaction.h>
 #include <leapverify/runtime/policy/predictor.h>
 #include <torch/torch.h>
@@ -18,7 +19,7 @@ LeapTransaction::~LeapTransaction() {
     roll_back();
   } catch (const std::exception& error) {
     // Only a device that has failed for good lands here, and it ends the run at the next step.
-    std::fprintf(stderr, "leapverify: rollback failed: %s\n", error.what());
+    std::fprintf(stderr, "leapverify: rollback failed: %s\n", error_text(error).c_str());
   }
 }
 

@@ -1,5 +1,5 @@
-#include <ATen/autocast_mode.h>
 #include <leapverify/kernels/cosine.h>
+#include <leapverify/runtime/error_text.h>
 #include <leapverify/runtime/evaluation_scope.h>
 #include <leapverify/runtime/leap_transaction.h>
 #include <leapverify/runtime/leap_verify.h>
@@ -134,6 +134,8 @@ class LeapVerify::Implementation {
                                LeapTransaction& transaction);
   policy::Value worth(const Winner& winner, LeapTransaction& transaction);
   void land(const policy::Value& value);
+  /// Forgets the trajectory: what comes is no evenly spaced continuation of it.
+  void begin_stretch();
   void fail(const std::string& reason, std::int64_t forwards);
 
   torch::optim::Optimizer& base_;
@@ -191,14 +193,18 @@ policy::Situation LeapVerify::Implementation::situation() const {
   now.regime = detector_.regime();
   now.snapshots = snapshots_->size();
   now.snapshots_needed = predictor_.snapshots_needed();
-  now.try_forwards = 2 * options_.verification.sequences;
+  // The reference, every link, and two passes over further sequences to value the winner.
+  const auto links = static_cast<std::int64_t>(controller_.horizons().size());
+  now.try_forwards = (links + 3) * options_.verification.sequences;
   return now;
 }
 
 void LeapVerify::Implementation::observe() {
   ObservationEvent event;
   event.step = step_;
+  event.regime = detector_.regime();
   if (!controller_.affords(situation(), options_.probes)) {
+    begin_stretch();
     event.reason = "overhead cap reached";
     emit(to_json(event));
     return;
@@ -209,15 +215,18 @@ void LeapVerify::Implementation::observe() {
     snapshots_->record(step_);
     look(event);
     action = controller_.next(situation());
-    failures_in_row_ = 0;
   } catch (const std::exception& error) {
-    fail(error.what(), ledger().forwards() - forwards_before);
+    fail(error_text(error), ledger().forwards() - forwards_before);
     return;
   }
   event.horizons = action.horizons;
   event.reason = action.reason;
   emit(to_json(event));
-  if (!action.horizons.empty()) try_leap(action.horizons);
+  if (action.horizons.empty()) {
+    failures_in_row_ = 0;
+  } else {
+    try_leap(action.horizons);
+  }
 }
 
 void LeapVerify::Implementation::look(ObservationEvent& event) {
@@ -230,7 +239,10 @@ void LeapVerify::Implementation::look(ObservationEvent& event) {
   probe_losses_ = to_host(probe.losses);
   event.probe_loss = policy::summarize(probe_losses_).mean;
   curve_.add(step_, *event.probe_loss);
-  const at::Tensor activations = probe.activations.detach().contiguous();
+  LV_CHECK(probe.activations.is_floating_point(),
+           "activations must be floating, got " << probe.activations.scalar_type());
+  const at::Tensor activations =
+      probe.activations.detach().to(weights_.torch_device()).contiguous();
   if (activations_.defined()) {
     event.signal = activation_signal(activations);
     event.reading = detector_.observe(*event.signal);
@@ -253,8 +265,6 @@ double LeapVerify::Implementation::activation_signal(const at::Tensor& activatio
 Evaluation LeapVerify::Implementation::evaluate(const std::vector<std::int64_t>& sequences,
                                                 bool activations) {
   const EvaluationScope scope(model_, buffers_, saved_buffers_, weights_.torch_device());
-  // A cached low-precision copy would answer for other weights.
-  at::autocast::clear_cache();
   Evaluation result = evaluator_.evaluate(sequences, activations);
   LV_CHECK(result.losses.defined() && result.losses.dim() == 1 &&
                result.losses.size(0) == static_cast<std::int64_t>(sequences.size()),
@@ -302,9 +312,10 @@ void LeapVerify::Implementation::try_leap(const std::vector<std::int64_t>& horiz
     event.digest_after = weights_.digest();
   } catch (const std::exception& error) {
     controller_.record(false);
-    fail(error.what(), ledger().forwards() - forwards_before);
+    fail(error_text(error), ledger().forwards() - forwards_before);
     return;
   }
+  failures_in_row_ = 0;
   event.forwards = ledger().forwards() - forwards_before;
   controller_.record(event.outcome != LeapOutcome::kRejected);
   if (event.outcome == LeapOutcome::kCommitted) land(event.value);
@@ -324,6 +335,8 @@ std::optional<LeapVerify::Implementation::Winner> LeapVerify::Implementation::se
                                    probe_losses_.begin() + sequences.back() + 1)
              : losses_of(sequences);
   const double first_reference = policy::summarize(reference).mean;
+  // A rule that tolerates some loss would let every link drift further from the last winner.
+  const bool chained = options_.verification.rule == policy::Rule::kStrict;
 
   std::optional<Winner> winner;
   for (const std::int64_t horizon : horizons) {
@@ -345,7 +358,7 @@ std::optional<LeapVerify::Implementation::Winner> LeapVerify::Implementation::se
     emit(to_json(candidate));
     if (candidate.decision.verdict != policy::Verdict::kAccepted) break;
     winner = std::move(next);
-    reference = std::move(losses);
+    if (chained) reference = std::move(losses);
   }
   verifier_.remember(first_reference);
   return winner;
@@ -369,8 +382,12 @@ void LeapVerify::Implementation::land(const policy::Value& value) {
   if (options_.moments == MomentPolicy::kScale) scale_moments(base_, options_.moment_scale);
   if (options_.moments == MomentPolicy::kReset) reset_state(base_);
   // The jump is no part of the trajectory: history begins anew at the landing point.
-  snapshots_->clear();
+  begin_stretch();
   snapshots_->record(step_);
+}
+
+void LeapVerify::Implementation::begin_stretch() {
+  snapshots_->clear();
   detector_.interrupt();
   curve_.interrupt();
   activations_ = at::Tensor();
@@ -422,11 +439,20 @@ void LeapVerify::Implementation::restore(const LeapVerifyState& state) {
       const auto found = std::find_if(state.tensors.begin(), state.tensors.end(),
                                       [](const auto& item) { return item.first == "activations"; });
       if (found == state.tensors.end()) throw FormatError(source + ": activations are missing");
+      if (found->second.dim() != 2 || found->second.size(0) != options_.probes) {
+        throw FormatError(source + ": activations are not those of " +
+                          std::to_string(options_.probes) + " probes");
+      }
       activations_ = found->second.to(weights_.torch_device());
     }
     if (!snapshots_) return;
     snapshots_->clear();
     const auto steps = data.at("snapshot_steps").get<std::vector<std::int64_t>>();
+    if (static_cast<std::int64_t>(steps.size()) > predictor_.snapshots_needed()) {
+      throw FormatError(source + ": " + std::to_string(steps.size()) + " snapshots, " +
+                        name_of(options_.predictor) + " keeps " +
+                        std::to_string(predictor_.snapshots_needed()));
+    }
     for (std::size_t i = 0; i < steps.size(); ++i) {
       const std::vector<at::Tensor>& tensors = snapshots_->restore_older(steps[i]).tensors();
       for (std::size_t j = 0; j < tensors.size(); ++j) {

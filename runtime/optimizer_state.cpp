@@ -2,6 +2,7 @@
 #include <leapverify/runtime/optimizer_state.h>
 #include <torch/torch.h>
 
+#include <charconv>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <typeinfo>
@@ -63,6 +64,16 @@ std::vector<at::Tensor> parameters_of(const optim::Optimizer& optimizer) {
     parameters.insert(parameters.end(), group.params().begin(), group.params().end());
   }
   return parameters;
+}
+
+std::size_t index_from(const std::string& text, const std::string& source) {
+  std::size_t index = 0;
+  const char* end = text.data() + text.size();
+  const auto result = std::from_chars(text.data(), end, index);
+  if (result.ec != std::errc() || result.ptr != end) {
+    throw FormatError(source + ": '" + text + "' is no position of a parameter");
+  }
+  return index;
 }
 
 struct Exporter {
@@ -160,7 +171,7 @@ void import_state(optim::Optimizer& optimizer, const OptimizerState& state,
                           ", the optimizer is " + name);
       }
       for (const auto& [position, counters] : description.at("parameters").items()) {
-        const std::size_t i = std::stoul(position);
+        const std::size_t i = index_from(position, source);
         if (i >= parameters.size()) {
           throw FormatError(source + ": state of parameter " + position + " of " +
                             std::to_string(parameters.size()));

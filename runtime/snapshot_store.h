@@ -14,7 +14,7 @@ class SnapshotStore {
   /// Allocates `capacity` snapshots on the parameters' device.
   SnapshotStore(const TensorList& parameters, std::int64_t capacity);
 
-  /// Takes a snapshot, in place of the oldest one when all places are full. One launch; does not
+  /// Takes a snapshot, in place of the oldest one when all places are full. Does not
   /// synchronise.
   void record(std::int64_t step);
 

@@ -1,5 +1,6 @@
 #include <leapverify/runtime/durable_files.h>
 #include <leapverify/runtime/trace.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -12,12 +13,15 @@ TraceFile::TraceFile(const fs::path& path, std::int64_t bytes) : path_(path), by
   std::error_code error;
   if (bytes > 0) {
     const std::uintmax_t size = fs::file_size(path, error);
-    if (error || size < static_cast<std::uintmax_t>(bytes)) {
-      throw FileError(path.string() + ": shorter than the " + std::to_string(bytes) +
-                      " bytes that the checkpoint knows of");
+    const auto known = error ? 0 : static_cast<std::int64_t>(size);
+    if (known < bytes) {
+      std::fprintf(stderr, "leapverify: %s: lines are missing before the checkpoint\n",
+                   path.c_str());
+      bytes_ = known;
+    } else {
+      fs::resize_file(path, static_cast<std::uintmax_t>(bytes), error);
+      if (error) throw FileError(path.string() + ": cannot cut: " + error.message());
     }
-    fs::resize_file(path, static_cast<std::uintmax_t>(bytes), error);
-    if (error) throw FileError(path.string() + ": cannot cut: " + error.message());
   }
   file_ = std::fopen(path.c_str(), bytes > 0 ? "ab" : "wb");
   if (file_ == nullptr) {
@@ -28,6 +32,8 @@ TraceFile::TraceFile(const fs::path& path, std::int64_t bytes) : path_(path), by
 TraceFile::~TraceFile() {
   if (file_ != nullptr) std::fclose(file_);
 }
+
+void TraceFile::sync() { ::fsync(::fileno(file_)); }
 
 void TraceFile::write(const std::string& event) {
   const std::string line = event + "\n";

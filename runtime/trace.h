@@ -19,7 +19,8 @@ using TraceSink = std::function<void(const std::string& event)>;
 /// A file of events, one a line, each flushed when written.
 class TraceFile {
  public:
-  /// Opens for appending after cutting the file to `bytes`. Throws FileError.
+  /// Opens for appending after cutting the file to `bytes`; a file that is shorter is left as it is, with a
+  /// warning on stderr. Throws FileError.
   explicit TraceFile(const std::filesystem::path& path, std::int64_t bytes = 0);
   ~TraceFile();
   TraceFile(const TraceFile&) = delete;
@@ -27,6 +28,9 @@ class TraceFile {
 
   /// A write that fails, as on a full disk, is reported once on stderr and does not end the run.
   void write(const std::string& event);
+
+  /// Waits until the disk holds all that was written, as a checkpoint that counts on it needs.
+  void sync();
 
   /// Bytes written so far, those before opening included.
   std::int64_t bytes() const { return bytes_; }

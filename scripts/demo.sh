@@ -13,7 +13,7 @@ build_preset="${LEAPVERIFY_PRESET:-dev}"
 program="$(build_dir_of "$build_preset")/leapverify"
 
 preset=demo
-if nvidia-smi -L 2>/dev/null | grep -q '^GPU '; then
+if "$venv/bin/python" -W ignore -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
   preset=demo-gpu
 fi
 data="$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"

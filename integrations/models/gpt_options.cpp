@@ -4,10 +4,11 @@ namespace leapverify::models {
 
 void GptOptions::describe(FieldVisitor& visitor) {
   visitor.field("vocabulary", vocabulary, at_least(256), "tokens the model knows; bytes need 256");
-  visitor.field("context", context, at_least(1), "tokens of a sequence");
-  visitor.field("width", width, at_least(1), "size of the residual stream, a multiple of heads");
-  visitor.field("heads", heads, at_least(1), "attention heads of a layer");
-  visitor.field("layers", layers, at_least(1), "transformer blocks");
+  visitor.field("context", context, between(1, 1 << 20), "tokens of a sequence");
+  visitor.field("width", width, between(1, 1 << 16),
+                "size of the residual stream, a multiple of heads");
+  visitor.field("heads", heads, between(1, 1 << 10), "attention heads of a layer");
+  visitor.field("layers", layers, between(1, 1 << 10), "transformer blocks");
   visitor.field("dropout", dropout, Range{0, 1, false, true},
                 "share of activations that training zeroes");
 }

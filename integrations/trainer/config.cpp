@@ -23,13 +23,13 @@ void RunOptions::describe(FieldVisitor& visitor) {
                 "steps between two checkpoints; 0: only at the end");
   visitor.field("keep_checkpoints", keep_checkpoints, at_least(1), "newest checkpoints to keep");
   visitor.choice("device", device, "auto: cuda where there is one");
-  visitor.field("threads", threads, at_least(0), "CPU threads; 0: one for each core");
+  visitor.field("threads", threads, between(0, 1024), "CPU threads; 0: one for each core");
   visitor.field("sample_bytes", sample_bytes, at_least(0),
                 "bytes of text the model writes at the end; 0: none");
 }
 
 void BatchOptions::describe(FieldVisitor& visitor) {
-  visitor.field("sequences", sequences, at_least(1), "sequences of a training step");
+  visitor.field("sequences", sequences, between(1, 1 << 20), "sequences of a training step");
 }
 
 void OptimizerOptions::describe(FieldVisitor& visitor) {

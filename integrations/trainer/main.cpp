@@ -3,6 +3,7 @@
 #include <leapverify/integrations/trainer/progress.h>
 #include <leapverify/integrations/trainer/run_folder.h>
 #include <leapverify/integrations/trainer/trainer.h>
+#include <leapverify/runtime/error_text.h>
 #include <CLI/CLI.hpp>
 
 #include <csignal>
@@ -21,6 +22,12 @@ struct TrainArguments {
   std::string run;
   std::vector<std::string> overrides;
 };
+
+/// LeapVerify's own words as they are; those of others cut to one plain line.
+std::string message_of(const std::exception& error) {
+  const auto* own = dynamic_cast<const leapverify::Error*>(&error);
+  return own != nullptr ? own->what() : leapverify::error_text(error);
+}
 
 std::string preset_list() {
   std::string list;
@@ -49,6 +56,9 @@ void print_summary(const trainer::Summary& summary, const trainer::Config& confi
         "sequence, %.2f %% of all cost\n",
         static_cast<long long>(ledger.tries), static_cast<long long>(ledger.accepted),
         ledger.steps_saved, static_cast<long long>(ledger.forwards()), 100 * summary.overhead);
+    if (!summary.off_reason.empty()) {
+      std::printf("leaps were switched off during the run: %s\n", summary.off_reason.c_str());
+    }
   }
   if (!summary.sample.empty()) {
     std::printf("\nthe model writes:\n%s\n", summary.sample.c_str());
@@ -66,19 +76,20 @@ void run(const trainer::Config& config, const fs::path& folder, bool resume) {
 
 void train(const TrainArguments& arguments) {
   std::vector<std::string> overrides = arguments.overrides;
-  // Absolute, so that the run can be resumed from anywhere.
   if (!arguments.data.empty()) {
     overrides.push_back("data.path=" + fs::absolute(arguments.data).string());
   }
-  const trainer::Config config =
-      trainer::load_config(arguments.preset, arguments.config, overrides);
+  trainer::Config config = trainer::load_config(arguments.preset, arguments.config, overrides);
+  // Absolute, so that the run can be resumed from anywhere.
+  if (!config.data.path.empty()) config.data.path = fs::absolute(config.data.path).string();
   const std::string& name = arguments.run.empty() ? config.run.folder : arguments.run;
   run(config, name.empty() ? trainer::fresh_run_name() : fs::path(name), /*resume=*/false);
 }
 
 void resume(const std::string& folder, const std::vector<std::string>& overrides) {
   const fs::path file = trainer::config_of_run(folder);
-  run(trainer::load_config("", file.string(), overrides), folder, /*resume=*/true);
+  const trainer::Config config = trainer::load_config("", file.string(), overrides);
+  run(config, folder, /*resume=*/true);
 }
 
 }  // namespace
@@ -117,7 +128,7 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error);
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "leapverify: %s\n", error.what());
+    std::fprintf(stderr, "leapverify: %s\n", message_of(error).c_str());
     return 1;
   }
   return 0;

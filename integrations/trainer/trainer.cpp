@@ -7,6 +7,7 @@
 #include <leapverify/integrations/trainer/schedule.h>
 #include <leapverify/integrations/trainer/trainer.h>
 #include <leapverify/runtime/checkpoint.h>
+#include <leapverify/runtime/durable_files.h>
 #include <leapverify/runtime/leap_verify.h>
 #include <leapverify/runtime/optimizer_state.h>
 #include <leapverify/runtime/random_state.h>
@@ -110,6 +111,7 @@ class Trainer::Implementation {
     // Only now, so that a run that cannot start leaves no folder behind.
     if (resume) {
       restore();
+      replace_file(run_ / "config.yaml", to_yaml(config_));
     } else {
       create_run_folder(run_, to_yaml(config_));
     }
@@ -121,6 +123,11 @@ class Trainer::Implementation {
 
  private:
   const Options& leaps() const { return config_.leapverify.options; }
+  /// Of train, gate and validation, which a resumed run must find unchanged.
+  std::vector<std::uint64_t> text_hashes() const {
+    const data::TextSummary& text = text_.summary();
+    return {text.train.hash, text.gate.hash, text.validation.hash};
+  }
   void describe_run();
   torch::Tensor train_step();
   double validate();
@@ -168,6 +175,11 @@ void Trainer::Implementation::describe_run() {
                    " bytes of extra memory");
   } else {
     progress_.note("leapverify   off (leapverify.enabled: true switches it on)");
+  }
+  if (const auto skipped = text.binary_files + text.unreadable + text.files_left_out; skipped > 0) {
+    progress_.note("left out     " + std::to_string(text.binary_files) +
+                   " files that are no text, " + std::to_string(text.unreadable) + " unreadable, " +
+                   std::to_string(text.files_left_out) + " beyond data.max_bytes");
   }
   if (step_ > 0) progress_.note("resumed      at step " + std::to_string(step_));
 }
@@ -231,12 +243,15 @@ Summary Trainer::Implementation::train() {
   const RunOptions& run = config_.run;
   const auto due = [this](std::int64_t every) { return every > 0 && step_ % every == 0; };
   bool saved = false;
+  bool saw_off = false;
   while (step_ < run.steps && !stop_requested) {
     const torch::Tensor loss = train_step();
     const bool last = step_ == run.steps;
-    if (due(run.log_every) || last) {
+    // Before a checkpoint too, so that weights that diverged never replace good ones.
+    if (due(run.log_every) || due(run.checkpoint_every) || last || step_ == first_step_ + 1) {
       loop_.last_loss = loss.item<double>();
       if (!std::isfinite(loop_.last_loss)) {
+        progress_.finish();
         throw Error("training loss is " + number_text(loop_.last_loss) + " at step " +
                     std::to_string(step_) +
                     "; a lower optimizer.lr may help. The last checkpoint "
@@ -250,11 +265,15 @@ Summary Trainer::Implementation::train() {
     }
     saved = due(run.checkpoint_every);
     if (saved) save();
+    if (!saw_off && !optimizer_.status().off_reason.empty()) {
+      saw_off = true;
+      progress_.note("leaps are off from here on: " + optimizer_.status().off_reason);
+    }
   }
   progress_.finish();
-  Summary result = summary();
-  if (!saved) save();
-  return result;
+  // First of all what was trained is brought to safety.
+  if (!saved && step_ > first_step_) save();
+  return summary();
 }
 
 Summary Trainer::Implementation::summary() {
@@ -268,6 +287,7 @@ Summary Trainer::Implementation::summary() {
   result.tokens = step_ * config_.batch.sequences * model_->context();
   result.ledger = status.ledger;
   result.overhead = status.overhead;
+  result.off_reason = status.off_reason;
   if (!result.interrupted && config_.run.sample_bytes > 0) {
     const std::vector<std::int64_t> bytes =
         models::sample(*model_, {'\n'}, config_.run.sample_bytes, 0.8,
@@ -278,6 +298,8 @@ Summary Trainer::Implementation::summary() {
 }
 
 void Trainer::Implementation::save() {
+  trace_->sync();
+  metrics_->sync();
   loop_.seconds = seconds_before_ + seconds_since(start_);
   Checkpoint checkpoint;
   checkpoint.step = step_;
@@ -295,7 +317,7 @@ void Trainer::Implementation::save() {
                         {"last_loss", loop_.last_loss},
                         {"trace_bytes", trace_->bytes()},
                         {"metrics_bytes", metrics_->bytes()},
-                        {"train_hash", text_.summary().train.hash}};
+                        {"text_hashes", text_hashes()}};
   checkpoint.json["trainer"] = trainer.dump();
   save_checkpoint(run_, checkpoint, config_.run.keep_checkpoints);
 }
@@ -334,7 +356,7 @@ void Trainer::Implementation::restore_loop(const std::string& text, const std::s
     loop_.last_loss = trainer.at("last_loss");
     loop_.trace_bytes = trainer.at("trace_bytes");
     loop_.metrics_bytes = trainer.at("metrics_bytes");
-    if (trainer.at("train_hash") != text_.summary().train.hash) {
+    if (trainer.at("text_hashes") != json(text_hashes())) {
       throw data::DataError(config_.data.path, "other text than the run began with",
                             "the same text, so that the run goes on as it would have");
     }

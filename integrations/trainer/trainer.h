@@ -20,6 +20,7 @@ struct Summary {
   std::int64_t tokens = 0;
   policy::Ledger ledger;
   double overhead = 0;
+  std::string off_reason;
   std::string sample;
 };
 

@@ -47,7 +47,7 @@ struct Situation {
   Regime regime = Regime::kTransition;
   std::int64_t snapshots = 0;
   std::int64_t snapshots_needed = 0;
-  /// Forwards that one try takes at the least, reference included.
+  /// Forwards that one try takes at the most.
   std::int64_t try_forwards = 0;
 };
 
@@ -60,7 +60,7 @@ struct Action {
 
 /// Tries all horizons in ascending order when the regime allows it, the ledger can pay for it and
 /// the last rejections are long enough ago: after n rejections in a row the next 2ⁿ − 1
-/// observations (at most max_backoff) pass without a try.
+/// observations in such a regime (at most max_backoff) pass without a try.
 ///
 /// Budget: forwards ≤ max_overhead · step_cost · planned_steps + savings_share · step_cost ·
 /// steps_saved. Without planned steps, the steps done so far stand in for them.

@@ -46,7 +46,7 @@ void Options::validate() const {
     throw InvalidOption("planned_steps", std::to_string(planned_steps),
                         at_least(0).text("an integer"));
   }
-  const std::int64_t window = observe_every * (policy::Predictor(predictor).snapshots_needed() - 1);
+  const std::int64_t window = observe_every * policy::Predictor(predictor).snapshots_needed();
   if (enabled && planned_steps > 0 && window >= planned_steps) {
     throw InvalidOption("observe_every", std::to_string(observe_every),
                         "a window (" + std::to_string(window) + " steps with predictor " +

@@ -8,6 +8,7 @@ endfunction()
 run("${CMAKE_COMMAND}" --install "${BUILD}" --prefix "${WORK}/installed")
 run("${CMAKE_COMMAND}" -G Ninja -S "${CONSUMER}" -B "${WORK}/build"
   "-DCMAKE_PREFIX_PATH=${WORK}/installed\;${TORCH}"
+  "-DWRAPPING_EXAMPLE=${EXAMPLE}"
   "-DCMAKE_CUDA_COMPILER=${CUDA_COMPILER}"
   "-DCUDA_TOOLKIT_ROOT_DIR=${CUDA_ROOT}"
   -DTORCH_CUDA_ARCH_LIST=9.0
@@ -15,4 +16,5 @@ run("${CMAKE_COMMAND}" -G Ninja -S "${CONSUMER}" -B "${WORK}/build"
   "-DCMAKE_CXX_FLAGS=${CXX_FLAGS}"
   "-DCMAKE_EXE_LINKER_FLAGS=${LINK_FLAGS}")
 run("${CMAKE_COMMAND}" --build "${WORK}/build")
-run("${WORK}/build/consumer")
+run("${WORK}/build/kernels_consumer")
+run("${WORK}/build/runtime_consumer")

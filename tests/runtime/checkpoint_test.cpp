@@ -97,6 +97,36 @@ TEST_F(CheckpointTest, DyingAtAnyWriteLosesNothing) {
   }
 }
 
+TEST_F(CheckpointTest, DyingWhileTheSameStepIsWrittenAgainLosesNothing) {
+  struct Death {};
+  int fatal = 0;
+  for (bool died = true; died; ++fatal) {
+    set_file_fault_hook(nullptr);
+    fs::remove_all(run_ / "checkpoints");
+    save_checkpoint(run_, checkpoint_at(5), 2);
+    int done = 0;
+    set_file_fault_hook([&](const char*, const fs::path&) {
+      if (done++ == fatal) throw Death{};
+    });
+    died = false;
+    try {
+      save_checkpoint(run_, checkpoint_at(5), 2);
+    } catch (const Death&) {
+      died = true;
+    }
+    set_file_fault_hook(nullptr);
+    EXPECT_EQ(load_checkpoint(run_).step, 5) << "died at " << fatal;
+  }
+  EXPECT_GE(fatal, 10);
+}
+
+TEST_F(CheckpointTest, NewCheckpointIsKeptWhenLaterOnesLieAbout) {
+  save_checkpoint(run_, checkpoint_at(300), 1);
+  save_checkpoint(run_, checkpoint_at(250), 1);
+  EXPECT_THAT(folders(), testing::ElementsAre("latest", "step-250"));
+  EXPECT_EQ(load_checkpoint(run_).step, 250);
+}
+
 TEST_F(CheckpointTest, NoCheckpointIsSaidPlainly) {
   try {
     load_checkpoint(run_);

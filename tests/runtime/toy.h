@@ -83,7 +83,7 @@ struct ToyRun {
     const at::Tensor features = model->features(x);
     at::Tensor losses = (model->second(features).squeeze(1) - y).square();
     if (change_losses) losses = change_losses(losses);
-    return {losses, features};
+    return {losses, integer_activations ? features.to(at::kLong) : features};
   }
 
   void train(int steps) {
@@ -125,6 +125,7 @@ struct ToyRun {
   std::vector<std::string> trace;
   std::function<void()> before_evaluation;
   std::function<at::Tensor(const at::Tensor&)> change_losses;
+  bool integer_activations = false;
   std::int64_t step = 0;
   int evaluations = 0;
 };

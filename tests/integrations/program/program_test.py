@@ -145,6 +145,16 @@ class Training(ProgramTest):
         self.assertEqual(process.returncode, 0)
         self.assertIn("continue with: leapverify resume", output)
 
+    def test_finished_run_can_be_resumed_and_extended(self):
+        run = self.folder / "run"
+        self.assertEqual(self.train(run).returncode, 0)
+        metrics = (run / "metrics.jsonl").read_text().count("validation_loss")
+        self.assertEqual(leapverify("resume", run).returncode, 0)
+        self.assertEqual(metrics, (run / "metrics.jsonl").read_text().count("validation_loss"))
+        longer = leapverify("resume", run, "--set", "run.steps=70", cwd=self.folder)
+        self.assertIn("70 steps", longer.stdout)
+        self.assertEqual(leapverify("resume", run).returncode, 0)
+
     def test_data_path_may_hold_any_character(self):
         odd = self.folder / "a: b, #c [d] 'e'.txt"
         self.text.rename(odd)
@@ -223,6 +233,16 @@ class BadInput(ProgramTest):
         model = next((run / "checkpoints").glob("step-60/model.safetensors"))
         os.truncate(model, 100)
         self.assert_refused(leapverify("resume", run), "model.safetensors")
+
+    def test_model_that_cannot_fit_is_one_line(self):
+        result = self.train(self.folder / "run", "--set", "model.width=65536", "--set",
+                            "model.layers=1000")
+        self.assert_refused(result, "memory")
+
+    def test_numbers_far_too_large(self):
+        for override in ("run.threads=3000000000", "batch.sequences=99999999999",
+                         "model.context=99999999999"):
+            self.assert_refused(self.train(self.folder / "run", "--set", override), override)
 
     def test_diverging_run_says_so(self):
         result = self.train(self.folder / "run", "--set", "optimizer.lr=1e30", "--set",

@@ -175,8 +175,8 @@ TEST_F(ConfigErrorsTest, AHorizonBeyondTheRun) {
             "--set leapverify.horizons=[300]: leapverify.horizons: 300 is not legal, expected a "
             "horizon shorter than the run of 200 steps");
   EXPECT_EQ(error_of("run: {steps: 100}\nleapverify:\n  enabled: true\n  preset: paper\n"),
-            "FILE:4: leapverify.horizons: 100 is not legal, expected a horizon shorter than the "
-            "run of 100 steps");
+            "FILE:4: leapverify.observe_every: 50 is not legal, expected a window (100 steps with "
+            "predictor linear) shorter than the run of 100 steps");
 }
 
 TEST_F(ConfigErrorsTest, AnOverride) {
@@ -205,7 +205,9 @@ TEST_F(ConfigErrorsTest, AnUnknownPreset) {
 }
 
 TEST_F(ConfigErrorsTest, APresetThatDoesNotFit) {
-  EXPECT_EQ(message_of([] { load_config("demo", "", {"run.steps=40"}); }),
+  EXPECT_EQ(message_of([] {
+              load_config("demo", "", {"run.steps=40", "leapverify.enabled=false"});
+            }),
             "preset demo: schedule.warmup: 50 is not legal, expected at most run.steps = 40");
 }
 

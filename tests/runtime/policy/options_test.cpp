@@ -48,11 +48,11 @@ TEST(Options, RefusesNegativeHorizon) {
 
 TEST(Options, RefusesWindowAndHorizonAsLongAsTheRun) {
   Options options;
-  options.planned_steps = 25;
+  options.planned_steps = 50;
   expect_refusal(options, "observe_every: 25 is not legal");
-  options.planned_steps = 26;
-  options.controller.horizons = {26};
-  expect_refusal(options, "horizons: 26 is not legal");
+  options.planned_steps = 51;
+  options.controller.horizons = {51};
+  expect_refusal(options, "horizons: 51 is not legal");
   options.controller.horizons = {25};
   EXPECT_NO_THROW(options.validate());
 }
