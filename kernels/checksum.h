@@ -13,9 +13,9 @@ namespace leapverify::kernels {
 /// Formula: modulo 2^64,
 ///   Σ over segments s of g(length_s, dtype_s, s)
 ///   + Σ over words w of segment s of mix(bits(w) ^ (position(s, w) + 1) · γ),
-/// where a word is 8 bytes of a segment's memory counted from its start (the last one filled up with
-/// zeros), position(s, w) = 2^40 · s + w, γ = 0x9e3779b97f4a7c15, g mixes its arguments in the same
-/// manner, and mix is the finaliser of SplitMix64 (Steele, Lea and Flood 2014), a bijection of
+/// where a word is 8 bytes of a segment's memory counted from its start (the last one filled up
+/// with zeros), position(s, w) = 2^40 · s + w, γ = 0x9e3779b97f4a7c15, g mixes its arguments in the
+/// same manner, and mix is the finaliser of SplitMix64 (Steele, Lea and Flood 2014), a bijection of
 /// 64-bit words. Hence any change within one word changes the digest; changes in several words go
 /// unnoticed with chance 2^-64.
 ///

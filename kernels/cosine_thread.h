@@ -1,5 +1,5 @@
-// What one thread of the cosine kernel does, and the last step that all versions share. Host-device,
-// so that the CPU tests can run a launch thread by thread.
+// What one thread of the cosine kernel does, and the last step that all versions share.
+// Host-device, so that the CPU tests can run a launch thread by thread.
 #pragma once
 
 #include <leapverify/kernels/cosine.h>

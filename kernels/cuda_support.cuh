@@ -42,8 +42,8 @@ class DeviceGuard {
   int previous_ = 0;
 };
 
-/// The sum of `value` over the threads of a block of kBlockThreads, added up in a fixed order. Every
-/// thread of the block must call it, and every one receives the sum.
+/// The sum of `value` over the threads of a block of kBlockThreads, added up in a fixed order.
+/// Every thread of the block must call it, and every one receives the sum.
 template <typename Value>
 __device__ Value block_sum(Value value) {
   __shared__ Value values[kBlockThreads];

@@ -12,8 +12,8 @@
 
 namespace leapverify::kernels {
 
-/// The sixteen bits of a number. Enumerations rather than structs, since loops that store structs do
-/// not become vector code.
+/// The sixteen bits of a number. Enumerations rather than structs, since loops that store structs
+/// do not become vector code.
 enum class BFloat16 : std::uint16_t {};
 enum class Float16 : std::uint16_t {};
 

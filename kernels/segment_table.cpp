@@ -1,4 +1,5 @@
-// Checks a list of tensors and packs it, with its chunks, into the block of bytes that kernels read.
+// Checks a list of tensors and packs it, with its chunks, into the block of bytes that kernels
+// read.
 #include <leapverify/kernels/error.h>
 #include <leapverify/kernels/mix.h>
 #include <leapverify/kernels/segment_table.h>

@@ -40,8 +40,8 @@ struct SegmentView {
 /// segment, ascending; empty segments have none). Immutable but for its place.
 class SegmentTable {
  public:
-  /// Throws ContractError on a negative length, a null pointer with a length above 0, a pointer that
-  /// is not aligned to its element size, or a negative device ordinal.
+  /// Throws ContractError on a negative length, a null pointer with a length above 0, a pointer
+  /// that is not aligned to its element size, or a negative device ordinal.
   explicit SegmentTable(std::vector<Segment> segments, Device device = {});
 
   const std::vector<Segment>& segments() const { return segments_; }

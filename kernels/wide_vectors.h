@@ -1,5 +1,5 @@
-// Runs a loop of the CPU versions in AVX2 and FMA code where the processor has them. The results are
-// the same either way: std::fma rounds once also where it is a call into the C library.
+// Runs a loop of the CPU versions in AVX2 and FMA code where the processor has them. The results
+// are the same either way: std::fma rounds once also where it is a call into the C library.
 #pragma once
 
 namespace leapverify::kernels {

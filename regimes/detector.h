@@ -44,7 +44,8 @@ struct RegimeReading {
 /// Signals go in, regimes come out.
 ///
 /// Thresholds: `fixed` compares with the two given numbers; `percentile` with percentiles of all
-/// earlier signals (linear interpolation), and reads `transition` until `burn_in` signals are known.
+/// earlier signals (linear interpolation), and reads `transition` until `burn_in` signals are
+/// known.
 /// Hysteresis: the regime is the least stable of the last `hysteresis` readings, and no better than
 /// transition while there are fewer: stability must be seen that often in a row, its end counts at
 /// once.

@@ -71,7 +71,8 @@ struct Choice {
   std::function<void(const std::string&)> set;
 };
 
-/// Visits the fields of an options struct in order. Field names within a group are separated by dots.
+/// Visits the fields of an options struct in order. Field names within a group are separated by
+/// dots.
 class FieldVisitor {
  public:
   virtual ~FieldVisitor() = default;

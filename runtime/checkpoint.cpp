@@ -36,8 +36,8 @@ fs::path set_aside(const fs::path& folder) {
   return aside += ".old.tmp";
 }
 
-/// Removes left-overs of a process that died, and all but the `keep` newest checkpoints up to `latest`.
-/// Later ones stem from before the run was resumed at an earlier step.
+/// Removes left-overs of a process that died, and all but the `keep` newest checkpoints up to
+/// `latest`. Later ones stem from before the run was resumed at an earlier step.
 void tidy(const fs::path& folder, std::int64_t latest, std::int64_t keep) {
   std::vector<std::int64_t> steps;
   std::error_code ignored;
@@ -88,8 +88,8 @@ void save_checkpoint(const fs::path& run, const Checkpoint& checkpoint, std::int
   for (const auto& [name, text] : checkpoint.json) state["json"][name] = json::parse(text);
   write_synced(temporary / "state.json", state.dump(1) + "\n");
   if (fs::exists(final_name)) {
-    // Resumed at an earlier step and arrived here again. The pointer may name this folder, so it makes
-    // room by a rename, and load_checkpoint() looks there too.
+    // Resumed at an earlier step and arrived here again. The pointer may name this folder, so it
+    // makes room by a rename, and load_checkpoint() looks there too.
     fs::remove_all(set_aside(final_name), error);
     publish_folder(final_name, set_aside(final_name));
   }

@@ -9,7 +9,8 @@
 
 namespace leapverify {
 
-/// A file or folder could not be read or written; the message holds the path and the system's words.
+/// A file or folder could not be read or written; the message holds the path and the system's
+/// words.
 class FileError : public Error {
  public:
   using Error::Error;
@@ -18,8 +19,8 @@ class FileError : public Error {
 /// Writes and fsyncs a file that need not be complete if the process dies meanwhile.
 void write_synced(const std::filesystem::path& path, const std::string& bytes);
 
-/// Writes beside `path`, fsyncs, renames over `path`, fsyncs the folder: at every moment `path` holds
-/// either its old or its new contents.
+/// Writes beside `path`, fsyncs, renames over `path`, fsyncs the folder: at every moment `path`
+/// holds either its old or its new contents.
 void replace_file(const std::filesystem::path& path, const std::string& bytes);
 
 /// Renames a complete folder to its final name and fsyncs both.

@@ -6,8 +6,8 @@
 
 namespace leapverify {
 
-/// The first line of what an exception says, without the stack trace that torch's errors carry, as valid
-/// UTF-8; never empty.
+/// The first line of what an exception says, without the stack trace that torch's errors carry, as
+/// valid UTF-8; never empty.
 std::string error_text(const std::exception& error);
 
 }  // namespace leapverify

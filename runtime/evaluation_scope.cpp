@@ -7,7 +7,8 @@
 namespace leapverify {
 namespace {
 
-/// A destructor must not throw, and one part that fails must not keep the others from being restored.
+/// A destructor must not throw, and one part that fails must not keep the others from being
+/// restored.
 template <class Action>
 void attempt(const char* what, Action action) {
   try {

@@ -19,8 +19,8 @@ struct Evaluation {
 /// Runs the model, at the weights it holds now, on held-out sequences. The gate set must be carved
 /// from the training data, never be trained on, and never be the validation set.
 ///
-/// Calls come in evaluation mode and without gradients; buffers, random generators and modes are put
-/// back afterwards. An exception ends the leap, not the run.
+/// Calls come in evaluation mode and without gradients; buffers, random generators and modes are
+/// put back afterwards. An exception ends the leap, not the run.
 class Evaluator {
  public:
   virtual ~Evaluator() = default;

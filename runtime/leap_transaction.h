@@ -13,9 +13,9 @@ namespace policy {
 struct Prediction;
 }
 
-/// From construction to commit() or destruction the weights may hold candidates. Destruction without
-/// a commit restores every byte, also while an exception passes. Storage addresses never change, and
-/// a rollback leaves autograd's version counters alone.
+/// From construction to commit() or destruction the weights may hold candidates. Destruction
+/// without a commit restores every byte, also while an exception passes. Storage addresses never
+/// change, and a rollback leaves autograd's version counters alone.
 class LeapTransaction {
  public:
   /// `backup` is a list like `weights`, allocated once, that holds them meanwhile.
@@ -24,8 +24,8 @@ class LeapTransaction {
   LeapTransaction(const LeapTransaction&) = delete;
   LeapTransaction& operator=(const LeapTransaction&) = delete;
 
-  /// Writes Σ_k coefficients[k] · k-th newest snapshot into the weights; returns the number of results
-  /// that are NaN or infinite. Synchronises.
+  /// Writes Σ_k coefficients[k] · k-th newest snapshot into the weights; returns the number of
+  /// results that are NaN or infinite. Synchronises.
   std::int64_t write(const policy::Prediction& prediction, const SnapshotStore& snapshots);
 
   /// Restores the weights; further candidates may follow.

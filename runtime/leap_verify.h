@@ -48,24 +48,26 @@ struct Status {
   std::string off_reason;
 };
 
-/// State for a checkpoint: beside it belong the model, the base optimizer and the random generators.
+/// State for a checkpoint: beside it belong the model, the base optimizer and the random
+/// generators.
 struct LeapVerifyState {
   std::string json;
   std::vector<std::pair<std::string, at::Tensor>> tensors;
 };
 
-/// Use it in place of the base optimizer's step(); learning-rate schedules stay on the base optimizer.
+/// Use it in place of the base optimizer's step(); learning-rate schedules stay on the base
+/// optimizer.
 ///
 /// Promises: a rejected leap leaves weights, buffers, optimizer state, gradients and random
-/// generators bitwise what they were; with `enabled: false`, or with every leap rejected, training is
-/// bitwise that of the base optimizer. Parameters keep their storage.
-/// Gradient accumulation: call step() once an optimizer step, as with the base optimizer.
+/// generators bitwise what they were; with `enabled: false`, or with every leap rejected, training
+/// is bitwise that of the base optimizer. Parameters keep their storage. Gradient accumulation:
+/// call step() once an optimizer step, as with the base optimizer.
 class LeapVerify {
  public:
   /// All references must outlive this object. `trace` gets every event.
-  /// Memory: one copy of the weights and of the buffers, and one snapshot in at least float32 for each
-  /// snapshot that the predictor needs, on the parameters' device; see memory_bytes().
-  /// Throws InvalidOption for illegal options, an unsupported base optimizer or a gate set that is too
+  /// Memory: one copy of the weights and of the buffers, and one snapshot in at least float32 for
+  /// each snapshot that the predictor needs, on the parameters' device; see memory_bytes(). Throws
+  /// InvalidOption for illegal options, an unsupported base optimizer or a gate set that is too
   /// small; ContractError for parameters on several devices or not contiguous.
   LeapVerify(torch::optim::Optimizer& base, ModelReference model, const Options& options,
              Evaluator& evaluator, TraceSink trace = nullptr);

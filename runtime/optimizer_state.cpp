@@ -46,7 +46,8 @@ void visit(Visitor& v, optim::AdagradParamState& state) {
   v.tensor("sum", state.sum());
 }
 
-/// Calls action.template run<ParamState>(name) for the optimizer's kind; false when it is not known.
+/// Calls action.template run<ParamState>(name) for the optimizer's kind; false when it is not
+/// known.
 template <class Action>
 bool by_kind(const optim::Optimizer& optimizer, Action&& action) {
   const std::type_info& type = typeid(optimizer);

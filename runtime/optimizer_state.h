@@ -17,14 +17,14 @@ struct OptimizerState {
 };
 
 /// Throws InvalidOption for an optimizer whose state is not known: SGD, Adam, AdamW, RMSprop and
-/// Adagrad are; LBFGS is not, since it evaluates the loss several times a step and keeps a history of
-/// directions that a leap would falsify.
+/// Adagrad are; LBFGS is not, since it evaluates the loss several times a step and keeps a history
+/// of directions that a leap would falsify.
 void check_supported(const torch::optim::Optimizer& optimizer);
 
 OptimizerState export_state(const torch::optim::Optimizer& optimizer);
 
-/// Throws FormatError when the state is of another kind of optimizer or does not fit the parameters;
-/// the optimizer is unchanged then.
+/// Throws FormatError when the state is of another kind of optimizer or does not fit the
+/// parameters; the optimizer is unchanged then.
 void import_state(torch::optim::Optimizer& optimizer, const OptimizerState& state,
                   const std::string& source);
 

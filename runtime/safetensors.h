@@ -1,5 +1,5 @@
-// Tensors in Hugging Face's safetensors format: an 8-byte little-endian header length, a JSON header,
-// the raw bytes. Source: https://huggingface.co/docs/safetensors
+// Tensors in Hugging Face's safetensors format: an 8-byte little-endian header length, a JSON
+// header, the raw bytes. Source: https://huggingface.co/docs/safetensors
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -20,17 +20,17 @@ class FormatError : public Error {
   using Error::Error;
 };
 
-/// The bytes of a file with these tensors, in this order. Throws FormatError for a name given twice or
-/// a dtype that the format lacks.
+/// The bytes of a file with these tensors, in this order. Throws FormatError for a name given twice
+/// or a dtype that the format lacks.
 std::string to_safetensors(const NamedTensors& tensors);
 
-/// Tensors on the CPU, with memory of their own, in the order of their bytes. `source` names the file in
-/// messages. Throws FormatError for a header that is too long or no JSON object, an unknown dtype,
-/// offsets outside the data, overlaps, gaps, or a size that does not fit the shape.
+/// Tensors on the CPU, with memory of their own, in the order of their bytes. `source` names the
+/// file in messages. Throws FormatError for a header that is too long or no JSON object, an unknown
+/// dtype, offsets outside the data, overlaps, gaps, or a size that does not fit the shape.
 NamedTensors from_safetensors(const std::string& bytes, const std::string& source);
 
-/// The tensor of that name. Throws FormatError when it is missing or has another shape or dtype than
-/// `like`.
+/// The tensor of that name. Throws FormatError when it is missing or has another shape or dtype
+/// than `like`.
 const at::Tensor& find_like(const NamedTensors& tensors, const std::string& name,
                             const at::Tensor& like, const std::string& source);
 

@@ -11,8 +11,8 @@
 
 namespace leapverify {
 
-/// A fixed list of dense tensors on one device. The table is rebuilt, and copied to the device, only
-/// when a storage has moved since the last call.
+/// A fixed list of dense tensors on one device. The table is rebuilt, and copied to the device,
+/// only when a storage has moved since the last call.
 class TensorList {
  public:
   TensorList() = default;
@@ -30,8 +30,8 @@ class TensorList {
 
   const kernels::SegmentTable& table() const;
 
-  /// A list of the same shapes in one block of memory on the same device: in the same dtypes, or with
-  /// every floating dtype widened to at least float32. Contents are undefined.
+  /// A list of the same shapes in one block of memory on the same device: in the same dtypes, or
+  /// with every floating dtype widened to at least float32. Contents are undefined.
   enum class Precision { kSame, kAtLeastFloat32 };
   TensorList allocate_like(Precision precision) const;
 

@@ -1,5 +1,5 @@
-// The trace: one JSON object a line for every decision, with the numbers it was taken on. The schema
-// is described in docs/trace.md.
+// The trace: one JSON object a line for every decision, with the numbers it was taken on. The
+// schema is described in docs/trace.md.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +19,8 @@ using TraceSink = std::function<void(const std::string& event)>;
 /// A file of events, one a line, each flushed when written.
 class TraceFile {
  public:
-  /// Opens for appending after cutting the file to `bytes`; a file that is shorter is left as it is, with a
-  /// warning on stderr. Throws FileError.
+  /// Opens for appending after cutting the file to `bytes`; a file that is shorter is left as it
+  /// is, with a warning on stderr. Throws FileError.
   explicit TraceFile(const std::filesystem::path& path, std::int64_t bytes = 0);
   ~TraceFile();
   TraceFile(const TraceFile&) = delete;

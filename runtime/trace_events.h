@@ -1,5 +1,5 @@
-// The events of the trace, and the parts of a checkpoint's state that are JSON. Internal: the schema
-// for readers is docs/trace.md.
+// The events of the trace, and the parts of a checkpoint's state that are JSON. Internal: the
+// schema for readers is docs/trace.md.
 #pragma once
 
 #include <leapverify/runtime/policy/options.h>

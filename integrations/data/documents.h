@@ -21,11 +21,11 @@ struct Documents {
   std::int64_t files_left_out = 0;
 };
 
-/// Below a folder, hidden files and folders and those in `exclude` are passed by; links to files are
-/// followed, links to folders are not; a file that is reached twice is read once. The order of the
-/// documents follows from their relative paths and the seed alone. A file given directly is read
-/// whatever its name. Throws DataError for a path that does not exist, an empty or a binary file, and
-/// a folder without text.
+/// Below a folder, hidden files and folders and those in `exclude` are passed by; links to files
+/// are followed, links to folders are not; a file that is reached twice is read once. The order of
+/// the documents follows from their relative paths and the seed alone. A file given directly is
+/// read whatever its name. Throws DataError for a path that does not exist, an empty or a binary
+/// file, and a folder without text.
 Documents load_documents(const DataOptions& options);
 
 }  // namespace leapverify::data

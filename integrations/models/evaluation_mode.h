@@ -5,8 +5,8 @@
 
 namespace leapverify::models {
 
-/// Switches a module to evaluation mode and gradients off; afterwards the mode that the module itself had is
-/// that of all its parts, and gradients are as before.
+/// Switches a module to evaluation mode and gradients off; afterwards the mode that the module
+/// itself had is that of all its parts, and gradients are as before.
 class EvaluationMode {
  public:
   explicit EvaluationMode(torch::nn::Module& module)

@@ -1,5 +1,5 @@
-// A GPT small enough to train on two CPU cores: learned positions, pre-LayerNorm blocks, output head
-// tied to the token embedding.
+// A GPT small enough to train on two CPU cores: learned positions, pre-LayerNorm blocks, output
+// head tied to the token embedding.
 #pragma once
 
 #include <leapverify/integrations/models/language_model.h>

@@ -8,11 +8,11 @@
 
 namespace leapverify::models {
 
-/// `length` tokens that continue `prompt`, each drawn from softmax(logits / temperature) of the last
-/// context() tokens; temperature 0 takes the likeliest. Runs in evaluation mode without gradients,
-/// then restores the model's mode. Draws from a generator of its own: the same seed writes the same
-/// text, and the global RNG is not touched. Throws ContractError for an empty prompt or a negative
-/// temperature or length.
+/// `length` tokens that continue `prompt`, each drawn from softmax(logits / temperature) of the
+/// last context() tokens; temperature 0 takes the likeliest. Runs in evaluation mode without
+/// gradients, then restores the model's mode. Draws from a generator of its own: the same seed
+/// writes the same text, and the global RNG is not touched. Throws ContractError for an empty
+/// prompt or a negative temperature or length.
 std::vector<std::int64_t> sample(LanguageModel& model, const std::vector<std::int64_t>& prompt,
                                  std::int64_t length, double temperature, std::uint64_t seed);
 

@@ -104,8 +104,8 @@ bool ConfigLoader::is_group(const std::string& key) const {
                      [&](const YamlField& field) { return starts_with(field.name, key + "."); });
 }
 
-/// What an unknown key may have been meant to be: the known key with the same last part, or else the
-/// one that takes the fewest edits.
+/// What an unknown key may have been meant to be: the known key with the same last part, or else
+/// the one that takes the fewest edits.
 std::string ConfigLoader::suggestion(const std::string& key) const {
   const std::string last_part = key.substr(key.rfind('.') + 1);
   std::string nearest = full_name("", last_part);

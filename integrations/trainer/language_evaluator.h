@@ -18,8 +18,8 @@ struct TokenBatch {
 TokenBatch train_batch(const data::Text& text, std::int64_t step, std::int64_t rows,
                        std::int64_t context, torch::Device device);
 
-/// Mean loss in nats per token over the first `count` validation sequences (all of them if fewer), at
-/// most `rows` a forward pass, in evaluation mode; the model's mode is restored.
+/// Mean loss in nats per token over the first `count` validation sequences (all of them if fewer),
+/// at most `rows` a forward pass, in evaluation mode; the model's mode is restored.
 double validation_loss(models::LanguageModel& model, const data::Text& text, std::int64_t count,
                        std::int64_t rows, torch::Device device);
 

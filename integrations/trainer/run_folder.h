@@ -6,8 +6,8 @@
 
 namespace leapverify::trainer {
 
-/// Makes a new run folder with its config.yaml. Throws FileError when the folder exists and is not empty,
-/// or cannot be written; what was there is not touched.
+/// Makes a new run folder with its config.yaml. Throws FileError when the folder exists and is not
+/// empty, or cannot be written; what was there is not touched.
 void create_run_folder(const std::filesystem::path& run, const std::string& config_yaml);
 
 /// The config.yaml of a run. Throws FileError when `run` is no run folder.

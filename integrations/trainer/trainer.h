@@ -32,7 +32,8 @@ class Trainer {
   Trainer(const Config& config, const std::filesystem::path& run, bool resume);
   ~Trainer();
 
-  /// Trains to the last step, or to the next step after `request_stop`, and leaves a checkpoint there.
+  /// Trains to the last step, or to the next step after `request_stop`, and leaves a checkpoint
+  /// there.
   Summary train();
 
   /// Async-signal-safe.

@@ -101,8 +101,8 @@ TEST(Predictor, QuadraticIsExactOnParabolasAndThePublishedOnesAreNot) {
 }
 
 TEST(Predictor, PublishedVariantsGiveThePublishedCoefficients) {
-  // K = 25 at Δ = 50: s = 1/2, so the curvature's factor is −1/8 as printed, 1/8 in the code and 3/8
-  // for the parabola. A zero Gram matrix keeps the clamp out of play.
+  // K = 25 at Δ = 50: s = 1/2, so the curvature's factor is −1/8 as printed, 1/8 in the code and
+  // 3/8 for the parabola. A zero Gram matrix keeps the clamp out of play.
   History history{{100, 50, 0}, std::vector<double>(9, 0.0), 1};
   const auto coefficients = [&](PredictorKind kind) {
     return Predictor(kind).predict(history, 25).coefficients;
