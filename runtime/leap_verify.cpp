@@ -202,9 +202,9 @@ policy::Situation LeapVerify::Implementation::situation() const {
 void LeapVerify::Implementation::observe() {
   ObservationEvent event;
   event.step = step_;
-  event.regime = detector_.regime();
   if (!controller_.affords(situation(), options_.probes)) {
     begin_stretch();
+    event.regime = detector_.regime();
     event.reason = "overhead cap reached";
     emit(to_json(event));
     return;

