@@ -166,6 +166,40 @@ TEST(LeapVerify, HistoryBeginsAnewAfterALeap) {
   for (const json& leap : events_of(run, "leap")) steps.push_back(leap.at("step"));
   // Three snapshots at 5, 10, 15; then the landing point itself counts as the first of three.
   EXPECT_THAT(steps, testing::ElementsAre(15, 25));
+  EXPECT_EQ(events_of(run, "failure").size(), 0u);
+}
+
+TEST(LeapVerify, RegimeMustBeSeenAnewAfterALeap) {
+  ToyRun run;
+  Options options = accepting_options();
+  options.controller.least_regime = Regime::kStable;
+  options.detector.thresholds = ThresholdKind::kFixed;
+  options.detector.stable_at_least = -0.9;
+  options.detector.chaotic_at_most = -1;
+  options.detector.hysteresis = 2;
+  run.wrap(options);
+  run.train(30);
+  std::vector<std::int64_t> steps;
+  for (const json& leap : events_of(run, "leap")) steps.push_back(leap.at("step"));
+  // Signals come from the second observation on, and two in a row must be stable.
+  EXPECT_THAT(steps, testing::ElementsAre(15, 30));
+}
+
+TEST(LeapVerify, FallOfTheLossIsFittedBetweenLeaps) {
+  ToyRun run;
+  Options options = accepting_options();
+  options.predictor = policy::PredictorKind::kQuadratic;
+  run.wrap(options);
+  run.change_losses = [probe = 0](const at::Tensor& losses) mutable {
+    constexpr double kProbeLosses[] = {10, 9.9, 9.8, 9.7, 9.2};
+    const bool is_probe = losses.size(0) == 8;
+    return is_probe ? at::full_like(losses, kProbeLosses[probe++]) : losses;
+  };
+  run.train(25);
+  const std::vector<json> leaps = events_of(run, "leap");
+  ASSERT_EQ(leaps.size(), 2u);
+  EXPECT_NEAR(leaps[0].at("fall_per_step").get<double>(), 0.1 / 5, 1e-6);
+  EXPECT_NEAR(leaps[1].at("fall_per_step").get<double>(), 0.5 / 5, 1e-6);
 }
 
 TEST(LeapVerify, OvershootIsUndoneToTheLastWinner) {
@@ -278,6 +312,42 @@ TEST(LeapVerify, TolerantRulesCompareEveryLinkWithTheSameReference) {
   }
 }
 
+TEST(LeapVerify, StrictRuleComparesEveryLinkWithTheLastWinner) {
+  ToyRun run;
+  run.wrap(eager_options());
+  // Probes at 5 and 10, then reference, first candidate, second: better than the reference only.
+  run.change_losses = [evaluation = 0](const at::Tensor& losses) mutable {
+    constexpr double kLosses[] = {0, 0, 9, 8, 8.5, 0, 0};
+    return at::full_like(losses, kLosses[std::min(evaluation++, 6)]);
+  };
+  run.train(10);
+  const std::vector<json> candidates = events_of(run, "candidate");
+  ASSERT_EQ(candidates.size(), 2u);
+  EXPECT_EQ(candidates[0].at("verdict"), "accepted");
+  EXPECT_EQ(candidates[1].at("verdict"), "rejected");
+  EXPECT_EQ(candidates[1].at("reference_loss"), 8);
+}
+
+TEST(LeapVerify, GainIsMeasuredBeforeAndAfterTheLeapOnSequencesThatDidNotAcceptIt) {
+  const Options options = accepting_options();
+  ToyRun bare;
+  bare.train(10);
+  ToyRun run;
+  run.wrap(options);
+  run.train(10);
+  // The probes come first, then the sequences of the acceptance, then those of the gain.
+  const torch::NoGradGuard no_grad;
+  const std::int64_t batch = options.verification.sequences;
+  const torch::Tensor x = toy_inputs(999, 128).narrow(0, options.probes + batch, batch);
+  const auto loss = [&x](ToyRun& toy) {
+    toy.model->eval();
+    return torch::mse_loss(toy.model->forward(x), toy_target(x)).item<double>();
+  };
+  const double gain = loss(bare) - loss(run);
+  EXPECT_NE(gain, 0);
+  EXPECT_NEAR(events_of(run, "leap").at(0).at("gain").get<double>(), gain, 1e-5 * std::abs(gain));
+}
+
 TEST(LeapVerify, NanInTheWeightsRejectsAndSaysSo) {
   ToyRun run;
   run.wrap(accepting_options());
@@ -291,8 +361,9 @@ TEST(LeapVerify, NanInTheWeightsRejectsAndSaysSo) {
   run.train(1);
   const json candidate = events_of(run, "candidate").at(0);
   EXPECT_EQ(candidate.at("verdict"), "rejected");
-  EXPECT_THAT(candidate.at("reason").get<std::string>(), HasSubstr("not finite"));
+  EXPECT_EQ(candidate.at("reason"), "predicted weights are not finite");
   EXPECT_GE(candidate.at("non_finite").get<int>(), 1);
+  EXPECT_FALSE(candidate.contains("candidate_loss")) << "no forward pass is spent on it";
 }
 
 TEST(LeapVerify, NanInTheLossesRejectsAndSaysSo) {
@@ -408,9 +479,11 @@ TEST(LeapVerify, FixedGateReusesTheProbesForwardPass) {
   options.probes = 16;
   run.wrap(options);
   reject_everything(run);
-  run.train(10);
-  ASSERT_EQ(events_of(run, "leap").size(), 1u);
-  EXPECT_EQ(run.leaps->status().ledger.verification_forwards, 16) << "one candidate, no reference";
+  run.train(20);
+  const auto tries = static_cast<std::int64_t>(events_of(run, "leap").size());
+  ASSERT_EQ(tries, 3);
+  EXPECT_EQ(run.leaps->status().ledger.verification_forwards, 16 * tries)
+      << "one candidate each, no reference";
 }
 
 template <class Error>
