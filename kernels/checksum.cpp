@@ -1,8 +1,10 @@
-// Argument checks of checksum, and the CPU version that defines its meaning.
+// Argument checks of checksum, and its CPU version.
 #include <leapverify/kernels/checksum.h>
 #include <leapverify/kernels/checksum_thread.h>
 #include <leapverify/kernels/error.h>
 #include <leapverify/kernels/launch.h>
+#include <leapverify/kernels/parallel.h>
+#include <leapverify/kernels/wide_vectors.h>
 
 #include <cstring>
 
@@ -21,28 +23,35 @@ std::uint64_t shape_term(const SegmentTable& table) {
   return sum;
 }
 
-std::uint64_t checksum_cpu(const SegmentTable& table) {
+/// Terms of `count` whole words, the first of which has the position `first`.
+std::uint64_t sum_of_words(const char* data, std::int64_t count, std::uint64_t first) {
   std::uint64_t sum = 0;
-  for (std::size_t s = 0; s < table.segments().size(); ++s) {
-    const Segment& segment = table.segments()[s];
-    const auto* data = static_cast<const char*>(segment.data);
-    const std::int64_t bytes = segment.length * size_of(segment.dtype);
-    const std::int64_t whole_words = bytes / 8;
-    const auto position = [s](std::int64_t w) {
-      return word_position(static_cast<std::int64_t>(s), w);
-    };
-    std::uint64_t word = 0;
-    for (std::int64_t w = 0; w < whole_words; ++w) {
+  with_wide_vectors([&] {
+    for (std::int64_t w = 0; w < count; ++w) {
+      std::uint64_t word;
       std::memcpy(&word, data + 8 * w, 8);
-      sum += word_term(word, position(w));
+      sum += word_term(word, first + static_cast<std::uint64_t>(w));
     }
-    if (bytes % 8 != 0) {
-      word = 0;
-      std::memcpy(&word, data + 8 * whole_words, static_cast<std::size_t>(bytes % 8));
-      sum += word_term(word, position(whole_words));
-    }
-  }
+  });
   return sum;
+}
+
+std::uint64_t checksum_cpu(const SegmentTable& table) {
+  return parallel_sum_over_chunks(table, [&](const Chunk& chunk) {
+    const Segment& segment = table.segments()[static_cast<std::size_t>(chunk.segment)];
+    const TypedPointer from = pointer_into(segment, chunk.begin);
+    const auto* data = static_cast<const char*>(from.data);
+    const std::int64_t bytes = chunk_length(segment.length, chunk.begin) * size_of(segment.dtype);
+    const std::uint64_t first = first_word_position(chunk, segment.dtype);
+    const std::int64_t words = bytes / 8;
+    std::uint64_t sum = sum_of_words(data, words, first);
+    if (bytes % 8 != 0) {
+      std::uint64_t word = 0;
+      std::memcpy(&word, data + 8 * words, static_cast<std::size_t>(bytes % 8));
+      sum += word_term(word, first + static_cast<std::uint64_t>(words));
+    }
+    return sum;
+  });
 }
 
 }  // namespace

@@ -21,10 +21,11 @@ namespace leapverify::kernels {
 ///
 /// Shapes: any dtypes, any lengths; the digest depends on lengths, dtypes and order too.
 ///
-/// Stream: runs in `stream`, does not synchronise. Allocates nothing.
+/// Stream: runs in `stream`, does not synchronise, may be captured into a CUDA graph. Allocates
+/// nothing.
 ///
 /// Determinism: integer arithmetic, so the order of additions does not matter: bitwise the same on
-/// every run, on CPU and CUDA, for any alignment and across launch configurations.
+/// every run, on CPU and CUDA, for any alignment, number of threads and launch configuration.
 ///
 /// Errors: ContractError on a null digest; DeviceError on a failed launch.
 void checksum(const SegmentTable& table, std::uint64_t* digest, Stream stream = nullptr);

@@ -18,6 +18,12 @@ LV_HOST_DEVICE inline std::uint64_t word_term(std::uint64_t word, std::uint64_t 
   return mix(word ^ ((position + 1) * kGoldenGamma));
 }
 
+/// The position of the first word of a chunk, which starts at a whole word since kChunkElements
+/// elements of any dtype are a multiple of 8 bytes.
+LV_HOST_DEVICE inline std::uint64_t first_word_position(const Chunk& chunk, DType dtype) {
+  return word_position(chunk.segment, chunk.begin * size_of(dtype) / 8);
+}
+
 /// `count` bytes, 1 to 8, as the low bytes of a little-endian word.
 template <typename Piece>
 LV_HOST_DEVICE inline std::uint64_t word_of_pieces(const void* data, int count) {
@@ -48,11 +54,10 @@ LV_HOST_DEVICE inline std::uint64_t checksum_thread(const SegmentView& table, st
                                                     int thread, int threads) {
   const Chunk chunk = table.chunks[index];
   const Segment& segment = table.segments[chunk.segment];
-  const std::int64_t element_size = size_of(segment.dtype);
-  const char* data = static_cast<const char*>(segment.data) + chunk.begin * element_size;
-  const int bytes = chunk_length(segment.length, chunk.begin) * static_cast<int>(element_size);
-  // A chunk starts at a multiple of kChunkElements elements, hence at a whole word.
-  const std::uint64_t first = word_position(chunk.segment, chunk.begin * element_size / 8);
+  const auto* data = static_cast<const char*>(pointer_into(segment, chunk.begin).data);
+  const int bytes =
+      chunk_length(segment.length, chunk.begin) * static_cast<int>(size_of(segment.dtype));
+  const std::uint64_t first = first_word_position(chunk, segment.dtype);
 
   std::uint64_t sum = 0;
   int words_done = 0;

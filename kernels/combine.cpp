@@ -1,122 +1,120 @@
-// Argument checks of combine, and the CPU version that defines its meaning.
+// Argument checks of combine, and its CPU version.
 #include <leapverify/kernels/combine.h>
+#include <leapverify/kernels/cpu_blocks.h>
 #include <leapverify/kernels/error.h>
 #include <leapverify/kernels/launch.h>
-#include <leapverify/kernels/number_formats.h>
+#include <leapverify/kernels/parallel.h>
 #include <leapverify/kernels/table_checks.h>
 #include <leapverify/kernels/wide_vectors.h>
 
 #include <algorithm>
+#include <atomic>
 
 namespace leapverify::kernels {
 namespace {
 
-/// Sums are formed in blocks that stay in the L1 cache, so that memory is passed over once.
+/// Sums are formed in blocks that stay in the L1 cache.
 constexpr std::int64_t kBlockElements = 1024;
 
+/// The share of one chunk in the work; the pointers are those of its first element.
+struct ChunkWork {
+  std::int64_t length;
+  std::size_t destination_count;
+  std::size_t source_count;
+  Destination destinations[kMaxDestinations];
+  TypedPointer sources[kMaxSources];
+  const double* coefficients;  // [destinations × sources]
+};
+
 template <typename Element, typename Sum>
-void add_source(const void* data, std::int64_t begin, std::int64_t count, Sum coefficient,
-                Sum* sums) {
+void add_elements(const void* data, std::int64_t begin, std::int64_t count, Sum coefficient,
+                  Sum* sums) {
   const auto* elements = static_cast<const Element*>(data) + begin;
   for (std::int64_t i = 0; i < count; ++i) {
     sums[i] = fused_multiply_add(coefficient, widen<Sum>(elements[i]), sums[i]);
   }
 }
 
-/// Returns the number of NaN and infinite results.
-template <typename Element, typename Sum>
-std::uint64_t store_sums(const Sum* sums, std::int64_t count, void* data, std::int64_t begin) {
-  auto* elements = static_cast<Element*>(data) + begin;
-  std::uint32_t non_finite = 0;
-  for (std::int64_t i = 0; i < count; ++i) {
-    const auto result = narrow<Element>(canonical_nan(sums[i]));
-    elements[i] = result;
-    non_finite += is_finite(result) ? 0u : 1u;
-  }
-  return non_finite;
-}
-
-struct WeightedSource {
-  Segment segment;
-  double coefficient;
-};
-
 template <typename Sum>
-void add_source(const WeightedSource& source, std::int64_t begin, std::int64_t count, Sum* sums) {
-  const auto coefficient = static_cast<Sum>(source.coefficient);
-  switch (source.segment.dtype) {
+void add_source(const TypedPointer& source, double coefficient, std::int64_t begin,
+                std::int64_t count, Sum* sums) {
+  const auto factor = static_cast<Sum>(coefficient);
+  if (factor == Sum(0)) {
+    return;
+  }
+  switch (source.dtype) {
     case DType::kFloat32:
-      return add_source<float>(source.segment.data, begin, count, coefficient, sums);
+      return add_elements<float>(source.data, begin, count, factor, sums);
     case DType::kBFloat16:
-      return add_source<BFloat16>(source.segment.data, begin, count, coefficient, sums);
+      return add_elements<BFloat16>(source.data, begin, count, factor, sums);
     case DType::kFloat16:
-      return add_source<Float16>(source.segment.data, begin, count, coefficient, sums);
+      return add_elements<Float16>(source.data, begin, count, factor, sums);
     case DType::kFloat64:
-      return add_source<double>(source.segment.data, begin, count, coefficient, sums);
+      return add_elements<double>(source.data, begin, count, factor, sums);
     case DType::kBytes:
       return;
   }
 }
 
+/// Block by block into all destinations, so that a source comes from memory once and from the cache
+/// after that. non_finite[d] grows by the NaN and infinite results of destination d.
 template <typename Sum>
-std::uint64_t store_sums(const Sum* sums, std::int64_t count, const Segment& destination,
-                         std::int64_t begin) {
-  switch (destination.dtype) {
-    case DType::kFloat32:
-      return store_sums<float>(sums, count, destination.data, begin);
-    case DType::kBFloat16:
-      return store_sums<BFloat16>(sums, count, destination.data, begin);
-    case DType::kFloat16:
-      return store_sums<Float16>(sums, count, destination.data, begin);
-    case DType::kFloat64:
-      return store_sums<double>(sums, count, destination.data, begin);
-    case DType::kBytes:
-      return 0;
-  }
-  return 0;
-}
-
-template <typename Sum>
-std::uint64_t combine_segment(const Segment& destination,
-                              const std::vector<WeightedSource>& sources) {
-  std::uint64_t non_finite = 0;
+void combine_chunk(const ChunkWork& work, std::uint64_t* non_finite) {
   with_wide_vectors([&] {
-    for (std::int64_t begin = 0; begin < destination.length; begin += kBlockElements) {
-      const std::int64_t count = std::min(kBlockElements, destination.length - begin);
-      alignas(64) Sum sums[kBlockElements];
-      std::fill_n(sums, count, Sum(0));
-      for (const WeightedSource& source : sources) {
-        if (static_cast<Sum>(source.coefficient) != Sum(0)) {
-          add_source(source, begin, count, sums);
+    alignas(64) Sum sums[kBlockElements];
+    for (std::int64_t begin = 0; begin < work.length; begin += kBlockElements) {
+      const std::int64_t count = std::min(kBlockElements, work.length - begin);
+      for (std::size_t d = 0; d < work.destination_count; ++d) {
+        std::fill_n(sums, count, Sum(0));
+        for (std::size_t k = 0; k < work.source_count; ++k) {
+          add_source(work.sources[k], work.coefficients[d * work.source_count + k], begin, count,
+                     sums);
         }
+        non_finite[d] += store_block(sums, count, work.destinations[d], begin);
       }
-      non_finite += store_sums(sums, count, destination, begin);
     }
   });
-  return non_finite;
 }
 
-void combine_cpu(const SegmentTable& destination, const std::vector<const SegmentTable*>& sources,
-                 const Coefficients& coefficients, std::uint64_t* non_finite) {
-  std::vector<WeightedSource> weighted(sources.size());
-  for (std::size_t s = 0; s < destination.segments().size(); ++s) {
-    const Segment& segment = destination.segments()[s];
-    const std::int32_t row =
-        coefficients.row_of_segment == nullptr ? 0 : coefficients.row_of_segment[s];
-    LV_CHECK(row >= 0 && row < coefficients.rows, "segment " << s << " has coefficient row " << row
-                                                             << ", expected 0 to "
-                                                             << coefficients.rows - 1);
-    const double* values = coefficients.values + row * static_cast<std::int64_t>(sources.size());
-    bool float64 = segment.dtype == DType::kFloat64;
+void combine_cpu(const std::vector<const SegmentTable*>& destinations,
+                 const std::vector<const SegmentTable*>& sources, const Coefficients& coefficients,
+                 std::uint64_t* non_finite) {
+  const SegmentTable& first = *destinations.front();
+  check_rows(first, coefficients.row_of_segment, coefficients.rows);
+  const bool streaming = streams(first);
+  std::atomic<std::uint64_t> totals[kMaxDestinations] = {};
+  parallel_sum_over_chunks(first, [&](const Chunk& chunk) -> std::uint64_t {
+    const auto s = static_cast<std::size_t>(chunk.segment);
+    ChunkWork work;
+    work.length = chunk_length(first.segments()[s].length, chunk.begin);
+    work.destination_count = destinations.size();
+    work.source_count = sources.size();
+    bool float64 = first.segments()[s].dtype == DType::kFloat64;
+    for (std::size_t d = 0; d < destinations.size(); ++d) {
+      work.destinations[d] = destination_at(destinations[d]->segments()[s], chunk.begin, streaming);
+    }
     for (std::size_t k = 0; k < sources.size(); ++k) {
-      weighted[k] = {sources[k]->segments()[s], values[k]};
-      float64 = float64 || weighted[k].segment.dtype == DType::kFloat64;
+      work.sources[k] = pointer_into(sources[k]->segments()[s], chunk.begin);
+      float64 = float64 || work.sources[k].dtype == DType::kFloat64;
     }
-    const std::uint64_t count = float64 ? combine_segment<double>(segment, weighted)
-                                        : combine_segment<float>(segment, weighted);
-    if (non_finite != nullptr) {
-      *non_finite += count;
+    const std::size_t row = coefficients.row_of_segment == nullptr
+                                ? 0
+                                : static_cast<std::size_t>(coefficients.row_of_segment[s]);
+    work.coefficients = coefficients.values + row * destinations.size() * sources.size();
+    std::uint64_t counts[kMaxDestinations] = {};
+    if (float64) {
+      combine_chunk<double>(work, counts);
+    } else {
+      combine_chunk<float>(work, counts);
     }
+    end_streaming();
+    for (std::size_t d = 0; d < destinations.size(); ++d) {
+      totals[d] += counts[d];
+    }
+    return 0;
+  });
+  for (std::size_t d = 0; d < destinations.size() && non_finite != nullptr; ++d) {
+    non_finite[d] += totals[d];
   }
 }
 
@@ -124,16 +122,21 @@ void combine_cpu(const SegmentTable& destination, const std::vector<const Segmen
 
 void combine(const SegmentTable& destination, const std::vector<const SegmentTable*>& sources,
              const Coefficients& coefficients, std::uint64_t* non_finite, Stream stream) {
-  check_floating(destination, "destination");
+  combine({&destination}, sources, coefficients, non_finite, stream);
+}
+
+void combine(const std::vector<const SegmentTable*>& destinations,
+             const std::vector<const SegmentTable*>& sources, const Coefficients& coefficients,
+             std::uint64_t* non_finite, Stream stream) {
   check_sources(sources);
-  check_same_shape(destination, "destination", *sources.front(), "source 0");
+  check_destinations(destinations, *sources.front());
   LV_CHECK(coefficients.values != nullptr, "coefficients are null");
   LV_CHECK(coefficients.rows >= 1,
            coefficients.rows << " rows of coefficients, expected 1 or more");
-  if (destination.device().kind == DeviceKind::kCuda) {
-    combine_cuda(destination, sources, coefficients, non_finite, stream);
+  if (destinations.front()->device().kind == DeviceKind::kCuda) {
+    combine_cuda(destinations, sources, coefficients, non_finite, stream);
   } else {
-    combine_cpu(destination, sources, coefficients, non_finite);
+    combine_cpu(destinations, sources, coefficients, non_finite);
   }
 }
 

@@ -9,10 +9,11 @@
 namespace leapverify::kernels {
 
 inline constexpr int kMaxSources = 32;
+inline constexpr int kMaxDestinations = 32;
 
 /// Coefficients of a combination, in the memory of the tables' device.
 struct Coefficients {
-  /// [rows × sources], row-major.
+  /// [rows × destinations × sources], row-major.
   const double* values = nullptr;
   std::int64_t rows = 1;
   /// [segments]: the row of each segment, every entry in [0, rows); null means row 0 for all.
@@ -36,14 +37,31 @@ struct Coefficients {
 /// Aliasing: a source may be the destination itself (same pointers and dtype); partial overlap is
 /// undefined.
 ///
-/// Stream: runs in `stream`, does not synchronise. Allocates nothing in the device's memory.
+/// Stream: runs in `stream`, does not synchronise, may be captured into a CUDA graph. Allocates
+/// nothing in the device's memory.
 ///
-/// Determinism: bitwise the same on every run, and on CPU and CUDA.
+/// Determinism: bitwise the same on every run, on CPU and CUDA, for any number of threads.
 ///
 /// Errors: ContractError on mismatched shapes, devices, dtypes or counts, and on the CPU on a row
 /// outside [0, rows); DeviceError on a failed launch.
 void combine(const SegmentTable& destination, const std::vector<const SegmentTable*>& sources,
              const Coefficients& coefficients, std::uint64_t* non_finite = nullptr,
              Stream stream = nullptr);
+
+/// The same for several destinations, each with coefficients of its own:
+/// destination_d,i ← Σ_k c[row(i)][d][k] · source_k,i. Four destinations at a time share one pass
+/// over the sources, which is what it is for.
+///
+/// Shapes: 1 to kMaxDestinations destinations, with the same dtypes segment by segment;
+/// `non_finite` [destinations].
+///
+/// Values, stream, determinism and errors are those of combine() for each destination alone, with
+/// one exception: a source is read where any of the four uses it (its NaN still reaches only those
+/// that do).
+///
+/// Aliasing: with more than one destination, no source may be a destination.
+void combine(const std::vector<const SegmentTable*>& destinations,
+             const std::vector<const SegmentTable*>& sources, const Coefficients& coefficients,
+             std::uint64_t* non_finite = nullptr, Stream stream = nullptr);
 
 }  // namespace leapverify::kernels

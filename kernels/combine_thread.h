@@ -9,197 +9,146 @@
 
 namespace leapverify::kernels {
 
+/// Destinations of one launch: several read each source once.
+inline constexpr int kMaxTile = 4;
+
 struct CombineParameters {
-  SegmentView destination;
+  SegmentView first;  // of destination 0: the lengths, chunks and dtypes are the same for all
+  const Segment* destinations[kMaxTile];
   const Segment* sources[kMaxSources];
+  std::int32_t destination_count;
   std::int32_t source_count;
-  Coefficients coefficients;
-  std::uint64_t* non_finite;
+  Coefficients coefficients;  // `values` is that of the first destination of the launch
+  std::int64_t row_stride;    // from one row of coefficients to the next
+  std::uint64_t* non_finite;  // [destinations], or null
 };
 
-inline CombineParameters combine_parameters(const SegmentTable& destination,
+/// Destinations `begin` … of at most kMaxTile in one launch.
+inline CombineParameters combine_parameters(const std::vector<const SegmentTable*>& destinations,
+                                            std::size_t begin,
                                             const std::vector<const SegmentTable*>& sources,
                                             const Coefficients& coefficients,
                                             std::uint64_t* non_finite) {
   CombineParameters parameters = {};
-  parameters.destination = destination.view();
+  parameters.first = destinations[begin]->view();
+  for (std::size_t d = begin; d < destinations.size() && d < begin + kMaxTile; ++d) {
+    parameters.destinations[d - begin] = destinations[d]->view().segments;
+    ++parameters.destination_count;
+  }
   for (std::size_t k = 0; k < sources.size(); ++k) {
     parameters.sources[k] = sources[k]->view().segments;
   }
   parameters.source_count = static_cast<std::int32_t>(sources.size());
   parameters.coefficients = coefficients;
-  parameters.non_finite = non_finite;
+  parameters.coefficients.values += begin * sources.size();
+  parameters.row_stride = static_cast<std::int64_t>(destinations.size() * sources.size());
+  parameters.non_finite = non_finite == nullptr ? nullptr : non_finite + begin;
   return parameters;
 }
 
 /// One chunk as the threads of a block share it; the pointers are those of its first element.
 struct CombineChunk {
-  void* destination;
+  void* destinations[kMaxTile];
   DType destination_dtype;
   std::int32_t length;
+  std::int32_t destination_count;
   std::int32_t source_count;
-  const void* sources[kMaxSources];
-  DType source_dtypes[kMaxSources];
-  double coefficients[kMaxSources];
+  TypedPointer sources[kMaxSources];
+  double coefficients[kMaxSources][kMaxTile];
 };
 
-/// Fills in the chunk, each source by the thread of its number and the destination by the next: a
+/// Fills in the chunk, each source by the thread of its number and the destinations by the next: a
 /// block needs kMaxSources + 1 threads.
 LV_HOST_DEVICE inline void load_combine_chunk(const CombineParameters& parameters,
                                               std::int64_t index, int thread, CombineChunk& chunk) {
   if (thread > parameters.source_count) {
     return;
   }
-  const Chunk place = parameters.destination.chunks[index];
+  const Chunk place = parameters.first.chunks[index];
   if (thread == parameters.source_count) {
-    const Segment& segment = parameters.destination.segments[place.segment];
-    chunk.destination = static_cast<char*>(segment.data) + place.begin * size_of(segment.dtype);
+    const Segment& segment = parameters.first.segments[place.segment];
+    for (int d = 0; d < parameters.destination_count; ++d) {
+      chunk.destinations[d] =
+          static_cast<char*>(parameters.destinations[d][place.segment].data) +
+          place.begin * size_of(segment.dtype);
+    }
     chunk.destination_dtype = segment.dtype;
     chunk.length = chunk_length(segment.length, place.begin);
+    chunk.destination_count = parameters.destination_count;
     chunk.source_count = parameters.source_count;
   } else {
-    const Segment& segment = parameters.sources[thread][place.segment];
     const std::int32_t* rows = parameters.coefficients.row_of_segment;
     const std::int64_t row = rows == nullptr ? 0 : rows[place.segment];
-    chunk.sources[thread] =
-        static_cast<const char*>(segment.data) + place.begin * size_of(segment.dtype);
-    chunk.source_dtypes[thread] = segment.dtype;
-    chunk.coefficients[thread] =
-        parameters.coefficients.values[row * parameters.source_count + thread];
-  }
-}
-
-/// The quads a thread works on at a time: number `first`, `first` + `stride`, …, of a chunk of
-/// `length` elements. Several are in flight at once to hide the latency of memory.
-struct QuadSet {
-  int first;
-  int stride;
-  int length;
-
-  LV_HOST_DEVICE int begin(int quad) const { return 4 * (first + quad * stride); }
-  LV_HOST_DEVICE int count(int quad) const {
-    const int rest = length - begin(quad);
-    return rest < 0 ? 0 : (rest < 4 ? rest : 4);
-  }
-  /// True when the first `quads` quads lie within the chunk.
-  LV_HOST_DEVICE bool whole(int quads) const { return begin(quads - 1) + 4 <= length; }
-};
-
-template <typename Element, typename Sum, int kQuads>
-LV_HOST_DEVICE inline void add_source(const void* data, Sum coefficient, const QuadSet& set,
-                                      Sum (&sums)[kQuads][4]) {
-  LV_ASSUME_GLOBAL(data);
-  const auto* elements = static_cast<const Element*>(data);
-  Sum values[kQuads][4];
-  if (set.whole(kQuads) && is_aligned(elements, alignof(Quad<Element>))) {
-    Quad<Element> quads[kQuads];
-    LV_UNROLL
-    for (int q = 0; q < kQuads; ++q) {
-      quads[q] = *reinterpret_cast<const Quad<Element>*>(elements + set.begin(q));
-    }
-    LV_UNROLL
-    for (int q = 0; q < kQuads; ++q) {
-      LV_UNROLL
-      for (int i = 0; i < 4; ++i) {
-        values[q][i] = widen<Sum>(quads[q].values[i]);
-      }
-    }
-  } else {
-    LV_UNROLL
-    for (int q = 0; q < kQuads; ++q) {
-      load_quad(elements + set.begin(q), set.count(q), values[q]);
-    }
-  }
-  LV_UNROLL
-  for (int q = 0; q < kQuads; ++q) {
-    LV_UNROLL
-    for (int i = 0; i < 4; ++i) {
-      sums[q][i] = fused_multiply_add(coefficient, values[q][i], sums[q][i]);
+    const double* values =
+        parameters.coefficients.values + row * parameters.row_stride + thread;
+    chunk.sources[thread] = pointer_into(parameters.sources[thread][place.segment], place.begin);
+    for (int d = 0; d < parameters.destination_count; ++d) {
+      chunk.coefficients[thread][d] = values[d * parameters.source_count];
     }
   }
 }
 
-/// Returns the number of NaN and infinite results.
-template <typename Element, typename Sum, int kQuads>
-LV_HOST_DEVICE inline std::uint32_t store_sums(const Sum (&sums)[kQuads][4], const QuadSet& set,
-                                               void* data) {
-  LV_ASSUME_GLOBAL(data);
-  auto* elements = static_cast<Element*>(data);
-  std::uint32_t non_finite = 0;
-  LV_UNROLL
-  for (int q = 0; q < kQuads; ++q) {
-    const int count = set.count(q);
-    Quad<Element> quad;
-    LV_UNROLL
-    for (int i = 0; i < 4; ++i) {
-      quad.values[i] = narrow<Element>(canonical_nan(sums[q][i]));
-      non_finite += i < count && !is_finite(quad.values[i]) ? 1u : 0u;
-    }
-    store_quad(quad, count, elements + set.begin(q));
-  }
-  return non_finite;
-}
-
-template <typename Sum>
-LV_HOST_DEVICE inline std::uint32_t combine_thread_in(const CombineChunk& chunk, int thread,
-                                                      int threads) {
-  constexpr int kQuads = 16 / sizeof(Sum);
-  std::uint32_t non_finite = 0;
+/// The share of one of `threads` threads in a chunk with kTile destinations or fewer, in `Sum`.
+template <typename Sum, int kTile>
+LV_HOST_DEVICE inline void combine_thread_in(const CombineChunk& chunk, int thread, int threads,
+                                             std::uint64_t (&non_finite)[kTile]) {
+  constexpr int kInFlight = 16 / (static_cast<int>(sizeof(Sum)) * kTile);
+  constexpr int kQuads = kInFlight > 0 ? kInFlight : 1;
   for (int first = thread; 4 * first < chunk.length; first += kQuads * threads) {
     const QuadSet set = {first, threads, chunk.length};
-    Sum sums[kQuads][4] = {};
+    Sum sums[kTile][kQuads][4] = {};
     for (int k = 0; k < chunk.source_count; ++k) {
-      const auto coefficient = static_cast<Sum>(chunk.coefficients[k]);
-      if (coefficient == Sum(0)) {
+      Sum coefficients[kTile];
+      bool used = false;
+      LV_UNROLL
+      for (int d = 0; d < kTile; ++d) {
+        coefficients[d] =
+            d < chunk.destination_count ? static_cast<Sum>(chunk.coefficients[k][d]) : Sum(0);
+        used = used || coefficients[d] != Sum(0);
+      }
+      if (!used) {
         continue;
       }
-      switch (chunk.source_dtypes[k]) {
-        case DType::kFloat32:
-          add_source<float>(chunk.sources[k], coefficient, set, sums);
-          break;
-        case DType::kBFloat16:
-          add_source<BFloat16>(chunk.sources[k], coefficient, set, sums);
-          break;
-        case DType::kFloat16:
-          add_source<Float16>(chunk.sources[k], coefficient, set, sums);
-          break;
-        case DType::kFloat64:
-          add_source<double>(chunk.sources[k], coefficient, set, sums);
-          break;
-        case DType::kBytes:
-          break;
+      Sum values[kQuads][4];
+      load_quads(chunk.sources[k], set, values);
+      LV_UNROLL
+      for (int d = 0; d < kTile; ++d) {
+        if (coefficients[d] == Sum(0)) {
+          continue;  // 0 · NaN must not reach this destination
+        }
+        LV_UNROLL
+        for (int q = 0; q < kQuads; ++q) {
+          LV_UNROLL
+          for (int i = 0; i < 4; ++i) {
+            sums[d][q][i] = fused_multiply_add(coefficients[d], values[q][i], sums[d][q][i]);
+          }
+        }
       }
     }
-    switch (chunk.destination_dtype) {
-      case DType::kFloat32:
-        non_finite += store_sums<float>(sums, set, chunk.destination);
-        break;
-      case DType::kBFloat16:
-        non_finite += store_sums<BFloat16>(sums, set, chunk.destination);
-        break;
-      case DType::kFloat16:
-        non_finite += store_sums<Float16>(sums, set, chunk.destination);
-        break;
-      case DType::kFloat64:
-        non_finite += store_sums<double>(sums, set, chunk.destination);
-        break;
-      case DType::kBytes:
-        break;
+    LV_UNROLL
+    for (int d = 0; d < kTile; ++d) {
+      if (d < chunk.destination_count) {
+        non_finite[d] += store_quads(sums[d], set, chunk.destinations[d], chunk.destination_dtype);
+      }
     }
   }
-  return non_finite;
 }
 
-/// The share of one of `threads` threads in a chunk; returns the number of its NaN and infinite
-/// results. A thread reads all its sources before it writes, so the destination may be a source.
-LV_HOST_DEVICE inline std::uint32_t combine_thread(const CombineChunk& chunk, int thread,
-                                                   int threads) {
+/// The share of one of `threads` threads in a chunk with kTile destinations or fewer; adds the
+/// numbers of its NaN and infinite results. A thread reads all its sources before it writes, so a
+/// single destination may be a source.
+template <int kTile>
+LV_HOST_DEVICE inline void combine_thread(const CombineChunk& chunk, int thread, int threads,
+                                          std::uint64_t (&non_finite)[kTile]) {
   bool float64 = chunk.destination_dtype == DType::kFloat64;
   for (int k = 0; k < chunk.source_count; ++k) {
-    float64 = float64 || chunk.source_dtypes[k] == DType::kFloat64;
+    float64 = float64 || chunk.sources[k].dtype == DType::kFloat64;
   }
-  return float64 ? combine_thread_in<double>(chunk, thread, threads)
-                 : combine_thread_in<float>(chunk, thread, threads);
+  if (float64) {
+    combine_thread_in<double>(chunk, thread, threads, non_finite);
+  } else {
+    combine_thread_in<float>(chunk, thread, threads, non_finite);
+  }
 }
 
 }  // namespace leapverify::kernels

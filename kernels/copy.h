@@ -9,7 +9,8 @@ namespace leapverify::kernels {
 ///
 /// Shapes: segments of the same lengths and dtypes in the same order; any dtype; no overlap.
 ///
-/// Stream: runs in `stream`, does not synchronise. Allocates nothing.
+/// Stream: runs in `stream`, does not synchronise, may be captured into a CUDA graph. Allocates
+/// nothing.
 ///
 /// Determinism: exact.
 ///

@@ -1,9 +1,10 @@
-// Argument checks of cosine, and the CPU version that defines its meaning.
+// Argument checks of cosine, and its CPU version.
 #include <leapverify/kernels/cosine.h>
 #include <leapverify/kernels/cosine_thread.h>
 #include <leapverify/kernels/cpu_blocks.h>
 #include <leapverify/kernels/error.h>
 #include <leapverify/kernels/launch.h>
+#include <leapverify/kernels/parallel.h>
 #include <leapverify/kernels/wide_vectors.h>
 
 #include <algorithm>
@@ -20,8 +21,8 @@ CosineSums sums_of_row(const MatrixView& a, const MatrixView& b, std::int64_t ro
     alignas(64) double y[kBlockElements];
     for (std::int64_t column = 0; column < a.columns; column += kBlockElements) {
       const std::int64_t count = std::min(kBlockElements, a.columns - column);
-      widen_block(a.data, a.dtype, row * a.columns + column, count, x);
-      widen_block(b.data, b.dtype, row * b.columns + column, count, y);
+      widen_block({a.data, a.dtype}, row * a.columns + column, count, x);
+      widen_block({b.data, b.dtype}, row * b.columns + column, count, y);
       sums.ab += dot_block(x, y, count);
       sums.aa += dot_block(x, x, count);
       sums.bb += dot_block(y, y, count);
@@ -58,9 +59,10 @@ void cosine(const MatrixView& a, const MatrixView& b, double* cosines, Device de
     cosine_cuda(a, b, cosines, device, stream);
     return;
   }
-  for (std::int64_t row = 0; row < a.rows; ++row) {
+  parallel_sum(a.rows, a.rows * a.columns, [&](std::int64_t row) -> std::uint64_t {
     cosines[row] = cosine_of(sums_of_row(a, b, row));
-  }
+    return 0;
+  });
 }
 
 }  // namespace leapverify::kernels

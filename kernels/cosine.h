@@ -24,9 +24,11 @@ struct MatrixView {
 /// different; cosines [rows] in the memory of `device`. No rows: nothing happens. No columns: every
 /// cosine is 0. Squares of float64 values are expected to stay within the range of float64.
 ///
-/// Stream: runs in `stream`, does not synchronise. Allocates nothing.
+/// Stream: runs in `stream`, does not synchronise, may be captured into a CUDA graph. Allocates
+/// nothing.
 ///
-/// Determinism: fixed order of reduction on each device: run-to-run bitwise equal. CPU and CUDA
+/// Determinism: fixed order of reduction on each device: run-to-run bitwise equal, for any number of
+/// threads and blocks. CPU and CUDA
 /// differ by rounding only.
 ///
 /// Errors: ContractError on mismatched shapes or dtypes; DeviceError on a failed launch.

@@ -1,37 +1,105 @@
-// Blocks of elements as float64, and inner products of them, for the CPU versions of cosine and
-// gram.
+// Blocks of elements for the CPU versions: widened, multiplied, stored.
 #pragma once
 
 #include <leapverify/kernels/dtype.h>
 #include <leapverify/kernels/number_formats.h>
+#include <leapverify/kernels/streaming_store.h>
+#include <leapverify/kernels/vector_access.h>
 
 #include <cstdint>
 
 namespace leapverify::kernels {
 
-template <typename Element>
-void widen_block(const void* data, std::int64_t begin, std::int64_t count, double* values) {
+template <typename Element, typename Sum>
+void widen_block(const void* data, std::int64_t begin, std::int64_t count, Sum* values) {
   const auto* elements = static_cast<const Element*>(data) + begin;
   for (std::int64_t i = 0; i < count; ++i) {
-    values[i] = widen<double>(elements[i]);
+    values[i] = widen<Sum>(elements[i]);
   }
 }
 
 /// values[i] ← element begin + i of an array of a floating dtype.
-inline void widen_block(const void* data, DType dtype, std::int64_t begin, std::int64_t count,
-                        double* values) {
-  switch (dtype) {
+template <typename Sum>
+void widen_block(const TypedPointer& from, std::int64_t begin, std::int64_t count, Sum* values) {
+  switch (from.dtype) {
     case DType::kFloat32:
-      return widen_block<float>(data, begin, count, values);
+      return widen_block<float>(from.data, begin, count, values);
     case DType::kBFloat16:
-      return widen_block<BFloat16>(data, begin, count, values);
+      return widen_block<BFloat16>(from.data, begin, count, values);
     case DType::kFloat16:
-      return widen_block<Float16>(data, begin, count, values);
+      return widen_block<Float16>(from.data, begin, count, values);
     case DType::kFloat64:
-      return widen_block<double>(data, begin, count, values);
+      return widen_block<double>(from.data, begin, count, values);
     case DType::kBytes:
       return;
   }
+}
+
+/// Where a chunk's results go.
+struct Destination {
+  void* data;
+  DType dtype;
+  bool streaming;  // past the caches: call end_streaming() at the end
+};
+
+inline Destination destination_at(const Segment& segment, std::int64_t begin, bool streaming) {
+  return {static_cast<char*>(segment.data) + begin * size_of(segment.dtype), segment.dtype,
+          streaming};
+}
+
+/// True where a table as destination would push everything else out of the caches.
+inline bool streams(const SegmentTable& destination) {
+  std::int64_t bytes = 0;
+  for (const Segment& segment : destination.segments()) {
+    bytes += segment.length * size_of(segment.dtype);
+  }
+  return bytes > kStreamingBytes;
+}
+
+/// Returns the number of NaN and infinite results.
+template <typename Element, typename Sum>
+std::uint64_t narrow_block(const Sum* values, std::int64_t count, Element* elements) {
+  std::uint32_t non_finite = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto result = narrow<Element>(canonical_nan(values[i]));
+    elements[i] = result;
+    non_finite += is_finite(result) ? 0u : 1u;
+  }
+  return non_finite;
+}
+
+template <typename Element, typename Sum>
+std::uint64_t store_elements(const Sum* values, std::int64_t count, const Destination& to,
+                          std::int64_t begin) {
+  constexpr std::int64_t kMaxCount = 1024;
+  Element* elements = static_cast<Element*>(to.data) + begin;
+  if (!to.streaming || count > kMaxCount) {
+    return narrow_block(values, count, elements);
+  }
+  alignas(64) Element staged[kMaxCount];
+  const std::uint64_t non_finite = narrow_block(values, count, staged);
+  store_streaming(elements, staged, static_cast<std::size_t>(count) * sizeof(Element));
+  return non_finite;
+}
+
+/// Elements begin … of a destination ← values, rounded once; returns the number of NaN and infinite
+/// results.
+template <typename Sum>
+std::uint64_t store_block(const Sum* values, std::int64_t count, const Destination& to,
+                          std::int64_t begin) {
+  switch (to.dtype) {
+    case DType::kFloat32:
+      return store_elements<float>(values, count, to, begin);
+    case DType::kBFloat16:
+      return store_elements<BFloat16>(values, count, to, begin);
+    case DType::kFloat16:
+      return store_elements<Float16>(values, count, to, begin);
+    case DType::kFloat64:
+      return store_elements<double>(values, count, to, begin);
+    case DType::kBytes:
+      return 0;
+  }
+  return 0;
 }
 
 /// Σ a[i] · b[i] in a fixed order. Sixteen running sums, so that the loop becomes vector code

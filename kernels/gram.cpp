@@ -1,9 +1,10 @@
-// Argument checks of gram, and the CPU version that defines its meaning.
+// Argument checks of gram, and its CPU version.
 #include <leapverify/kernels/cpu_blocks.h>
 #include <leapverify/kernels/error.h>
 #include <leapverify/kernels/gram.h>
 #include <leapverify/kernels/gram_thread.h>
 #include <leapverify/kernels/launch.h>
+#include <leapverify/kernels/parallel.h>
 #include <leapverify/kernels/table_checks.h>
 #include <leapverify/kernels/wide_vectors.h>
 
@@ -21,59 +22,59 @@ void subtract_block(double* values, const double* reference, std::int64_t count)
   }
 }
 
-/// Adds the products of elements begin … end − 1 of a segment to partial[pair].
-void add_chunk(const std::vector<Segment>& sources, const Segment* reference, std::int64_t begin,
-               std::int64_t end, double* partial) {
-  const int source_count = static_cast<int>(sources.size());
+/// partials[pair · stride] ← the products of one chunk.
+void multiply_chunk(const GramChunk& chunk, int source_count, std::int64_t stride,
+                    double* partials) {
   with_wide_vectors([&] {
     alignas(64) double differences[kMaxSources][kBlockElements];
     alignas(64) double subtracted[kBlockElements];
-    for (std::int64_t block = begin; block < end; block += kBlockElements) {
-      const std::int64_t count = std::min(kBlockElements, end - block);
-      if (reference != nullptr) {
-        widen_block(reference->data, reference->dtype, block, count, subtracted);
+    double sums[kMaxSources * (kMaxSources + 1) / 2] = {};
+    for (std::int64_t block = 0; block < chunk.length; block += kBlockElements) {
+      const std::int64_t count = std::min(kBlockElements, chunk.length - block);
+      if (chunk.reference.data != nullptr) {
+        widen_block(chunk.reference, block, count, subtracted);
       }
       for (int k = 0; k < source_count; ++k) {
-        const Segment& source = sources[static_cast<std::size_t>(k)];
-        widen_block(source.data, source.dtype, block, count, differences[k]);
-        if (reference != nullptr) {
+        widen_block(chunk.sources[k], block, count, differences[k]);
+        if (chunk.reference.data != nullptr) {
           subtract_block(differences[k], subtracted, count);
         }
       }
       for (int j = 0; j < source_count; ++j) {
         for (int k = j; k < source_count; ++k) {
-          partial[pair_index(j, k, source_count)] +=
-              dot_block(differences[j], differences[k], count);
+          sums[pair_index(j, k, source_count)] += dot_block(differences[j], differences[k], count);
         }
       }
+    }
+    for (int p = 0; p < pair_count(source_count); ++p) {
+      partials[p * stride] = sums[p];
     }
   });
 }
 
 void gram_cpu(const std::vector<const SegmentTable*>& sources, const SegmentTable* reference,
-              double* gram) {
-  const int source_count = static_cast<int>(sources.size());
-  const auto pairs = static_cast<std::size_t>(pair_count(source_count));
-  std::vector<Segment> segments(sources.size());
-  for (std::size_t s = 0; s < sources.front()->segments().size(); ++s) {
-    for (std::size_t k = 0; k < sources.size(); ++k) {
-      segments[k] = sources[k]->segments()[s];
+              double* gram, double* workspace) {
+  const GramParameters parameters = gram_parameters(sources, reference, gram, workspace);
+  const std::int64_t chunks = parameters.first.chunk_count;
+  const int source_count = parameters.source_count;
+  const std::int64_t elements = sources.front()->element_count() * source_count;
+  parallel_sum(chunks, elements, [&](std::int64_t c) -> std::uint64_t {
+    GramChunk chunk = {};
+    for (int loader = 0; loader <= source_count; ++loader) {
+      load_gram_chunk(parameters, c, loader, chunk);
     }
-    std::vector<double> total(pairs, 0.0);
-    const std::int64_t length = segments.front().length;
-    for (std::int64_t begin = 0; begin < length; begin += kChunkElements) {
-      std::vector<double> partial(pairs, 0.0);
-      add_chunk(segments, reference == nullptr ? nullptr : &reference->segments()[s], begin,
-                begin + chunk_length(length, begin), partial.data());
-      for (std::size_t p = 0; p < pairs; ++p) {
-        total[p] += partial[p];
-      }
-    }
-    for (std::size_t p = 0; p < pairs; ++p) {
-      store_gram(gram, static_cast<std::int64_t>(s), pair_at(static_cast<int>(p), source_count),
-                 source_count, total[p]);
-    }
-  }
+    multiply_chunk(chunk, source_count, chunks, workspace + c);
+    return 0;
+  });
+  const int pairs = pair_count(source_count);
+  parallel_sum(parameters.first.segment_count * pairs, chunks * pairs,
+               [&](std::int64_t task) -> std::uint64_t {
+                 const std::int64_t segment = task / pairs;
+                 const int pair = static_cast<int>(task % pairs);
+                 store_gram(gram, segment, pair_at(pair, source_count), source_count,
+                            sum_partials(parameters, segment, pair, 0, 1));
+                 return 0;
+               });
 }
 
 }  // namespace
@@ -94,13 +95,12 @@ void gram(const std::vector<const SegmentTable*>& sources, const SegmentTable* r
   }
   LV_CHECK(gram != nullptr || first.segments().empty(),
            "gram of " << first.segments().size() << " segments is null");
-  LV_CHECK(
-      workspace != nullptr || first.element_count() == 0 || first.device().kind == DeviceKind::kCpu,
-      "workspace for " << first.element_count() << " elements is null");
+  LV_CHECK(workspace != nullptr || first.element_count() == 0,
+           "workspace for " << first.element_count() << " elements is null");
   if (first.device().kind == DeviceKind::kCuda) {
     gram_cuda(sources, reference, gram, workspace, stream);
   } else {
-    gram_cpu(sources, reference, gram);
+    gram_cpu(sources, reference, gram, workspace);
   }
 }
 

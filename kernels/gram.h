@@ -20,16 +20,17 @@ std::int64_t gram_workspace(const SegmentTable& table, int source_count);
 /// zero.
 ///
 /// Shapes: sources and reference of the same lengths; 1 to 32 sources; floating dtypes in any mix;
-/// `gram` [segments × sources × sources] and `workspace` (gram_workspace doubles, unused on the
-/// CPU, so null will do there) in the device's memory.
+/// `gram` [segments × sources × sources] and `workspace` (gram_workspace doubles) in the device's
+/// memory.
 ///
 /// Values: differences and sums in float64. The matrix is exactly symmetric; an empty segment gives
 /// zeros.
 ///
-/// Stream: runs in `stream`, does not synchronise. Allocates nothing in the device's memory.
+/// Stream: runs in `stream`, does not synchronise, may be captured into a CUDA graph. Allocates
+/// nothing in the device's memory.
 ///
-/// Determinism: partial sums by chunk, added up in a fixed order: run-to-run bitwise equal. CPU and
-/// CUDA differ by rounding only.
+/// Determinism: partial sums by chunk, added up in a fixed order: run-to-run bitwise equal, for any
+/// number of threads and blocks. CPU and CUDA differ by rounding only.
 ///
 /// Errors: ContractError on mismatched shapes or devices; DeviceError on a failed launch.
 void gram(const std::vector<const SegmentTable*>& sources, const SegmentTable* reference,

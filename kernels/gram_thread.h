@@ -88,11 +88,6 @@ inline GramParameters gram_parameters(const std::vector<const SegmentTable*>& so
   return parameters;
 }
 
-struct TypedPointer {
-  const void* data;
-  DType dtype;
-};
-
 /// One chunk as the threads of a block share it; the pointers are those of its first element.
 struct GramChunk {
   TypedPointer sources[kMaxSources];
@@ -112,32 +107,13 @@ LV_HOST_DEVICE inline void load_gram_chunk(const GramParameters& parameters, std
   const Segment* segments = is_source ? parameters.sources[thread] : parameters.reference;
   TypedPointer pointer = {nullptr, DType::kFloat32};
   if (segments != nullptr) {
-    const Segment& segment = segments[place.segment];
-    pointer = {static_cast<const char*>(segment.data) + place.begin * size_of(segment.dtype),
-               segment.dtype};
+    pointer = pointer_into(segments[place.segment], place.begin);
   }
   if (is_source) {
     chunk.sources[thread] = pointer;
   } else {
     chunk.reference = pointer;
     chunk.length = chunk_length(parameters.first.segments[place.segment].length, place.begin);
-  }
-}
-
-LV_HOST_DEVICE inline void load_quad_of(const TypedPointer& pointer, int begin, int count,
-                                        double* values) {
-  LV_ASSUME_GLOBAL(pointer.data);
-  switch (pointer.dtype) {
-    case DType::kFloat32:
-      return load_quad(static_cast<const float*>(pointer.data) + begin, count, values);
-    case DType::kBFloat16:
-      return load_quad(static_cast<const BFloat16*>(pointer.data) + begin, count, values);
-    case DType::kFloat16:
-      return load_quad(static_cast<const Float16*>(pointer.data) + begin, count, values);
-    case DType::kFloat64:
-      return load_quad(static_cast<const double*>(pointer.data) + begin, count, values);
-    case DType::kBytes:
-      return;
   }
 }
 
@@ -150,23 +126,22 @@ LV_HOST_DEVICE inline void stage_slab(const GramChunk& chunk, const GramLayout& 
   for (int q = thread; q < quads; q += threads) {
     const int row = q / row_quads;
     const int element = 4 * (q % row_quads);
-    const int rest = chunk.length - (begin + element);
-    const int count = rest < 0 ? 0 : (rest < 4 ? rest : 4);
-    double values[4] = {0.0, 0.0, 0.0, 0.0};
-    if (row < layout.sources && count > 0) {
-      load_quad_of(chunk.sources[row], begin + element, count, values);
+    const QuadSet set = {(begin + element) / 4, 0, chunk.length};
+    double values[1][4] = {};
+    if (row < layout.sources && set.count(0) > 0) {
+      load_quads(chunk.sources[row], set, values);
       if (chunk.reference.data != nullptr) {
-        double reference[4] = {};
-        load_quad_of(chunk.reference, begin + element, count, reference);
+        double reference[1][4] = {};
+        load_quads(chunk.reference, set, reference);
         LV_UNROLL
         for (int i = 0; i < 4; ++i) {
-          values[i] -= reference[i];
+          values[0][i] -= reference[0][i];
         }
       }
     }
     LV_UNROLL
     for (int i = 0; i < 4; ++i) {
-      slab[row * layout.row_stride + element + i] = values[i];
+      slab[row * layout.row_stride + element + i] = values[0][i];
     }
   }
 }

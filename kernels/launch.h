@@ -2,6 +2,7 @@
 // the launches. Built without CUDA, without_cuda.cpp stands in and refuses.
 #pragma once
 
+#include <leapverify/kernels/adam_direction.h>
 #include <leapverify/kernels/combine.h>
 #include <leapverify/kernels/cosine.h>
 #include <leapverify/kernels/host_device.h>
@@ -14,6 +15,9 @@ namespace leapverify::kernels {
 
 inline constexpr int kBlockThreads = 256;
 inline constexpr std::int64_t kMaxBlocks = 65536;
+/// Blocks that must fit a multiprocessor at once where a kernel is short of registers: enough loads
+/// in flight to hide the latency of memory, without spilling.
+inline constexpr int kBlocksPerProcessor = 3;
 
 /// Blocks of a launch over `work` items; block b does the items b, b + blocks, b + 2 · blocks, …
 inline std::int64_t block_count(std::int64_t work) { return work < kMaxBlocks ? work : kMaxBlocks; }
@@ -24,8 +28,13 @@ LV_HOST_DEVICE inline std::int32_t chunk_length(std::int64_t length, std::int64_
   return static_cast<std::int32_t>(rest < kChunkElements ? rest : kChunkElements);
 }
 
-void combine_cuda(const SegmentTable& destination, const std::vector<const SegmentTable*>& sources,
-                  const Coefficients& coefficients, std::uint64_t* non_finite, Stream stream);
+void adam_direction_cuda(const SegmentTable& destination, const SegmentTable& weights,
+                         const SegmentTable& exp_avg, const SegmentTable* exp_avg_sq,
+                         const AdamRows& rows, std::uint64_t* non_finite, Stream stream);
+
+void combine_cuda(const std::vector<const SegmentTable*>& destinations,
+                  const std::vector<const SegmentTable*>& sources, const Coefficients& coefficients,
+                  std::uint64_t* non_finite, Stream stream);
 
 void copy_cuda(const SegmentTable& destination, const SegmentTable& source, Stream stream);
 

@@ -184,4 +184,34 @@ LV_HOST_DEVICE inline double fused_multiply_add(double a, double b, double c) {
 #endif
 }
 
+/// √a and a / b, rounded to nearest whatever the compiler's flags say about fast division.
+LV_HOST_DEVICE inline float square_root(float a) {
+#ifdef __CUDA_ARCH__
+  return __fsqrt_rn(a);
+#else
+  return std::sqrt(a);
+#endif
+}
+LV_HOST_DEVICE inline double square_root(double a) {
+#ifdef __CUDA_ARCH__
+  return __dsqrt_rn(a);
+#else
+  return std::sqrt(a);
+#endif
+}
+LV_HOST_DEVICE inline float divide(float a, float b) {
+#ifdef __CUDA_ARCH__
+  return __fdiv_rn(a, b);
+#else
+  return a / b;
+#endif
+}
+LV_HOST_DEVICE inline double divide(double a, double b) {
+#ifdef __CUDA_ARCH__
+  return __ddiv_rn(a, b);
+#else
+  return a / b;
+#endif
+}
+
 }  // namespace leapverify::kernels

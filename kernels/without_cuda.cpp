@@ -15,9 +15,15 @@ namespace {
 
 bool cuda_available() { return false; }
 
-void combine_cuda(const SegmentTable& destination, const std::vector<const SegmentTable*>&,
-                  const Coefficients&, std::uint64_t*, Stream) {
+void adam_direction_cuda(const SegmentTable& destination, const SegmentTable&, const SegmentTable&,
+                         const SegmentTable*, const AdamRows&, std::uint64_t*, Stream) {
   refuse(destination.device());
+}
+
+void combine_cuda(const std::vector<const SegmentTable*>& destinations,
+                  const std::vector<const SegmentTable*>&, const Coefficients&, std::uint64_t*,
+                  Stream) {
+  refuse(destinations.front()->device());
 }
 
 void copy_cuda(const SegmentTable& destination, const SegmentTable&, Stream) {

@@ -140,7 +140,7 @@ TEST_P(Combine, ConvertsEveryHalfPatternThere) {
         const double actual = destination.get(0, i);
         std::byte bytes[8];
         set_value(bytes, to, 0, value == 0 ? 0.0 : value);
-        const double expected = value_at(bytes, to, 0);
+        const double expected = element(bytes, to, 0);
         ASSERT_TRUE(actual == expected || (std::isnan(actual) && std::isnan(expected)))
             << "pattern " << i << " is " << actual << ", expected " << expected;
         ASSERT_FALSE(actual == 0 && std::signbit(actual) != std::signbit(expected))

@@ -3,6 +3,7 @@
 
 #include <leapverify/kernels/error.h>
 #include <leapverify/kernels/number_formats.h>
+#include <leapverify/kernels/reference.h>
 #include <leapverify/kernels/segment_table.h>
 
 #include <gtest/gtest.h>
@@ -99,22 +100,7 @@ class DeviceArray {
   DeviceMemory memory_;
 };
 
-/// Element `index` of an array of a floating dtype.
-inline double value_at(const void* data, DType dtype, std::int64_t index) {
-  switch (dtype) {
-    case DType::kFloat32:
-      return static_cast<const float*>(data)[index];
-    case DType::kBFloat16:
-      return to_float(static_cast<const BFloat16*>(data)[index]);
-    case DType::kFloat16:
-      return to_float(static_cast<const Float16*>(data)[index]);
-    case DType::kFloat64:
-      return static_cast<const double*>(data)[index];
-    case DType::kBytes:
-      return static_cast<const unsigned char*>(data)[index];
-  }
-  return 0.0;
-}
+using reference::element;
 
 inline void set_value(void* data, DType dtype, std::int64_t index, double value) {
   switch (dtype) {
@@ -181,7 +167,7 @@ class Tensors {
   std::vector<std::byte> bytes(std::size_t s) {
     return std::vector<std::byte>(host(s), host(s) + byte_count(s));
   }
-  double get(std::size_t s, std::int64_t i) { return value_at(host(s), specs_[s].dtype, i); }
+  double get(std::size_t s, std::int64_t i) { return element(host(s), specs_[s].dtype, i); }
   void set(std::size_t s, std::int64_t i, double value) {
     set_value(host(s), specs_[s].dtype, i, value);
   }
@@ -242,8 +228,8 @@ inline ::testing::AssertionResult same_bytes(const std::string& name, DType dtyp
     if (std::memcmp(expected.data() + i, actual.data() + i, size) != 0) {
       const auto index = static_cast<std::int64_t>(i / size);
       return ::testing::AssertionFailure()
-             << name << "[" << index << "] is " << value_at(actual.data(), dtype, index)
-             << ", expected " << value_at(expected.data(), dtype, index) << " (" << name_of(dtype)
+             << name << "[" << index << "] is " << element(actual.data(), dtype, index)
+             << ", expected " << element(expected.data(), dtype, index) << " (" << name_of(dtype)
              << ")";
     }
   }

@@ -1,5 +1,6 @@
 // Runs the CUDA kernels' bodies block by block and thread by thread on the CPU: their index
 // arithmetic is the part of them that needs no GPU to be tested.
+#include <leapverify/kernels/adam_direction_thread.h>
 #include <leapverify/kernels/checksum.h>
 #include <leapverify/kernels/checksum_thread.h>
 #include <leapverify/kernels/combine_thread.h>
@@ -12,6 +13,7 @@
 #include <gmock/gmock.h>
 
 #include <cmath>
+#include <tuple>
 
 #include "device_memory.h"
 
@@ -48,10 +50,32 @@ TEST(Launch, ChunkLengthIsTheRestOfTheSegment) {
   EXPECT_EQ(chunk_length(large, std::int64_t{1} << 40), 3);
 }
 
-class CombineLaunch : public ::testing::TestWithParam<std::int64_t> {};
-INSTANTIATE_TEST_SUITE_P(Shift, CombineLaunch, ::testing::Values(0, 1, 2));
+/// The combine kernels, block by block; between phases all threads of a block meet.
+template <int kTile>
+void run_combine(const CombineParameters& parameters) {
+  CombineChunk chunk = {};
+  std::uint64_t non_finite[kTile] = {};
+  for_every_thread(parameters.first.chunk_count, [&](std::int64_t item, int thread) {
+    if (thread == 0) {  // all threads load before any of them goes on
+      for (int loader = 0; loader < kBlockThreads; ++loader) {
+        load_combine_chunk(parameters, item, loader, chunk);
+      }
+    }
+    combine_thread(chunk, thread, kBlockThreads, non_finite);
+  });
+  for (int d = 0; d < parameters.destination_count; ++d) {
+    parameters.non_finite[d] += non_finite[d];
+  }
+}
 
-TEST_P(CombineLaunch, GivesTheBytesAndTheCountOfTheCpuVersion) {
+/// Shift of the alignments, number of destinations.
+class CombineLaunch : public ::testing::TestWithParam<std::tuple<std::int64_t, std::size_t>> {};
+INSTANTIATE_TEST_SUITE_P(ShiftAndDestinations, CombineLaunch,
+                         ::testing::Combine(::testing::Values(0, 1, 2),
+                                            ::testing::Values(1, 2, 4, 6)));
+
+TEST_P(CombineLaunch, GivesTheBytesAndTheCountsOfTheCpuVersion) {
+  const auto [shift, destination_count] = GetParam();
   const std::uint64_t seed = 61;
   SCOPED_TRACE(::testing::Message() << "seed " << seed);
   const std::vector<std::vector<DType>> destination_dtypes = {
@@ -60,11 +84,9 @@ TEST_P(CombineLaunch, GivesTheBytesAndTheCountOfTheCpuVersion) {
       {DType::kBFloat16, DType::kFloat16, DType::kFloat16, DType::kBFloat16, DType::kFloat32}};
   for (const auto& dtypes : destination_dtypes) {
     std::mt19937_64 random(seed);
-    Tensors first(edge_specs({DType::kFloat32}, GetParam()), {});
+    Tensors first(edge_specs({DType::kFloat32}, shift), {});
     Tensors second(edge_specs(kAll, 0), {});
     Tensors third(edge_specs({DType::kFloat16, DType::kBFloat16, DType::kFloat32}, 1), {});
-    Tensors expected(edge_specs(dtypes, GetParam()), {});
-    Tensors actual(edge_specs(dtypes, GetParam()), {});
     for (Tensors* tensors : {&first, &second, &third}) {
       tensors->randomize(random);
     }
@@ -73,36 +95,97 @@ TEST_P(CombineLaunch, GivesTheBytesAndTheCountOfTheCpuVersion) {
     first.upload();
     const std::vector<const SegmentTable*> sources = {&first.table(), &second.table(),
                                                       &third.table()};
-    const std::vector<double> values = {0.3, -1.5, 0.0, 2.0, 0.0, 1e-50};
+    std::vector<std::unique_ptr<Tensors>> expected;
+    std::vector<std::unique_ptr<Tensors>> actual;
+    std::vector<const SegmentTable*> expected_tables;
+    std::vector<const SegmentTable*> actual_tables;
+    std::vector<double> values;
+    for (std::size_t d = 0; d < destination_count; ++d) {
+      for (auto* list : {&expected, &actual}) {
+        list->push_back(std::make_unique<Tensors>(edge_specs(dtypes, shift), Device{}));
+      }
+      expected_tables.push_back(&expected.back()->table());
+      actual_tables.push_back(&actual.back()->table());
+      // Every other destination leaves the infinite source out.
+      values.insert(values.end(), {d % 2 == 0 ? 0.3 : 0.0, -1.5 + static_cast<double>(d), 0.25});
+    }
+    const std::size_t row = values.size();
+    for (std::size_t i = 0; i < row; ++i) {
+      values.push_back(i % 3 == 2 ? 1e-50 : 0.5 * values[i]);
+    }
     std::vector<std::int32_t> rows;
     for (std::size_t s = 0; s < first.size(); ++s) {
       rows.push_back(static_cast<std::int32_t>(s % 2));
     }
     const Coefficients coefficients = {values.data(), 2, rows.data()};
-    std::uint64_t expected_count = 0;
-    combine(expected.table(), sources, coefficients, &expected_count);
-
-    const CombineParameters parameters =
-        combine_parameters(actual.table(), sources, coefficients, nullptr);
-    std::uint64_t actual_count = 0;
-    CombineChunk chunk = {};
-    for_every_thread(parameters.destination.chunk_count, [&](std::int64_t item, int thread) {
-      if (thread == 0) {  // all threads load before any of them goes on
-        for (int loader = 0; loader < kBlockThreads; ++loader) {
-          load_combine_chunk(parameters, item, loader, chunk);
-        }
+    std::vector<std::uint64_t> expected_counts(destination_count, 0);
+    combine(expected_tables, sources, coefficients, expected_counts.data());
+    std::vector<std::uint64_t> actual_counts(destination_count, 0);
+    for (std::size_t begin = 0; begin < destination_count; begin += kMaxTile) {
+      const CombineParameters parameters =
+          combine_parameters(actual_tables, begin, sources, coefficients, actual_counts.data());
+      if (parameters.destination_count == 1) {
+        run_combine<1>(parameters);
+      } else {
+        run_combine<kMaxTile>(parameters);
       }
-      actual_count += combine_thread(chunk, thread, kBlockThreads);
-    });
-    expected.download();
-    actual.download();
-    for (std::size_t s = 0; s < actual.size(); ++s) {
-      EXPECT_TRUE(same_bytes("segment " + std::to_string(s), actual.spec(s).dtype,
-                             expected.bytes(s), actual.bytes(s)));
     }
-    EXPECT_TRUE(actual.guards_untouched());
-    EXPECT_EQ(actual_count, expected_count);
-    EXPECT_EQ(expected_count, 2u);
+    for (std::size_t d = 0; d < destination_count; ++d) {
+      expected[d]->download();
+      actual[d]->download();
+      for (std::size_t s = 0; s < first.size(); ++s) {
+        EXPECT_TRUE(same_bytes("destination " + std::to_string(d) + " segment " + std::to_string(s),
+                               actual[d]->spec(s).dtype, expected[d]->bytes(s),
+                               actual[d]->bytes(s)));
+      }
+      EXPECT_TRUE(actual[d]->guards_untouched());
+      EXPECT_EQ(expected_counts[d], d % 2 == 0 ? 2u : 0u);
+    }
+    EXPECT_EQ(actual_counts, expected_counts);
+  }
+}
+
+TEST(Launch, AdamDirectionGivesTheBytesOfTheCpuVersion) {
+  const std::uint64_t seed = 66;
+  SCOPED_TRACE(::testing::Message() << "seed " << seed);
+  std::mt19937_64 random(seed);
+  for (const std::int64_t shift : {0, 1, 2}) {
+    for (const bool has_second_moment : {true, false}) {
+      Tensors weights(edge_specs(kAll, shift), {});
+      Tensors exp_avg(edge_specs({DType::kFloat32}, shift), {});
+      Tensors exp_avg_sq(edge_specs({DType::kFloat32, DType::kFloat16}, 1), {});
+      Tensors expected(edge_specs({DType::kFloat32, DType::kBFloat16}, shift), {});
+      Tensors actual(edge_specs({DType::kFloat32, DType::kBFloat16}, shift), {});
+      for (Tensors* tensors : {&weights, &exp_avg, &exp_avg_sq}) {
+        tensors->randomize(random);  // negative second moments give NaN, to be counted
+      }
+      const std::vector<AdamRow> rows = {AdamRow::adam(5, 1e-2, 0.9, 0.999, 1e-8, 0.1, 3),
+                                         AdamRow::adam(50, 1e-3, 0.8, 0.9, 1e-6, 0, 300)};
+      std::vector<std::int32_t> map;
+      for (std::size_t s = 0; s < weights.size(); ++s) {
+        map.push_back(static_cast<std::int32_t>(s % 2));
+      }
+      const AdamRows table = {rows.data(), 2, map.data()};
+      const SegmentTable* second = has_second_moment ? &exp_avg_sq.table() : nullptr;
+      std::uint64_t expected_count = 0;
+      adam_direction(expected.table(), weights.table(), exp_avg.table(), second, table,
+                     &expected_count);
+      const AdamParameters parameters = adam_parameters(
+          actual.table(), weights.table(), exp_avg.table(), second, table, nullptr);
+      std::uint64_t actual_count = 0;
+      for_every_thread(parameters.destination.chunk_count, [&](std::int64_t item, int thread) {
+        actual_count += adam_thread(parameters, item, thread, kBlockThreads);
+      });
+      expected.download();
+      actual.download();
+      for (std::size_t s = 0; s < actual.size(); ++s) {
+        EXPECT_TRUE(same_bytes("segment " + std::to_string(s), actual.spec(s).dtype,
+                               expected.bytes(s), actual.bytes(s)));
+      }
+      EXPECT_TRUE(actual.guards_untouched());
+      EXPECT_EQ(actual_count, expected_count);
+      EXPECT_EQ(expected_count > 0, has_second_moment);
+    }
   }
 }
 
@@ -283,9 +366,10 @@ TEST_P(GramLaunch, GivesTheProductsOfTheCpuVersion) {
        {static_cast<const SegmentTable*>(nullptr), &reference.table()}) {
     std::vector<double> expected(4 * count * count);
     std::vector<double> actual(expected.size(), NAN);
-    gram(sources, subtracted, expected.data(), nullptr);
     std::vector<double> workspace(static_cast<std::size_t>(gram_workspace(*sources[0], GetParam())),
                                   NAN);
+    gram(sources, subtracted, expected.data(), workspace.data());
+    std::fill(workspace.begin(), workspace.end(), NAN);
     run_gram(gram_parameters(sources, subtracted, actual.data(), workspace.data()));
     // Two orders of adding up some 16 thousand products of about 1.
     EXPECT_TRUE(all_near("gram", expected, actual, std::vector<double>(expected.size(), 1e-9)));
