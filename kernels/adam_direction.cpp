@@ -72,9 +72,9 @@ std::uint64_t adam_direction_cpu(const SegmentTable& destination, const SegmentT
     const bool float64 = to.dtype == DType::kFloat64 || inputs.weights.dtype == DType::kFloat64 ||
                          inputs.exp_avg.dtype == DType::kFloat64 ||
                          inputs.exp_avg_sq.dtype == DType::kFloat64;
-    const std::uint64_t non_finite =
-        float64 ? adam_chunk(to, inputs, length, AdamScalars<double>(row))
-                : adam_chunk(to, inputs, length, AdamScalars<float>(row));
+    const std::uint64_t non_finite = float64
+                                         ? adam_chunk(to, inputs, length, AdamScalars<double>(row))
+                                         : adam_chunk(to, inputs, length, AdamScalars<float>(row));
     end_streaming();
     return non_finite;
   });
@@ -122,8 +122,7 @@ void adam_direction(const SegmentTable& destination, const SegmentTable& weights
     adam_direction_cuda(destination, weights, exp_avg, exp_avg_sq, rows, non_finite, stream);
     return;
   }
-  const std::uint64_t count =
-      adam_direction_cpu(destination, weights, exp_avg, exp_avg_sq, rows);
+  const std::uint64_t count = adam_direction_cpu(destination, weights, exp_avg, exp_avg_sq, rows);
   if (non_finite != nullptr) {
     *non_finite += count;
   }

@@ -81,8 +81,7 @@ LV_HOST_DEVICE inline std::uint32_t adam_thread_in(const TypedPointer& destinati
                                                  : scalars.ahead(theta[q][i], m[q][i], v[q][i]);
       }
     }
-    non_finite +=
-        store_quads(theta, set, const_cast<void*>(destination.data), destination.dtype);
+    non_finite += store_quads(theta, set, const_cast<void*>(destination.data), destination.dtype);
   }
   return non_finite;
 }

@@ -1,15 +1,20 @@
 // Argument checks of checksum, and its CPU version.
 #include <leapverify/kernels/checksum.h>
 #include <leapverify/kernels/checksum_thread.h>
+#include <leapverify/kernels/cpu_blocks.h>
 #include <leapverify/kernels/error.h>
 #include <leapverify/kernels/launch.h>
 #include <leapverify/kernels/parallel.h>
 #include <leapverify/kernels/wide_vectors.h>
 
+#include <algorithm>
 #include <cstring>
 
 namespace leapverify::kernels {
 namespace {
+
+constexpr std::int64_t kBlockWords = 128;
+constexpr std::int64_t kWordsAhead = 512;
 
 /// What lengths, dtypes and their order add to the digest; the elements are not looked at.
 std::uint64_t shape_term(const SegmentTable& table) {
@@ -25,15 +30,22 @@ std::uint64_t shape_term(const SegmentTable& table) {
 
 /// Terms of `count` whole words, the first of which has the position `first`.
 std::uint64_t sum_of_words(const char* data, std::int64_t count, std::uint64_t first) {
-  std::uint64_t sum = 0;
-  with_wide_vectors([&] {
-    for (std::int64_t w = 0; w < count; ++w) {
-      std::uint64_t word;
-      std::memcpy(&word, data + 8 * w, 8);
-      sum += word_term(word, first + static_cast<std::uint64_t>(w));
+  std::uint64_t result = 0;
+  with_wide_vectors([&result, data, count, first] {
+    std::uint64_t sum = 0;
+    for (std::int64_t block = 0; block < count; block += kBlockWords) {
+      prefetch(reinterpret_cast<std::uintptr_t>(data + 8 * block) + 8 * kWordsAhead,
+               8 * kBlockWords);
+      const std::int64_t end = std::min(block + kBlockWords, count);
+      for (std::int64_t w = block; w < end; ++w) {
+        std::uint64_t word;
+        std::memcpy(&word, data + 8 * w, 8);
+        sum += word_term(word, first + static_cast<std::uint64_t>(w));
+      }
     }
+    result = sum;
   });
-  return sum;
+  return result;
 }
 
 std::uint64_t checksum_cpu(const SegmentTable& table) {

@@ -42,6 +42,7 @@ void add_source(const TypedPointer& source, double coefficient, std::int64_t beg
   if (factor == Sum(0)) {
     return;
   }
+  prefetch_next_block(source, begin, count);
   switch (source.dtype) {
     case DType::kFloat32:
       return add_elements<float>(source.data, begin, count, factor, sums);

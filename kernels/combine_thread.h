@@ -68,9 +68,8 @@ LV_HOST_DEVICE inline void load_combine_chunk(const CombineParameters& parameter
   if (thread == parameters.source_count) {
     const Segment& segment = parameters.first.segments[place.segment];
     for (int d = 0; d < parameters.destination_count; ++d) {
-      chunk.destinations[d] =
-          static_cast<char*>(parameters.destinations[d][place.segment].data) +
-          place.begin * size_of(segment.dtype);
+      chunk.destinations[d] = static_cast<char*>(parameters.destinations[d][place.segment].data) +
+                              place.begin * size_of(segment.dtype);
     }
     chunk.destination_dtype = segment.dtype;
     chunk.length = chunk_length(segment.length, place.begin);
@@ -79,8 +78,7 @@ LV_HOST_DEVICE inline void load_combine_chunk(const CombineParameters& parameter
   } else {
     const std::int32_t* rows = parameters.coefficients.row_of_segment;
     const std::int64_t row = rows == nullptr ? 0 : rows[place.segment];
-    const double* values =
-        parameters.coefficients.values + row * parameters.row_stride + thread;
+    const double* values = parameters.coefficients.values + row * parameters.row_stride + thread;
     chunk.sources[thread] = pointer_into(parameters.sources[thread][place.segment], place.begin);
     for (int d = 0; d < parameters.destination_count; ++d) {
       chunk.coefficients[thread][d] = values[d * parameters.source_count];

@@ -75,13 +75,14 @@ class LeapVerify::Implementation {
         weights_(trainable_parameters(base)),
         buffers_(buffers_of(model)) {
     if (!options_.enabled) return;
-    snapshots_.emplace(weights_, predictor_.snapshots_needed());
+    snapshots_.emplace(weights_, predictor_.snapshots_needed(), options_.snapshots);
     saved_weights_ = weights_.allocate_like(TensorList::Precision::kSame);
     saved_buffers_ = buffers_.allocate_like(TensorList::Precision::kSame);
   }
 
   at::Tensor step(const std::function<at::Tensor()>& closure) {
     if (step_ == 0) emit(start_event(options_, memory_bytes(), evaluator_.step_cost()));
+    if (snapshots_) snapshots_->let_weights_change();
     at::Tensor loss = closure ? base_.step(closure) : base_.step();
     ++step_;
     if (options_.enabled && off_reason_.empty() && step_ % options_.observe_every == 0) observe();
@@ -413,7 +414,7 @@ LeapVerifyState LeapVerify::Implementation::state() const {
   data["activations"] = activations_.defined();
   if (activations_.defined()) out.tensors.emplace_back("activations", activations_);
   for (std::int64_t i = 0; snapshots_ && i < snapshots_->size(); ++i) {
-    const std::vector<at::Tensor>& tensors = snapshots_->snapshot(i).tensors();
+    const std::vector<at::Tensor>& tensors = snapshots_->stored(i).tensors();
     for (std::size_t j = 0; j < tensors.size(); ++j) {
       out.tensors.emplace_back("snapshot." + std::to_string(i) + "." + std::to_string(j),
                                tensors[j]);

@@ -3,59 +3,198 @@
 #include <leapverify/kernels/gram.h>
 #include <leapverify/runtime/snapshot_store.h>
 #include <torch/torch.h>
+#ifdef LEAPVERIFY_CUDA
+#include <ATen/cuda/CUDAEvent.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+#endif
+
+#include <algorithm>
 
 namespace leapverify {
 
-SnapshotStore::SnapshotStore(const TensorList& parameters, std::int64_t capacity)
-    : parameters_(&parameters) {
+#ifdef LEAPVERIFY_CUDA
+
+/// Copies to pinned memory on a stream of their own, beside the forward and backward pass.
+class SnapshotStore::HostCopies {
+ public:
+  explicit HostCopies(at::Device device)
+      : device_(device.index()), stream_(c10::cuda::getStreamFromPool(false, device.index())) {}
+
+  void start(const TensorList& destination, const TensorList& source) {
+    ready_.record(c10::cuda::getCurrentCUDAStream(device_));
+    ready_.block(stream_);
+    const c10::cuda::CUDAStreamGuard guard(stream_);
+    for (std::size_t i = 0; i < source.tensors().size(); ++i) {
+      destination.tensors()[i].copy_(source.tensors()[i].detach(), /*non_blocking=*/true);
+    }
+    copied_.record(stream_);
+  }
+  void let_current_stream_wait() { copied_.block(c10::cuda::getCurrentCUDAStream(device_)); }
+  void finish() { copied_.synchronize(); }
+
+ private:
+  at::DeviceIndex device_;
+  c10::cuda::CUDAStream stream_;
+  at::cuda::CUDAEvent ready_;
+  at::cuda::CUDAEvent copied_;
+};
+
+#else
+
+class SnapshotStore::HostCopies {
+ public:
+  explicit HostCopies(at::Device) {}
+  void start(const TensorList&, const TensorList&) {}
+  void let_current_stream_wait() {}
+  void finish() {}
+};
+
+#endif
+
+SnapshotStore::SnapshotStore(const TensorList& parameters, std::int64_t capacity,
+                             SnapshotFormat format)
+    : parameters_(&parameters), format_(format) {
   LV_CHECK(capacity >= 1, "capacity of " << capacity << " snapshots");
-  for (std::int64_t i = 0; i < capacity; ++i) {
-    ring_.push_back(parameters.allocate_like(TensorList::Precision::kAtLeastFloat32));
+  const auto options = at::TensorOptions().dtype(at::kDouble).device(parameters.torch_device());
+  copy_ = at::ones({1}, options);
+  difference_ = at::tensor({1.0, -1.0}, at::kDouble).to(parameters.torch_device());
+  if (is_delta()) newest_ = parameters.allocate_like(TensorList::Precision::kAtLeastFloat32);
+  for (std::int64_t i = is_delta() ? 1 : 0; i < capacity; ++i) {
+    ring_.push_back(format == SnapshotFormat::kHost
+                        ? parameters.allocate_on_host()
+                        : parameters.allocate_like(is_delta()
+                                                       ? TensorList::Precision::kBFloat16
+                                                       : TensorList::Precision::kAtLeastFloat32));
+  }
+  if (format == SnapshotFormat::kHost && parameters.torch_device().is_cuda()) {
+    host_copies_ = std::make_unique<HostCopies>(parameters.torch_device());
   }
 }
 
+SnapshotStore::~SnapshotStore() = default;
+
+std::int64_t SnapshotStore::capacity() const {
+  return static_cast<std::int64_t>(ring_.size()) + (is_delta() ? 1 : 0);
+}
+
+std::size_t SnapshotStore::position(std::int64_t i) const {
+  return (first_ + static_cast<std::size_t>(i)) % ring_.size();
+}
+
 void SnapshotStore::record(std::int64_t step) {
-  const auto capacity = static_cast<std::int64_t>(ring_.size());
-  newest_ = (newest_ + capacity - 1) % capacity;
-  const TensorList& target = ring_[static_cast<std::size_t>(newest_)];
-  const at::Tensor one =
-      at::ones({1}, at::TensorOptions().dtype(at::kDouble).device(parameters_->torch_device()));
-  kernels::combine(target.table(), {&parameters_->table()}, {one.data_ptr<double>()}, nullptr,
-                   parameters_->stream());
-  if (size() == capacity) steps_.pop_back();
+  const kernels::Stream stream = parameters_->stream();
+  if (!ring_.empty()) first_ = position(static_cast<std::int64_t>(ring_.size()) - 1);
+  if (is_delta()) {
+    if (size() > 0 && !ring_.empty()) {
+      kernels::combine(at(0).table(), {&newest_.table(), &parameters_->table()},
+                       {difference_.data_ptr<double>()}, nullptr, stream);
+    }
+    kernels::combine(newest_.table(), {&parameters_->table()}, {copy_.data_ptr<double>()}, nullptr,
+                     stream);
+  } else if (format_ == SnapshotFormat::kHost) {
+    if (host_copies_) {
+      host_copies_->start(at(0), *parameters_);
+    } else {
+      at(0).copy_from(*parameters_);
+    }
+  } else {
+    kernels::combine(at(0).table(), {&parameters_->table()}, {copy_.data_ptr<double>()}, nullptr,
+                     stream);
+  }
+  if (size() == capacity()) steps_.pop_back();
   steps_.insert(steps_.begin(), step);
 }
 
-const TensorList& SnapshotStore::snapshot(std::int64_t i) const {
-  LV_CHECK(i >= 0 && i < size(), "snapshot " << i << " of " << size());
-  const auto capacity = static_cast<std::int64_t>(ring_.size());
-  return ring_[static_cast<std::size_t>((newest_ + i) % capacity)];
+void SnapshotStore::let_weights_change() const {
+  if (host_copies_ && !steps_.empty()) host_copies_->let_current_stream_wait();
+}
+
+std::int64_t SnapshotStore::combine(const TensorList& destination,
+                                    const std::vector<double>& coefficients,
+                                    std::int64_t rows) const {
+  const auto segments = static_cast<std::int64_t>(destination.tensors().size());
+  LV_CHECK(rows == 1 || rows == segments,
+           rows << " rows of coefficients for " << segments << " tensors");
+  const auto columns = static_cast<std::int64_t>(coefficients.size()) / rows;
+  LV_CHECK(columns >= 1 && columns <= size(),
+           columns << " coefficients for " << size() << " snapshots");
+  std::vector<double> factors = coefficients;
+  std::vector<const kernels::SegmentTable*> sources;
+  if (is_delta()) {
+    // Σ_k c_k·θ_k = (Σ_k c_k)·θ_0 + Σ_j (c_j + c_{j+1} + …)·δ_j.
+    for (std::int64_t row = 0; row < rows; ++row) {
+      double* c = factors.data() + row * columns;
+      for (std::int64_t k = columns - 1; k > 0; --k) c[k - 1] += c[k];
+    }
+    sources.push_back(&newest_.table());
+  }
+  for (std::int64_t i = 0; static_cast<std::int64_t>(sources.size()) < columns; ++i) {
+    sources.push_back(&at(i).table());
+  }
+  const at::Device device = parameters_->torch_device();
+  const at::Tensor values = at::tensor(factors, at::kDouble).to(device);
+  const at::Tensor non_finite = at::zeros({1}, at::TensorOptions().dtype(at::kLong).device(device));
+  kernels::Coefficients table{values.data_ptr<double>(), rows, nullptr};
+  at::Tensor row_of_segment;
+  if (rows > 1) {
+    row_of_segment = at::arange(segments, at::TensorOptions().dtype(at::kInt).device(device));
+    table.row_of_segment = row_of_segment.data_ptr<std::int32_t>();
+  }
+  let_weights_change();
+  kernels::combine(destination.table(), sources, table,
+                   static_cast<std::uint64_t*>(non_finite.data_ptr()), parameters_->stream());
+  return non_finite.item<std::int64_t>();
 }
 
 std::vector<double> SnapshotStore::gram(std::int64_t count) const {
-  std::vector<const kernels::SegmentTable*> sources;
-  for (std::int64_t i = 0; i < count; ++i) sources.push_back(&snapshot(i).table());
+  LV_CHECK(count >= 1 && count <= size(), "Gram matrix of " << count << " of " << size());
   const auto segments = static_cast<std::int64_t>(parameters_->tensors().size());
+  std::vector<double> result(static_cast<std::size_t>(segments * count * count), 0.0);
+  const std::int64_t source_count = is_delta() ? count - 1 : count;
+  if (source_count == 0 || segments == 0) return result;
+  std::vector<const kernels::SegmentTable*> sources;
+  for (std::int64_t i = 0; i < source_count; ++i) sources.push_back(&at(i).table());
   const auto options = at::TensorOptions().dtype(at::kDouble).device(parameters_->torch_device());
-  const at::Tensor products = at::zeros({segments * count * count}, options);
+  const at::Tensor products = at::empty({segments, source_count, source_count}, options);
   const at::Tensor workspace =
-      at::empty({kernels::gram_workspace(*sources[0], static_cast<int>(count))}, options);
-  kernels::gram(sources, sources[0], products.data_ptr<double>(), workspace.data_ptr<double>(),
-                parameters_->stream());
-  const at::Tensor host = products.cpu();
-  const double* data = host.data_ptr<double>();
-  return {data, data + host.numel()};
+      at::empty({kernels::gram_workspace(*sources[0], static_cast<int>(source_count))}, options);
+  let_weights_change();
+  kernels::gram(sources, is_delta() ? nullptr : sources[0], products.data_ptr<double>(),
+                workspace.data_ptr<double>(), parameters_->stream());
+  at::Tensor host = products.cpu();
+  const std::int64_t offset = count - source_count;
+  // A snapshot's difference to the newest is the sum of the deltas up to it.
+  if (is_delta()) host = host.cumsum(1).cumsum(2);
+  const auto entries = host.accessor<double, 3>();
+  for (std::int64_t s = 0; s < segments; ++s) {
+    for (std::int64_t j = 0; j < source_count; ++j) {
+      for (std::int64_t k = 0; k < source_count; ++k) {
+        const std::int64_t index = (s * count + j + offset) * count + k + offset;
+        result[static_cast<std::size_t>(index)] = entries[s][j][k];
+      }
+    }
+  }
+  return result;
 }
 
 std::int64_t SnapshotStore::byte_count() const {
-  return static_cast<std::int64_t>(ring_.size()) * ring_.front().byte_count();
+  if (host_copies_) return 0;
+  const std::int64_t each = ring_.empty() ? 0 : ring_.front().byte_count();
+  return newest_.byte_count() + static_cast<std::int64_t>(ring_.size()) * each;
+}
+
+const TensorList& SnapshotStore::stored(std::int64_t i) const {
+  LV_CHECK(i >= 0 && i < size(), "snapshot " << i << " of " << size());
+  if (host_copies_) host_copies_->finish();
+  if (!is_delta()) return at(i);
+  return i == 0 ? newest_ : at(i - 1);
 }
 
 const TensorList& SnapshotStore::restore_older(std::int64_t step) {
-  LV_CHECK(size() < static_cast<std::int64_t>(ring_.size()),
-           "a checkpoint holds more than " << ring_.size() << " snapshots");
+  LV_CHECK(size() < capacity(), "a checkpoint holds more than " << capacity() << " snapshots");
   steps_.push_back(step);
-  return snapshot(size() - 1);
+  return stored(size() - 1);
 }
 
 }  // namespace leapverify

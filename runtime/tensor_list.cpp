@@ -37,9 +37,16 @@ kernels::Segment segment_of(const at::Tensor& tensor) {
   return {length == 0 ? nullptr : tensor.data_ptr(), length, dtype};
 }
 
-at::ScalarType widened(at::ScalarType dtype) {
-  const bool narrow = dtype == at::kHalf || dtype == at::kBFloat16;
-  return narrow ? at::kFloat : dtype;
+at::ScalarType in_precision(at::ScalarType dtype, TensorList::Precision precision) {
+  switch (precision) {
+    case TensorList::Precision::kSame:
+      return dtype;
+    case TensorList::Precision::kAtLeastFloat32:
+      return dtype == at::kHalf || dtype == at::kBFloat16 ? at::kFloat : dtype;
+    case TensorList::Precision::kBFloat16:
+      return at::kBFloat16;
+  }
+  return dtype;
 }
 
 }  // namespace
@@ -55,8 +62,10 @@ TensorList::TensorList(std::vector<at::Tensor> tensors) : tensors_(std::move(ten
     LV_CHECK(tensors_[i].device() == torch_device_, "tensor " << i << " is on "
                                                               << tensors_[i].device()
                                                               << ", tensor 0 on " << torch_device_);
-    LV_CHECK(tensors_[i].is_contiguous(),
-             "tensor " << i << " of shape " << tensors_[i].sizes() << " is not contiguous");
+    LV_CHECK(tensors_[i].is_non_overlapping_and_dense(),
+             "tensor " << i << " of shape " << tensors_[i].sizes() << " and strides "
+                       << tensors_[i].strides() << " is not dense in memory");
+    strides_.push_back(tensors_[i].strides().vec());
   }
 }
 
@@ -78,7 +87,12 @@ const kernels::SegmentTable& TensorList::table() const {
   if (table_ && !moved()) return *table_;
   std::vector<kernels::Segment> segments;
   segments.reserve(tensors_.size());
-  for (const at::Tensor& tensor : tensors_) segments.push_back(segment_of(tensor));
+  for (std::size_t i = 0; i < tensors_.size(); ++i) {
+    LV_CHECK(tensors_[i].strides() == at::IntArrayRef(strides_[i]),
+             "tensor " << i << " has changed its strides from " << at::IntArrayRef(strides_[i])
+                       << " to " << tensors_[i].strides());
+    segments.push_back(segment_of(tensors_[i]));
+  }
   table_.emplace(std::move(segments), device_);
   if (device_.kind == kernels::DeviceKind::kCuda) {
     const auto size = static_cast<std::int64_t>(table_->bytes().size());
@@ -92,24 +106,36 @@ const kernels::SegmentTable& TensorList::table() const {
 }
 
 TensorList TensorList::allocate_like(Precision precision) const {
-  std::vector<at::ScalarType> dtypes;
+  return allocate(precision, at::TensorOptions().device(torch_device_));
+}
+
+TensorList TensorList::allocate_on_host() const {
+  const bool pinned = torch_device_.is_cuda();
+  TensorList list =
+      allocate(Precision::kSame, at::TensorOptions().device(at::kCPU).pinned_memory(pinned));
+  list.torch_device_ = torch_device_;
+  list.device_ = device_;
+  return list;
+}
+
+TensorList TensorList::allocate(Precision precision, const at::TensorOptions& memory) const {
   std::vector<std::int64_t> offsets;
   std::int64_t total = 0;
   for (const at::Tensor& tensor : tensors_) {
-    const at::ScalarType dtype =
-        precision == Precision::kSame ? tensor.scalar_type() : widened(tensor.scalar_type());
-    dtypes.push_back(dtype);
+    const at::ScalarType dtype = in_precision(tensor.scalar_type(), precision);
     offsets.push_back(total);
     const std::int64_t bytes = tensor.numel() * static_cast<std::int64_t>(at::elementSize(dtype));
     total += (bytes + kAlignment - 1) / kAlignment * kAlignment;
   }
-  const at::Tensor block =
-      at::empty({total}, at::TensorOptions().dtype(at::kByte).device(torch_device_));
+  const at::Tensor block = at::empty({total}, memory.dtype(at::kByte));
   std::vector<at::Tensor> views;
   for (std::size_t i = 0; i < tensors_.size(); ++i) {
+    const at::ScalarType dtype = in_precision(tensors_[i].scalar_type(), precision);
     const std::int64_t bytes =
-        tensors_[i].numel() * static_cast<std::int64_t>(at::elementSize(dtypes[i]));
-    views.push_back(block.narrow(0, offsets[i], bytes).view(dtypes[i]).view(tensors_[i].sizes()));
+        tensors_[i].numel() * static_cast<std::int64_t>(at::elementSize(dtype));
+    const at::Tensor flat = block.narrow(0, offsets[i], bytes).view(dtype);
+    views.push_back(flat.as_strided(tensors_[i].sizes(), tensors_[i].strides(),
+                                    flat.storage_offset()));
   }
   return TensorList(std::move(views));
 }

@@ -11,13 +11,13 @@
 
 namespace leapverify {
 
-/// A fixed list of dense tensors on one device. The table is rebuilt, and copied to the device,
-/// only when a storage has moved since the last call.
+/// A fixed list of dense tensors on one device, in any order of dimensions (channels_last too). The
+/// table is rebuilt, and copied to the device, only when a storage has moved since the last call.
 class TensorList {
  public:
   TensorList() = default;
 
-  /// Throws ContractError for tensors that are not contiguous, or that lie on several devices.
+  /// Throws ContractError for tensors with gaps or overlaps, or that lie on several devices.
   explicit TensorList(std::vector<at::Tensor> tensors);
 
   const std::vector<at::Tensor>& tensors() const { return tensors_; }
@@ -28,12 +28,18 @@ class TensorList {
   /// Bytes of all tensors.
   std::int64_t byte_count() const;
 
+  /// Throws ContractError when a tensor has got another memory layout since construction.
   const kernels::SegmentTable& table() const;
 
-  /// A list of the same shapes in one block of memory on the same device: in the same dtypes, or
-  /// with every floating dtype widened to at least float32. Contents are undefined.
-  enum class Precision { kSame, kAtLeastFloat32 };
+  /// A list of the same shapes and layouts in one block of memory on the same device: in the same
+  /// dtypes, with every floating dtype widened to at least float32, or all in bfloat16. Contents are
+  /// undefined.
+  enum class Precision { kSame, kAtLeastFloat32, kBFloat16 };
   TensorList allocate_like(Precision precision) const;
+
+  /// The same in the host's memory, pinned where the list lies on a GPU: kernels of that GPU take it
+  /// as if it lay there.
+  TensorList allocate_on_host() const;
 
   /// 64-bit digest of all contents (kernels/checksum.h). Synchronises.
   std::uint64_t digest() const;
@@ -46,8 +52,11 @@ class TensorList {
 
  private:
   bool moved() const;
+  TensorList allocate(Precision precision, const at::TensorOptions& memory) const;
 
   std::vector<at::Tensor> tensors_;
+  std::vector<std::vector<std::int64_t>> strides_;
+  // Where kernels on the list run.
   at::Device torch_device_ = at::kCPU;
   kernels::Device device_;
   mutable std::optional<kernels::SegmentTable> table_;

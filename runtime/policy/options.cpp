@@ -28,6 +28,9 @@ void Options::describe(FieldVisitor& visitor) {
   visitor.field("probes", probes, at_least(1),
                 "held-out sequences whose activations tell the regime");
   visitor.choice("predictor", predictor, "formula that extrapolates the weights");
+  visitor.choice("snapshots", snapshots,
+                 "bytes per parameter: float32: 4 each; bfloat16_deltas: 4, then 2 each; host: none "
+                 "on the GPU");
   controller.describe(visitor);
   visitor.group("detector", detector);
   visitor.group("verification", verification);

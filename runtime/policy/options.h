@@ -21,6 +21,20 @@ enum class GateSource { kFresh, kFixed };
 /// step counter kept. reset: the whole state, step counter included, starts anew.
 enum class MomentPolicy { kKeep, kScale, kReset };
 
+/// How snapshots of the weights are kept, in bytes per parameter and snapshot. float32: 4 on the
+/// weights' device. bfloat16_deltas: 4 for the newest and 2 for each older one, as the difference to
+/// the next newer; a leap then differs from the exact one by at most 2^-8 of the moves that it is
+/// made of. host: the weights' own dtype in pinned memory of the host, 0 on the device; copied while
+/// training goes on.
+enum class SnapshotFormat { kFloat32, kBFloat16Deltas, kHost };
+
+template <>
+struct EnumNames<SnapshotFormat> {
+  static constexpr Named<SnapshotFormat> names[] = {
+      {SnapshotFormat::kFloat32, "float32"},
+      {SnapshotFormat::kBFloat16Deltas, "bfloat16_deltas"},
+      {SnapshotFormat::kHost, "host"}};
+};
 template <>
 struct EnumNames<Mode> {
   static constexpr Named<Mode> names[] = {{Mode::kLeap, "leap"}, {Mode::kShadow, "shadow"}};
@@ -47,6 +61,7 @@ struct Options {
   DetectorOptions detector;
   policy::ControllerOptions controller;
   policy::VerifierOptions verification;
+  SnapshotFormat snapshots = SnapshotFormat::kFloat32;
   GateSource gate = GateSource::kFresh;
   MomentPolicy moments = MomentPolicy::kKeep;
   double moment_scale = 1;

@@ -50,10 +50,9 @@ void expect_direction(Tensors& destination, Tensors& weights, Tensors& exp_avg, 
   std::vector<std::vector<std::byte>> expected;
   for (std::size_t s = 0; s < destination.size(); ++s) {
     const DType dtype = destination.spec(s).dtype;
-    const bool float64 =
-        dtype == DType::kFloat64 || weights.spec(s).dtype == DType::kFloat64 ||
-        exp_avg.spec(s).dtype == DType::kFloat64 ||
-        (exp_avg_sq != nullptr && exp_avg_sq->spec(s).dtype == DType::kFloat64);
+    const bool float64 = dtype == DType::kFloat64 || weights.spec(s).dtype == DType::kFloat64 ||
+                         exp_avg.spec(s).dtype == DType::kFloat64 ||
+                         (exp_avg_sq != nullptr && exp_avg_sq->spec(s).dtype == DType::kFloat64);
     const AdamRow& row =
         rows[row_of_segment.empty() ? 0 : static_cast<std::size_t>(row_of_segment[s])];
     std::vector<std::byte> bytes(destination.byte_count(s));

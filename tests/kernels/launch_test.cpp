@@ -170,8 +170,8 @@ TEST(Launch, AdamDirectionGivesTheBytesOfTheCpuVersion) {
       std::uint64_t expected_count = 0;
       adam_direction(expected.table(), weights.table(), exp_avg.table(), second, table,
                      &expected_count);
-      const AdamParameters parameters = adam_parameters(
-          actual.table(), weights.table(), exp_avg.table(), second, table, nullptr);
+      const AdamParameters parameters =
+          adam_parameters(actual.table(), weights.table(), exp_avg.table(), second, table, nullptr);
       std::uint64_t actual_count = 0;
       for_every_thread(parameters.destination.chunk_count, [&](std::int64_t item, int thread) {
         actual_count += adam_thread(parameters, item, thread, kBlockThreads);

@@ -199,7 +199,9 @@ TEST(StreamingStore, LargeDestinationsGetTheSameBytes) {
     const std::vector<double> coefficients = {1.25, -0.3};
     const AdamRow row = AdamRow::adam(10, 1e-3, 0.9, 0.999, 1e-8, 0.1, 7);
     const std::vector<std::function<void()>> kernels = {
-        [&] { combine(destination.table(), {&a.table(), &b.table()}, {coefficients.data()}); },
+        [&] {
+          combine(destination.table(), {&a.table(), &b.table()}, {coefficients.data()});
+        },
         [&] { adam_direction(destination.table(), a.table(), b.table(), nullptr, {&row}); },
         [&] { copy(destination.table(), a.table()); }};
     for (const auto& kernel : kernels) {

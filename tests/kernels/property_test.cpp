@@ -130,8 +130,8 @@ TEST_P(Property, CombineIsTheWeightedSum) {
           magnitude += std::abs(coefficients[k] * owned[k]->get(s, i));
         }
         const double sums = float64 ? 0x1p-53 : 0x1p-24;
-        const double tolerance = rounding(dtype, sum) * 1.01 +
-                                 static_cast<double>(count + 1) * sums * magnitude;
+        const double tolerance =
+            rounding(dtype, sum) * 1.01 + static_cast<double>(count + 1) * sums * magnitude;
         ASSERT_NEAR(destination->get(s, i), sum, tolerance)
             << "segment " << s << " element " << i << " " << name_of(dtype);
       }
@@ -243,10 +243,9 @@ TEST_P(Property, GramHoldsEveryInnerProduct) {
     const auto reference = draw.tensors(lengths);
     const bool subtract = draw.chance(0.5);
     const DeviceArray<double> result(std::vector<double>(lengths.size() * count * count), device());
-    const DeviceArray<double> workspace(
-        std::vector<double>(
-            static_cast<std::size_t>(gram_workspace(*tables[0], static_cast<int>(count)))),
-        device());
+    const DeviceArray<double> workspace(std::vector<double>(static_cast<std::size_t>(
+                                            gram_workspace(*tables[0], static_cast<int>(count)))),
+                                        device());
     gram(tables, subtract ? &reference->table() : nullptr, result.data(), workspace.data());
     const std::vector<double> actual = result.download();
     for (std::size_t s = 0; s < lengths.size(); ++s) {

@@ -67,7 +67,8 @@ TEST_P(OptimizerStateTest, ResetOptimizerStepsLikeANewOne) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, OptimizerStateTest,
-                         testing::Values("sgd", "adam", "adamw", "rmsprop", "adagrad"),
+                         testing::Values("sgd", "adam", "adamw", "amsgrad", "rmsprop", "centered",
+                                         "adagrad"),
                          [](const auto& instance) { return std::string(instance.param); });
 
 TEST(OptimizerState, ScaleMultipliesMomentsAndKeepsTheCounter) {

@@ -19,17 +19,17 @@ TEST(SnapshotStore, HoldsTheNewestFirstAndDropsTheOldest) {
     store.record(step);
   }
   EXPECT_THAT(store.steps(), ElementsAre(30, 20));
-  EXPECT_TRUE(bitwise_equal(store.snapshot(0).tensors()[0], at::full({3}, 30.0)));
-  EXPECT_TRUE(bitwise_equal(store.snapshot(1).tensors()[0], at::full({3}, 20.0)));
-  EXPECT_THROW(store.snapshot(2), ContractError);
+  EXPECT_TRUE(bitwise_equal(store.stored(0).tensors()[0], at::full({3}, 30.0)));
+  EXPECT_TRUE(bitwise_equal(store.stored(1).tensors()[0], at::full({3}, 20.0)));
+  EXPECT_THROW(store.stored(2), ContractError);
 }
 
 TEST(SnapshotStore, KeepsHalfPrecisionWeightsInFloat32AndDoublesAsTheyAre) {
   const TensorList weights({at::full({2}, 1.5, at::kBFloat16), at::full({2}, 0.1, at::kDouble)});
   SnapshotStore store(weights, 1);
   store.record(1);
-  EXPECT_TRUE(bitwise_equal(store.snapshot(0).tensors()[0], at::full({2}, 1.5)));
-  EXPECT_TRUE(bitwise_equal(store.snapshot(0).tensors()[1], at::full({2}, 0.1, at::kDouble)));
+  EXPECT_TRUE(bitwise_equal(store.stored(0).tensors()[0], at::full({2}, 1.5)));
+  EXPECT_TRUE(bitwise_equal(store.stored(0).tensors()[1], at::full({2}, 0.1, at::kDouble)));
   EXPECT_EQ(store.byte_count(), 2 * 4 + 2 * 8);
 }
 
@@ -40,7 +40,7 @@ TEST(SnapshotStore, FollowsAStorageThatMoved) {
   store.record(1);
   weight.set_data(at::full({3}, 5.0));
   store.record(2);
-  EXPECT_TRUE(bitwise_equal(store.snapshot(0).tensors()[0], at::full({3}, 5.0)));
+  EXPECT_TRUE(bitwise_equal(store.stored(0).tensors()[0], at::full({3}, 5.0)));
 }
 
 TEST(SnapshotStore, GramIsOfDifferencesToTheNewestByTensor) {
@@ -63,7 +63,7 @@ TEST(SnapshotStore, RestoredOldestLast) {
   store.restore_older(20).tensors()[0].fill_(2);
   store.restore_older(10).tensors()[0].fill_(1);
   EXPECT_THAT(store.steps(), ElementsAre(20, 10));
-  EXPECT_EQ(store.snapshot(1).tensors()[0].item<double>(), 1);
+  EXPECT_EQ(store.stored(1).tensors()[0].item<double>(), 1);
   EXPECT_THROW(store.restore_older(5), ContractError);
 }
 

@@ -51,8 +51,19 @@ inline std::unique_ptr<torch::optim::Optimizer> toy_optimizer(const std::string&
     return std::make_unique<optim::SGD>(model.parameters(), optim::SGDOptions(0.01).momentum(0.9));
   }
   if (name == "adam") return std::make_unique<optim::Adam>(model.parameters(), 3e-3);
+  if (name == "amsgrad") {
+    return std::make_unique<optim::AdamW>(model.parameters(),
+                                          optim::AdamWOptions(3e-3).amsgrad(true));
+  }
   if (name == "rmsprop") return std::make_unique<optim::RMSprop>(model.parameters(), 1e-3);
-  if (name == "adagrad") return std::make_unique<optim::Adagrad>(model.parameters(), 1e-2);
+  if (name == "centered") {
+    return std::make_unique<optim::RMSprop>(
+        model.parameters(), optim::RMSpropOptions(1e-3).centered(true).momentum(0.9));
+  }
+  if (name == "adagrad") {
+    return std::make_unique<optim::Adagrad>(model.parameters(),
+                                            optim::AdagradOptions(1e-2).lr_decay(0.1));
+  }
   if (name == "lbfgs") return std::make_unique<optim::LBFGS>(model.parameters(), 1.0);
   return std::make_unique<optim::AdamW>(model.parameters(), optim::AdamWOptions(3e-3));
 }

@@ -44,6 +44,8 @@ TEST(Controller, WaitsAndSaysWhy) {
   now = ready();
   now.step = 99;
   EXPECT_EQ(reason_for(now), "before the first leap");
+  now.step = 100;
+  EXPECT_FALSE(Controller{ControllerOptions()}.next(now).horizons.empty());
   now = ready();
   now.regime = Regime::kTransition;
   EXPECT_EQ(reason_for(now), "regime");
