@@ -5,7 +5,8 @@
 namespace leapverify::kernels {
 namespace {
 
-__global__ void __launch_bounds__(kBlockThreads, kBlocksPerProcessor)
+// Three inputs in flight take more registers than one: two blocks to a multiprocessor, no spilling.
+__global__ void __launch_bounds__(kBlockThreads, 2)
     adam_direction_kernel(const __grid_constant__ AdamParameters parameters) {
   const int thread = static_cast<int>(threadIdx.x);
   std::uint64_t non_finite = 0;

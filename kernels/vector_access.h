@@ -141,7 +141,12 @@ LV_HOST_DEVICE inline void load_quads(const TypedPointer& from, const QuadSet& s
     case DType::kFloat64:
       return load_quads<double>(from.data, set, values);
     case DType::kBytes:
-      return;
+      break;
+  }
+  for (auto& quad : values) {
+    for (Sum& value : quad) {
+      value = Sum(0);
+    }
   }
 }
 

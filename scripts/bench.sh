@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the measurements and leaves raw logs, the commands and the environment under bench/results/.
 #
-# Usage: scripts/bench.sh [all|overhead|throughput]
+# Usage: scripts/bench.sh [all|overhead|throughput|kernels]
 # LEAPVERIFY_PRESET chooses the build, as in scripts/setup.sh.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
@@ -9,8 +9,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 what="${1:-all}"
 case "$what" in
-  all | overhead | throughput) ;;
-  *) die "unknown measurement '$what'; legal are all, overhead and throughput" ;;
+  all | overhead | throughput | kernels) ;;
+  *) die "unknown measurement '$what'; legal are all, overhead, throughput and kernels" ;;
 esac
 preset="${LEAPVERIFY_PRESET:-dev}"
 "$root/scripts/setup.sh" "$preset"
@@ -40,5 +40,11 @@ if [ "$what" = all ] || [ "$what" = overhead ]; then
 fi
 if [ "$what" = all ] || [ "$what" = throughput ]; then
   measure throughput "$venv/bin/python" "$root/bench/throughput.py" "$build_dir/leapverify"
+fi
+if [ "$what" = all ] || [ "$what" = kernels ]; then
+  say "Measuring kernels"
+  "$build_dir/bench/bench_kernels" --benchmark_out_format=json --benchmark_out="$results/kernels.json" \
+    2>&1 | tee "$results/kernels.log"
+  "$venv/bin/python" "$root/bench/kernels/table.py" "$results/kernels.json" "$results/kernels.md"
 fi
 say "Raw logs are in ${results#"$root/"}"

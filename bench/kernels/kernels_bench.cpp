@@ -2,7 +2,8 @@
 // the same device, measured in turns: each timed call is followed by a timed copy. Beside each stands
 // the same arithmetic written with torch's operations.
 //
-// Usage: bench_kernels [--device=cpu|cuda] [--shapes=gpt2|qwen|smoke] [--benchmark_…]
+// Usage: bench_kernels [--device=cpu|cuda] [--shapes=all|gpt2|qwen|smoke] [--iterations=N]
+//                      [--benchmark_…]
 // Counters: GB/s over the bytes a perfect kernel would move; copy_GB/s of the copy;
 // percent_of_copy = their ratio; spread_percent = interquartile range of the times over their
 // median.
@@ -19,6 +20,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <functional>
 #include <memory>
 #include <string>
@@ -64,7 +66,8 @@ double quantile(std::vector<double> values, double share) {
 /// Lists are made when a row first needs them and kept for the next row of the same shapes.
 class Bench {
  public:
-  explicit Bench(torch::Device device) : machine_(device) {}
+  Bench(torch::Device device, std::int64_t iterations)
+      : machine_(device), iterations_(iterations) {}
 
   /// `work` moves `bytes` bytes.
   using Work = std::function<void()>;
@@ -81,7 +84,7 @@ class Bench {
                                      benchmark::State& state) { run(state, shapes, lists, make); })
         ->UseManualTime()
         ->Unit(benchmark::kMillisecond)
-        ->MinTime(0.2);
+        ->Iterations(iterations_);
   }
 
   const List& list(const Shapes& shapes, std::size_t index,
@@ -96,6 +99,9 @@ class Bench {
     lists_.push_back({index, dtype, std::make_unique<List>(shapes, dtype, machine_.device())});
     return *lists_.back().list;
   }
+
+  /// Makes room for a row that brings memory of its own.
+  void drop_lists() { lists_.clear(); }
 
   torch::Tensor on_device(const std::vector<double>& values) const {
     return torch::tensor(values, torch::kDouble).to(machine_.device());
@@ -140,6 +146,7 @@ class Bench {
     }
     const double rate = measured.bytes / quantile(times, 0.5);
     const double copy_rate = 8.0 * static_cast<double>(elements) / quantile(copies, 0.5);
+    state.counters["bytes"] = measured.bytes;
     state.counters["GB/s"] = 1e-9 * rate;
     state.counters["copy_GB/s"] = 1e-9 * copy_rate;
     state.counters["percent_of_copy"] = 100 * rate / copy_rate;
@@ -148,6 +155,7 @@ class Bench {
   }
 
   Machine machine_;
+  std::int64_t iterations_;
   std::string shapes_of_lists_;
   std::vector<Entry> lists_;
   torch::Tensor source_;
@@ -242,7 +250,7 @@ void add_candidates(Bench& bench, const Shapes& shapes, std::size_t sources,
   });
   // cuBLAS on a GPU, the CPU's BLAS elsewhere; it needs one matrix per side.
   bench.row(name + "/gemm", shapes, lists, [=, &bench](const Shapes& s) {
-    bench.list(s, 0);  // frees the lists of other shapes
+    bench.drop_lists();
     const auto columns = s.elements();
     const torch::Tensor from =
         torch::rand({static_cast<std::int64_t>(sources), columns}, bench.options(torch::kFloat));
@@ -339,7 +347,7 @@ void add_gram(Bench& bench, const Shapes& shapes, std::size_t sources) {
   });
   // In float32, and of all tensors together rather than by tensor: less work than ours.
   bench.row(name + "/gemm", shapes, lists, [=, &bench](const Shapes& s) {
-    bench.list(s, 0);  // frees the lists of other shapes
+    bench.drop_lists();
     const torch::Tensor matrix = torch::rand({static_cast<std::int64_t>(sources), s.elements()},
                                              bench.options(torch::kFloat));
     return Bench::Measured{[=] { benchmark::DoNotOptimize(at::mm(matrix, matrix.t())); }, bytes(s)};
@@ -418,6 +426,7 @@ int run(int argc, char** argv) {
   const std::string device =
       option(arguments, "device", torch::cuda::is_available() ? "cuda" : "cpu");
   const std::string shapes = option(arguments, "shapes", "all");
+  const std::string iterations = option(arguments, "iterations", device == "cuda" ? "50" : "7");
   int count = static_cast<int>(arguments.size());
   benchmark::Initialize(&count, arguments.data());
   if (benchmark::ReportUnrecognizedArguments(count, arguments.data())) return 1;
@@ -431,12 +440,18 @@ int run(int argc, char** argv) {
                  shapes.c_str());
     return 1;
   }
+  const auto number = std::strtoll(iterations.c_str(), nullptr, 10);
+  if (number < 1) {
+    std::fprintf(stderr, "bench_kernels: --iterations=%s, expected 1 or more\n",
+                 iterations.c_str());
+    return 1;
+  }
   if (device == "cuda" && !torch::cuda::is_available()) {
     std::fprintf(stderr, "bench_kernels: --device=cuda, but this machine shows no CUDA device\n");
     return 1;
   }
   torch::manual_seed(0);
-  Bench bench(device);
+  Bench bench(device, number);
   add_rows(bench, shapes);
   benchmark::AddCustomContext("device", device);
   benchmark::AddCustomContext("torch_threads", std::to_string(torch::get_num_threads()));

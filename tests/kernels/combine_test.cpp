@@ -194,6 +194,61 @@ TEST_P(Combine, TakesThirtyTwoSources) {
   expect_combined(destination, sources, coefficients, device());
 }
 
+TEST_P(Combine, TakesThousandsOfTinyTensors) {
+  const std::uint64_t seed = 17;
+  SCOPED_TRACE(::testing::Message() << "seed " << seed);
+  std::mt19937_64 random(seed);
+  std::vector<TensorSpec> specs;
+  for (std::int64_t i = 0; i < 5000; ++i) {
+    specs.push_back({kFloatingDTypes[i % 4], i % 7, i % 3});
+  }
+  Tensors first(specs, device());
+  Tensors second(specs, device());
+  Tensors destination(specs, device());
+  first.randomize(random);
+  second.randomize(random);
+  expect_combined(destination, {&first, &second}, {0.5, -2.0}, device());
+}
+
+TEST_P(Combine, KeepsSubnormalNumbersAndAddsZerosToPlusZero) {
+  Tensors first({{DType::kFloat32, 4}}, device());
+  Tensors second({{DType::kFloat32, 4}}, device());
+  const float smallest = std::numeric_limits<float>::denorm_min();
+  first.set(0, 0, smallest);
+  first.set(0, 1, 3 * smallest);
+  first.set(0, 2, -0.0);
+  first.set(0, 3, std::numeric_limits<float>::min());
+  second.set(0, 1, -2 * smallest);
+  second.set(0, 2, -0.0);
+  second.set(0, 3, -smallest);
+  first.upload();
+  second.upload();
+  Tensors destination({{DType::kFloat32, 4}}, device());
+  const DeviceArray<double> ones({1.0, 1.0}, device());
+  combine(destination.table(), {&first.table(), &second.table()}, {ones.data()});
+  destination.download();
+  EXPECT_EQ(destination.get(0, 0), smallest);
+  EXPECT_EQ(destination.get(0, 1), smallest);
+  EXPECT_FALSE(std::signbit(destination.get(0, 2)));
+  EXPECT_EQ(destination.get(0, 3), std::numeric_limits<float>::min() - smallest);
+}
+
+TEST_P(Combine, RefusesDestinationsThatDiffer) {
+  Tensors five({{DType::kFloat32, 5}}, device());
+  Tensors six({{DType::kFloat32, 6}}, device());
+  Tensors half({{DType::kFloat16, 5}}, device());
+  const DeviceArray<double> two({1.0, 1.0}, device());
+  const std::vector<const SegmentTable*> source = {&five.table()};
+  const Coefficients c = {two.data()};
+  EXPECT_REFUSED(combine(std::vector<const SegmentTable*>{}, source, c),
+                 "0 destinations, expected 1 to 32");
+  EXPECT_REFUSED(combine({&five.table(), nullptr}, source, c), "destination 1 is null");
+  EXPECT_REFUSED(combine({&five.table(), &six.table()}, source, c),
+                 "source 0 has length 5 in segment 0, destination 1 has 6");
+  EXPECT_REFUSED(combine({&five.table(), &half.table()}, source, c),
+                 "destination 1 has dtype float16 in segment 0, destination 0 has float32");
+}
+
 TEST_P(Combine, WritesToOneOfItsSources) {
   const std::uint64_t seed = 14;
   SCOPED_TRACE(::testing::Message() << "seed " << seed);

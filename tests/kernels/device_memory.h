@@ -47,21 +47,39 @@ class DeviceMemory {
 
   std::byte* data() const { return static_cast<std::byte*>(data_); }
 
-  void upload(const void* from) const { transfer(data_, from); }
-  void download(void* to) const { transfer(to, data_); }
+  void upload(const void* from) const { upload(0, from, bytes_); }
+  void download(void* to) const { download(0, to, bytes_); }
+
+  /// The part of `bytes` bytes from `offset` on.
+  void upload(std::size_t offset, const void* from, std::size_t bytes) const {
+    transfer(data() + offset, from, bytes);
+  }
+  void download(std::size_t offset, void* to, std::size_t bytes) const {
+    transfer(to, data() + offset, bytes);
+  }
+
+  void fill(int byte) const {
+    if (device_.kind == DeviceKind::kCpu) {
+      std::memset(data_, byte, bytes_);
+      return;
+    }
+#ifdef LEAPVERIFY_CUDA
+    check(cudaMemset(data_, byte, bytes_));
+#endif
+  }
 
  private:
-  void transfer(void* to, const void* from) const {
-    if (bytes_ == 0) {
+  void transfer(void* to, const void* from, std::size_t bytes) const {
+    if (bytes == 0) {
       return;
     }
     if (device_.kind == DeviceKind::kCpu) {
-      std::memcpy(to, from, bytes_);
+      std::memcpy(to, from, bytes);
       return;
     }
 #ifdef LEAPVERIFY_CUDA
     check(cudaDeviceSynchronize());
-    check(cudaMemcpy(to, from, bytes_, cudaMemcpyDefault));
+    check(cudaMemcpy(to, from, bytes, cudaMemcpyDefault));
 #endif
   }
 

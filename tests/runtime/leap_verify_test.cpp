@@ -380,22 +380,36 @@ TEST(LeapVerify, NanInTheLossesRejectsAndSaysSo) {
   EXPECT_THAT(candidate.at("reason").get<std::string>(), HasSubstr("not finite"));
 }
 
-TEST(LeapVerify, ResumedRunIsBitwiseTheUninterruptedOne) {
+class EverySnapshotFormat : public testing::TestWithParam<SnapshotFormat> {
+ protected:
+  static Options options() {
+    Options options = accepting_options();
+    options.predictor = policy::PredictorKind::kQuadratic;
+    options.snapshots = GetParam();
+    return options;
+  }
+};
+INSTANTIATE_TEST_SUITE_P(All, EverySnapshotFormat,
+                         testing::Values(SnapshotFormat::kFloat32, SnapshotFormat::kBFloat16Deltas,
+                                         SnapshotFormat::kHost),
+                         [](const auto& instance) { return std::string(name_of(instance.param)); });
+
+TEST_P(EverySnapshotFormat, ResumedRunIsBitwiseTheUninterruptedOne) {
   for (const int stop : {1, 7, 10, 33, 50}) {
     ToyRun whole;
-    whole.wrap(accepting_options());
+    whole.wrap(options());
     whole.train(70);
     const auto expected = whole.everything();
 
     ToyRun first;
-    first.wrap(accepting_options());
+    first.wrap(options());
     first.train(stop);
     const LeapVerifyState leaps = first.leaps->state();
     const OptimizerState optimizer = export_state(*first.base);
     const at::Tensor random = capture_random_state(at::kCPU).cpu;
 
     ToyRun second;
-    second.wrap(accepting_options());
+    second.wrap(options());
     {
       torch::NoGradGuard no_grad;
       for (std::size_t i = 0; i < first.model->parameters().size(); ++i) {

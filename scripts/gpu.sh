@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Everything that can only be checked on an NVIDIA GPU, in one command: the tests labelled gpu, compute-sanitizer over
+# the kernel tests, the measurements, and a profile of the kernels. Raw logs go to bench/results/; a step that fails
+# does not keep the others from running.
+#
+# Usage: scripts/gpu.sh
+# LEAPVERIFY_PRESET chooses the build, as in scripts/setup.sh.
+set -euo pipefail
+# shellcheck source=scripts/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+command -v nvidia-smi >/dev/null && nvidia-smi -L | grep -q GPU || die "no NVIDIA GPU on this machine"
+preset="${LEAPVERIFY_PRESET:-dev}"
+"$root/scripts/setup.sh" "$preset"
+build_dir="$(build_dir_of "$preset")"
+results="$root/bench/results/$(date +%Y-%m-%d)-$(nvidia-smi --query-gpu=name --format=csv,noheader -i 0 | tr ' /' '--')-checks"
+mkdir -p "$results"
+nvidia-smi -q -i 0 >"$results/gpu.txt"
+
+failed=()
+step() { # NAME COMMAND...: its output goes to NAME.log too
+  local name="$1"
+  shift
+  say "$name"
+  if ! "$@" 2>&1 | tee "$results/$name.log"; then
+    failed+=("$name")
+  fi
+}
+
+tool() { # prints the path of a tool of the CUDA toolkit
+  command -v "$1" || ls "${CUDA_HOME:-/usr/local/cuda}/bin/$1" /opt/nvidia/nsight-compute/*/"$1" 2>/dev/null | tail -n 1
+}
+
+cd "$root"
+step tests ctest --preset "$preset" -L gpu --output-on-failure --no-tests=error
+step large "$build_dir/tests/kernels/test_kernels_large" --gtest_filter='*cuda*'
+
+if sanitizer="$(tool compute-sanitizer)" && [ -n "$sanitizer" ]; then
+  for check in memcheck racecheck initcheck; do
+    PYTORCH_NO_CUDA_MEMORY_CACHING=1 step "$check" "$sanitizer" --tool "$check" --error-exitcode 1 \
+      "$build_dir/tests/kernels/test_kernels" --gtest_filter='*cuda*'
+  done
+else
+  failed+=("compute-sanitizer, which is not installed")
+fi
+
+step kernels "$build_dir/bench/bench_kernels" --device=cuda \
+  --benchmark_out_format=json --benchmark_out="$results/kernels.json"
+step kernels-table "$venv/bin/python" "$root/bench/kernels/table.py" "$results/kernels.json" "$results/kernels.md"
+
+if profiler="$(tool ncu)" && [ -n "$profiler" ]; then
+  step profile "$profiler" --set full --kernel-name 'regex:combine_kernel|adam_direction_kernel|checksum_kernel|copy_kernel|gram_partials_kernel' \
+    --launch-count 12 "$build_dir/bench/bench_kernels" --device=cuda --shapes=gpt2 --iterations=1 \
+    --benchmark_filter=leapverify
+else
+  failed+=("ncu, which is not installed")
+fi
+
+say "Raw logs are in ${results#"$root/"}"
+if [ "${#failed[@]}" -gt 0 ]; then
+  printf 'failed: %s\n' "${failed[@]}" >&2
+  exit 1
+fi
