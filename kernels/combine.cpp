@@ -16,6 +16,12 @@ namespace {
 /// Sums are formed in blocks that stay in the L1 cache.
 constexpr std::int64_t kBlockElements = 1024;
 
+/// With several destinations the sources should stay there too.
+std::int64_t block_elements(std::size_t destinations, std::size_t sources) {
+  const auto shared = static_cast<std::int64_t>(8192 / sources) / 16 * 16;
+  return destinations == 1 ? kBlockElements : std::min(kBlockElements, shared);
+}
+
 /// The share of one chunk in the work; the pointers are those of its first element.
 struct ChunkWork {
   std::int64_t length;
@@ -26,51 +32,104 @@ struct ChunkWork {
   const double* coefficients;  // [destinations × sources]
 };
 
-template <typename Element, typename Sum>
-void add_elements(const void* data, std::int64_t begin, std::int64_t count, Sum coefficient,
-                  Sum* sums) {
-  const auto* elements = static_cast<const Element*>(data) + begin;
+/// sums[i] ← sums[i] + Σ_k factors[k] · elements of source k, in order, for kCount sources of one
+/// dtype: several at a time, so that the sums stay in registers meanwhile.
+template <typename Element, typename Sum, std::size_t kCount>
+void add_elements(const TypedPointer* sources, const Sum* factors, std::int64_t begin,
+                  std::int64_t count, Sum* sums) {
+  const Element* elements[kCount];
+  Sum factor[kCount];
+  for (std::size_t k = 0; k < kCount; ++k) {
+    elements[k] = static_cast<const Element*>(sources[k].data) + begin;
+    factor[k] = factors[k];
+  }
   for (std::int64_t i = 0; i < count; ++i) {
-    sums[i] = fused_multiply_add(coefficient, widen<Sum>(elements[i]), sums[i]);
+    Sum sum = sums[i];
+    for (std::size_t k = 0; k < kCount; ++k) {
+      sum = fused_multiply_add(factor[k], widen<Sum>(elements[k][i]), sum);
+    }
+    sums[i] = sum;
   }
 }
 
-template <typename Sum>
-void add_source(const TypedPointer& source, double coefficient, std::int64_t begin,
-                std::int64_t count, Sum* sums) {
-  const auto factor = static_cast<Sum>(coefficient);
-  if (factor == Sum(0)) {
-    return;
-  }
-  prefetch_next_block(source, begin, count);
-  switch (source.dtype) {
+template <typename Sum, std::size_t kCount>
+void add_sources(const TypedPointer* sources, const Sum* factors, std::int64_t begin,
+                 std::int64_t count, Sum* sums) {
+  switch (sources[0].dtype) {
     case DType::kFloat32:
-      return add_elements<float>(source.data, begin, count, factor, sums);
+      return add_elements<float, Sum, kCount>(sources, factors, begin, count, sums);
     case DType::kBFloat16:
-      return add_elements<BFloat16>(source.data, begin, count, factor, sums);
+      return add_elements<BFloat16, Sum, kCount>(sources, factors, begin, count, sums);
     case DType::kFloat16:
-      return add_elements<Float16>(source.data, begin, count, factor, sums);
+      return add_elements<Float16, Sum, kCount>(sources, factors, begin, count, sums);
     case DType::kFloat64:
-      return add_elements<double>(source.data, begin, count, factor, sums);
+      return add_elements<double, Sum, kCount>(sources, factors, begin, count, sums);
     case DType::kBytes:
       return;
   }
 }
 
+/// The sources that a destination uses, in order, without those of coefficient zero.
+template <typename Sum>
+struct UsedSources {
+  std::size_t count = 0;
+  TypedPointer sources[kMaxSources];
+  Sum factors[kMaxSources];
+
+  UsedSources(const ChunkWork& work, const double* coefficients) {
+    for (std::size_t k = 0; k < work.source_count; ++k) {
+      const auto factor = static_cast<Sum>(coefficients[k]);
+      if (factor != Sum(0)) {
+        sources[count] = work.sources[k];
+        factors[count] = factor;
+        ++count;
+      }
+    }
+  }
+
+  /// How many sources from `first` on share its dtype, up to `most`.
+  std::size_t run_length(std::size_t first, std::size_t most) const {
+    std::size_t length = 1;
+    while (length < most && first + length < count &&
+           sources[first + length].dtype == sources[first].dtype) {
+      ++length;
+    }
+    return length;
+  }
+
+  void add(std::int64_t begin, std::int64_t elements, Sum* sums) const {
+    for (std::size_t k = 0; k < count;) {
+      const std::size_t length = run_length(k, 4);
+      for (std::size_t j = k; j < k + length; ++j) {
+        prefetch_next_block(sources[j], begin, elements);
+      }
+      if (length == 4) {
+        add_sources<Sum, 4>(sources + k, factors + k, begin, elements, sums);
+        k += 4;
+      } else if (length >= 2) {
+        add_sources<Sum, 2>(sources + k, factors + k, begin, elements, sums);
+        k += 2;
+      } else {
+        add_sources<Sum, 1>(sources + k, factors + k, begin, elements, sums);
+        ++k;
+      }
+    }
+  }
+};
+
 /// Block by block into all destinations, so that a source comes from memory once and from the cache
 /// after that. non_finite[d] grows by the NaN and infinite results of destination d.
 template <typename Sum>
 void combine_chunk(const ChunkWork& work, std::uint64_t* non_finite) {
-  with_wide_vectors([&] {
+  with_wide_vectors([&work, non_finite] {
     alignas(64) Sum sums[kBlockElements];
-    for (std::int64_t begin = 0; begin < work.length; begin += kBlockElements) {
-      const std::int64_t count = std::min(kBlockElements, work.length - begin);
+    const std::int64_t block = block_elements(work.destination_count, work.source_count);
+    for (std::int64_t begin = 0; begin < work.length; begin += block) {
+      const std::int64_t count = std::min(block, work.length - begin);
       for (std::size_t d = 0; d < work.destination_count; ++d) {
+        const UsedSources<Sum> used(work, work.coefficients + d * work.source_count);
         std::fill_n(sums, count, Sum(0));
-        for (std::size_t k = 0; k < work.source_count; ++k) {
-          add_source(work.sources[k], work.coefficients[d * work.source_count + k], begin, count,
-                     sums);
-        }
+        used.add(begin, count, sums);
         non_finite[d] += store_block(sums, count, work.destinations[d], begin);
       }
     }

@@ -22,6 +22,35 @@ void subtract_block(double* values, const double* reference, std::int64_t count)
   }
 }
 
+using Differences = double[kMaxSources][kBlockElements];
+
+/// sums[pair] grows by the products of `count` elements, two sources by two.
+void add_products(const Differences& differences, int source_count, std::int64_t count,
+                  double* sums) {
+  const auto add = [sums, source_count](int j, int k, double product) {
+    if (j <= k && k < source_count) {
+      sums[pair_index(j, k, source_count)] += product;
+    }
+  };
+  for (int j = 0; j + 1 < source_count; j += 2) {
+    for (int k = j; k + 1 < source_count; k += 2) {
+      double products[2][2];
+      dot_blocks(differences[j], differences[j + 1], differences[k], differences[k + 1], count,
+                 products);
+      add(j, k, products[0][0]);
+      add(j, k + 1, products[0][1]);
+      add(j + 1, k, products[1][0]);
+      add(j + 1, k + 1, products[1][1]);
+    }
+  }
+  if (source_count % 2 == 1) {
+    for (int j = 0; j < source_count; ++j) {
+      const int last = source_count - 1;
+      add(j, last, dot_block(differences[j], differences[last], count));
+    }
+  }
+}
+
 /// partials[pair · stride] ← the products of one chunk.
 void multiply_chunk(const GramChunk& chunk, int source_count, std::int64_t stride,
                     double* partials) {
@@ -40,11 +69,7 @@ void multiply_chunk(const GramChunk& chunk, int source_count, std::int64_t strid
           subtract_block(differences[k], subtracted, count);
         }
       }
-      for (int j = 0; j < source_count; ++j) {
-        for (int k = j; k < source_count; ++k) {
-          sums[pair_index(j, k, source_count)] += dot_block(differences[j], differences[k], count);
-        }
-      }
+      add_products(differences, source_count, count, sums);
     }
     for (int p = 0; p < pair_count(source_count); ++p) {
       partials[p * stride] = sums[p];
