@@ -451,7 +451,7 @@ void LeapVerify::Implementation::restore(const LeapVerifyState& state) {
     const auto steps = data.at("snapshot_steps").get<std::vector<std::int64_t>>();
     if (static_cast<std::int64_t>(steps.size()) > predictor_.snapshots_needed()) {
       throw FormatError(source + ": " + std::to_string(steps.size()) + " snapshots, " +
-                        name_of(options_.predictor) + " keeps " +
+                        name_of(options_.predictor.kind) + " keeps " +
                         std::to_string(predictor_.snapshots_needed()));
     }
     for (std::size_t i = 0; i < steps.size(); ++i) {

@@ -169,7 +169,7 @@ void Trainer::Implementation::describe_run() {
   progress_.note("model        " + count_text(static_cast<double>(parameters)) + " parameters on " +
                  device_.str() + ", " + std::to_string(torch::get_num_threads()) + " threads");
   if (leaps().enabled) {
-    progress_.note("leapverify   " + std::string(name_of(leaps().predictor)) + ", " +
+    progress_.note("leapverify   " + std::string(name_of(leaps().predictor.kind)) + ", " +
                    name_of(leaps().verification.rule) + ", mode " + name_of(leaps().mode) + ", " +
                    count_text(static_cast<double>(optimizer_.memory_bytes())) +
                    " bytes of extra memory");

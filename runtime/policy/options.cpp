@@ -27,10 +27,11 @@ void Options::describe(FieldVisitor& visitor) {
                 "steps between two snapshots of the weights");
   visitor.field("probes", probes, at_least(1),
                 "held-out sequences whose activations tell the regime");
-  visitor.choice("predictor", predictor, "formula that extrapolates the weights");
-  visitor.choice("snapshots", snapshots,
-                 "bytes per parameter: float32: 4 each; bfloat16_deltas: 4, then 2 each; host: none "
-                 "on the GPU");
+  predictor.describe(visitor);
+  visitor.choice(
+      "snapshots", snapshots,
+      "bytes per parameter: float32: 4 each; bfloat16_deltas: 4, then 2 each; host: none "
+      "on the GPU");
   controller.describe(visitor);
   visitor.group("detector", detector);
   visitor.group("verification", verification);
@@ -53,7 +54,7 @@ void Options::validate() const {
   if (enabled && planned_steps > 0 && window >= planned_steps) {
     throw InvalidOption("observe_every", std::to_string(observe_every),
                         "a window (" + std::to_string(window) + " steps with predictor " +
-                            name_of(predictor) + ") shorter than the run of " +
+                            name_of(predictor.kind) + ") shorter than the run of " +
                             std::to_string(planned_steps) + " steps");
   }
   for (const std::int64_t horizon : controller.horizons) {

@@ -57,7 +57,7 @@ struct Options {
   std::int64_t planned_steps = 0;
   std::int64_t observe_every = 25;
   std::int64_t probes = 8;
-  policy::PredictorKind predictor = policy::PredictorKind::kLinear;
+  policy::PredictorOptions predictor;
   DetectorOptions detector;
   policy::ControllerOptions controller;
   policy::VerifierOptions verification;

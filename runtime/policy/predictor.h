@@ -9,7 +9,17 @@
 
 namespace leapverify::policy {
 
-enum class PredictorKind { kLinear, kQuadratic, kQuadraticPaper, kQuadraticCode };
+enum class PredictorKind {
+  kLinear,
+  kQuadratic,
+  kQuadraticPaper,
+  kQuadraticCode,
+  kLeastSquares,
+  kAverage,
+  kOuterMomentum,
+  kEmaTrend,
+  kLowRank
+};
 
 }  // namespace leapverify::policy
 
@@ -20,7 +30,12 @@ struct EnumNames<policy::PredictorKind> {
       {policy::PredictorKind::kLinear, "linear"},
       {policy::PredictorKind::kQuadratic, "quadratic"},
       {policy::PredictorKind::kQuadraticPaper, "quadratic_paper"},
-      {policy::PredictorKind::kQuadraticCode, "quadratic_code"}};
+      {policy::PredictorKind::kQuadraticCode, "quadratic_code"},
+      {policy::PredictorKind::kLeastSquares, "least_squares"},
+      {policy::PredictorKind::kAverage, "average"},
+      {policy::PredictorKind::kOuterMomentum, "outer_momentum"},
+      {policy::PredictorKind::kEmaTrend, "ema_trend"},
+      {policy::PredictorKind::kLowRank, "low_rank"}};
 };
 }  // namespace leapverify
 
@@ -43,31 +58,52 @@ struct Prediction {
   std::int64_t rows = 1;
 };
 
-/// A predictor as a pure function of the history and the horizon.
+struct PredictorOptions {
+  PredictorKind kind = PredictorKind::kLinear;
+  std::int64_t window = 5;
+  double decay = 0.9;
+
+  void describe(FieldVisitor& visitor);
+};
+
+/// A predictor as a pure function of the history and the horizon K.
 ///
-/// With θ_0 the newest snapshot, spacing Δ, s = K/Δ, v = θ_0 − θ_1, a = θ_0 − 2θ_1 + θ_2:
-///   linear           θ_0 + s·v
-///   quadratic        θ_0 + s·v + s(s+1)/2·a: the parabola through the three snapshots
+/// With θ_0 the newest of n snapshots, t_i their steps, d_i = θ_i − θ_{i+1}:
+///   linear           θ_0 + s·v, with s = K/Δ, Δ the spacing, v = d_0
+///   quadratic        θ_0 + s·v + s(s+1)/2·a, a = d_0 − d_1: the parabola through three snapshots
 ///   quadratic_paper  θ_0 + s·v + s(s−1)/2·a: as printed in arXiv 2602.19580
 ///   quadratic_code   θ_0 + s·v + s²/2·a, the last term clamped in each tensor to half the norm of
 ///                    s·v: as in the paper's public code
-/// `linear` takes the true spacing of its two snapshots; the others need equal spacing.
+///   least_squares    the straight line fitted to the window, at t_0 + K
+///   average          the mean of the window, whatever the horizon
+///   outer_momentum   θ_0 + s·μ·Σ_i μ^i·d_i, μ the decay: Nesterov's look-ahead over the moves
+///                    between snapshots
+///   ema_trend        θ_0 + K·Σ_i w_i·d_i/Δ_i, w_i ∝ μ^i with sum 1: the smoothed velocity
+///   low_rank         θ_0 + K·velocity along the window's principal direction: the centred snapshots
+///                    are projected on it, and a straight line is fitted to the projections
+/// The quadratic ones and outer_momentum need equal spacing, the others take the true one. The last
+/// five use `window` snapshots. linear, least_squares, ema_trend and low_rank are exact on straight
+/// lines, quadratic on parabolas.
 class Predictor {
  public:
-  explicit Predictor(PredictorKind kind) : kind_(kind) {}
+  /// Throws InvalidOption.
+  explicit Predictor(const PredictorOptions& options);
 
   /// Snapshots that predict() uses.
   std::int64_t snapshots_needed() const;
 
   /// Whether History::gram must be filled.
-  bool needs_gram() const { return kind_ == PredictorKind::kQuadraticCode; }
+  bool needs_gram() const {
+    return options_.kind == PredictorKind::kQuadraticCode ||
+           options_.kind == PredictorKind::kLowRank;
+  }
 
   /// Throws ContractError for a horizon below 0, too few snapshots, snapshots whose steps do not
-  /// decrease, or unequal spacing where it must be equal.
+  /// decrease, unequal spacing where it must be equal, or a Gram matrix of another size.
   Prediction predict(const History& history, std::int64_t horizon) const;
 
  private:
-  PredictorKind kind_;
+  PredictorOptions options_;
 };
 
 }  // namespace leapverify::policy

@@ -78,7 +78,7 @@ TEST(LeapVerify, EveryPredictorRollsBackBitwise) {
   for (const auto& predictor : EnumNames<policy::PredictorKind>::names) {
     ToyRun wrapped;
     Options options = eager_options();
-    options.predictor = predictor.value;
+    options.predictor.kind = predictor.value;
     wrapped.wrap(options);
     reject_everything(wrapped);
     wrapped.train(60);
@@ -159,7 +159,7 @@ TEST(LeapVerify, CommitBumpsVersionsAndRejectionDoesNot) {
 TEST(LeapVerify, HistoryBeginsAnewAfterALeap) {
   ToyRun run;
   Options options = accepting_options();
-  options.predictor = policy::PredictorKind::kQuadratic;
+  options.predictor.kind = policy::PredictorKind::kQuadratic;
   run.wrap(options);
   run.train(30);
   std::vector<std::int64_t> steps;
@@ -188,7 +188,7 @@ TEST(LeapVerify, RegimeMustBeSeenAnewAfterALeap) {
 TEST(LeapVerify, FallOfTheLossIsFittedBetweenLeaps) {
   ToyRun run;
   Options options = accepting_options();
-  options.predictor = policy::PredictorKind::kQuadratic;
+  options.predictor.kind = policy::PredictorKind::kQuadratic;
   run.wrap(options);
   run.change_losses = [probe = 0](const at::Tensor& losses) mutable {
     constexpr double kProbeLosses[] = {10, 9.9, 9.8, 9.7, 9.2};
@@ -290,7 +290,7 @@ TEST(LeapVerify, ActivationsMustBeFloating) {
 TEST(LeapVerify, GapsLeftByTheCapDoNotMixIntoThePrediction) {
   ToyRun run;
   Options options = accepting_options();
-  options.predictor = policy::PredictorKind::kQuadratic;
+  options.predictor.kind = policy::PredictorKind::kQuadratic;
   options.mode = Mode::kShadow;
   options.controller.max_overhead = 0.3;  // of the steps so far: probes pause and resume
   run.wrap(options);
@@ -384,7 +384,7 @@ class EverySnapshotFormat : public testing::TestWithParam<SnapshotFormat> {
  protected:
   static Options options() {
     Options options = accepting_options();
-    options.predictor = policy::PredictorKind::kQuadratic;
+    options.predictor.kind = policy::PredictorKind::kQuadratic;
     options.snapshots = GetParam();
     return options;
   }

@@ -44,7 +44,7 @@ TEST_P(SnapshotFormats, LeapFromBFloat16DeltasIsWithinOnePercentOfTheExactOne) {
   const auto model = small_gpt();
   torch::optim::AdamW optimizer(model->parameters(), torch::optim::AdamWOptions(3e-3));
   const TensorList weights(model->parameters());
-  const Predictor predictor(GetParam());
+  const Predictor predictor({GetParam()});
   SnapshotStore exact(weights, predictor.snapshots_needed());
   SnapshotStore deltas(weights, predictor.snapshots_needed(), SnapshotFormat::kBFloat16Deltas);
   SnapshotStore host(weights, predictor.snapshots_needed(), SnapshotFormat::kHost);
@@ -89,7 +89,10 @@ TEST_P(SnapshotFormats, LeapFromBFloat16DeltasIsWithinOnePercentOfTheExactOne) {
 INSTANTIATE_TEST_SUITE_P(All, SnapshotFormats,
                          ::testing::Values(PredictorKind::kLinear, PredictorKind::kQuadratic,
                                            PredictorKind::kQuadraticPaper,
-                                           PredictorKind::kQuadraticCode),
+                                           PredictorKind::kQuadraticCode,
+                                           PredictorKind::kLeastSquares, PredictorKind::kAverage,
+                                           PredictorKind::kOuterMomentum, PredictorKind::kEmaTrend,
+                                           PredictorKind::kLowRank),
                          [](const auto& instance) { return std::string(name_of(instance.param)); });
 
 }  // namespace

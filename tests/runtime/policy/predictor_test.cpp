@@ -50,7 +50,7 @@ TEST(Predictor, CoefficientsSumToOne) {
   for (const PredictorKind kind : kAll) {
     const auto scalar = scalar_history([](double t) { return std::sin(t / 40); }, 20, 3);
     for (const std::int64_t horizon : {0, 1, 5, 50, 1000}) {
-      const Prediction prediction = Predictor(kind).predict(scalar.history, horizon);
+      const Prediction prediction = Predictor({kind}).predict(scalar.history, horizon);
       double sum = 0;
       for (const double c : prediction.coefficients) sum += c;
       EXPECT_NEAR(sum, 1, 1e-9) << name_of(kind) << " at horizon " << horizon;
@@ -61,7 +61,7 @@ TEST(Predictor, CoefficientsSumToOne) {
 TEST(Predictor, HorizonZeroIsTheNewestSnapshot) {
   for (const PredictorKind kind : kAll) {
     const auto scalar = scalar_history([](double t) { return t * t; }, 10, 3);
-    const Prediction prediction = Predictor(kind).predict(scalar.history, 0);
+    const Prediction prediction = Predictor({kind}).predict(scalar.history, 0);
     EXPECT_EQ(prediction.coefficients[0], 1) << name_of(kind);
     for (std::size_t i = 1; i < prediction.coefficients.size(); ++i) {
       EXPECT_EQ(prediction.coefficients[i], 0) << name_of(kind);
@@ -75,7 +75,7 @@ TEST(Predictor, LinearIsExactOnLines) {
     const auto scalar = scalar_history(line, spacing, 2);
     for (const std::int64_t horizon : {1, 5, 33, 100}) {
       const Prediction prediction =
-          Predictor(PredictorKind::kLinear).predict(scalar.history, horizon);
+          Predictor({PredictorKind::kLinear}).predict(scalar.history, horizon);
       EXPECT_NEAR(weighted_sum(prediction, scalar.values),
                   line(100.0 + static_cast<double>(horizon)), 1e-9);
     }
@@ -89,7 +89,7 @@ TEST(Predictor, QuadraticIsExactOnParabolasAndThePublishedOnesAreNot) {
     for (const std::int64_t horizon : {5, 33, 100}) {
       const double truth = parabola(100.0 + static_cast<double>(horizon));
       const auto at = [&](PredictorKind kind) {
-        return weighted_sum(Predictor(kind).predict(scalar.history, horizon), scalar.values);
+        return weighted_sum(Predictor({kind}).predict(scalar.history, horizon), scalar.values);
       };
       EXPECT_NEAR(at(PredictorKind::kQuadratic), truth, 1e-8 * std::abs(truth));
       // They differ from the parabola by s·a and s·a/2 where the clamp is not met.
@@ -105,7 +105,7 @@ TEST(Predictor, PublishedVariantsGiveThePublishedCoefficients) {
   // 3/8 for the parabola. A zero Gram matrix keeps the clamp out of play.
   History history{{100, 50, 0}, std::vector<double>(9, 0.0), 1};
   const auto coefficients = [&](PredictorKind kind) {
-    return Predictor(kind).predict(history, 25).coefficients;
+    return Predictor({kind}).predict(history, 25).coefficients;
   };
   using testing::ElementsAre;
   EXPECT_THAT(coefficients(PredictorKind::kLinear), ElementsAre(1.5, -0.5));
@@ -124,7 +124,7 @@ TEST(Predictor, ClampHoldsInEachTensorByItself) {
       for (const double y : d) history.gram.push_back(x * y);
     }
   }
-  const Prediction prediction = Predictor(PredictorKind::kQuadraticCode).predict(history, 100);
+  const Prediction prediction = Predictor({PredictorKind::kQuadraticCode}).predict(history, 100);
   ASSERT_EQ(prediction.rows, 2);
   const double s = 2;
   // Curvature term: s²/2 · a = 0.2 stays; 20 is cut to half of s·v = 1, which is 0.1 · a.
@@ -134,14 +134,127 @@ TEST(Predictor, ClampHoldsInEachTensorByItself) {
 
 TEST(Predictor, LinearTakesTheTrueSpacing) {
   const History history{{110, 100}, {}, 1};
-  EXPECT_THAT(Predictor(PredictorKind::kLinear).predict(history, 5).coefficients,
+  EXPECT_THAT(Predictor({PredictorKind::kLinear}).predict(history, 5).coefficients,
               testing::ElementsAre(1.5, -0.5));
+}
+
+constexpr PredictorKind kWindowed[] = {PredictorKind::kLeastSquares, PredictorKind::kAverage,
+                                       PredictorKind::kOuterMomentum, PredictorKind::kEmaTrend,
+                                       PredictorKind::kLowRank};
+
+TEST(WindowedPredictor, CoefficientsSumToOneAndUseTheWindow) {
+  for (const PredictorKind kind : kWindowed) {
+    for (const std::int64_t window : {2, 3, 7}) {
+      const auto scalar = scalar_history([](double t) { return std::sin(t / 30); }, 10, 7);
+      const Predictor predictor({kind, window, 0.8});
+      EXPECT_EQ(predictor.snapshots_needed(), window);
+      for (const std::int64_t horizon : {0, 1, 50}) {
+        const Prediction prediction = predictor.predict(scalar.history, horizon);
+        ASSERT_EQ(static_cast<std::int64_t>(prediction.coefficients.size()), window);
+        double sum = 0;
+        for (const double c : prediction.coefficients) sum += c;
+        EXPECT_NEAR(sum, 1, 1e-12) << name_of(kind) << " at horizon " << horizon;
+      }
+    }
+  }
+}
+
+TEST(WindowedPredictor, TrendsAreExactOnLinesWithUnequalSpacing) {
+  const auto line = [](double t) { return 3 - 0.25 * t; };
+  ScalarHistory scalar;
+  scalar.history.steps = {100, 90, 75, 74, 40};
+  for (const std::int64_t step : scalar.history.steps) {
+    scalar.values.push_back(line(static_cast<double>(step)));
+  }
+  for (const double a : scalar.values) {
+    for (const double b : scalar.values) {
+      scalar.history.gram.push_back((a - scalar.values[0]) * (b - scalar.values[0]));
+    }
+  }
+  for (const PredictorKind kind :
+       {PredictorKind::kLeastSquares, PredictorKind::kEmaTrend, PredictorKind::kLowRank}) {
+    const Prediction prediction = Predictor({kind, 5, 0.7}).predict(scalar.history, 30);
+    EXPECT_NEAR(weighted_sum(prediction, scalar.values), line(130), 1e-9) << name_of(kind);
+  }
+}
+
+TEST(WindowedPredictor, HorizonZeroIsTheNewestSnapshotButForTheFittedOnes) {
+  const auto scalar = scalar_history([](double t) { return t * t; }, 10, 5);
+  for (const PredictorKind kind :
+       {PredictorKind::kOuterMomentum, PredictorKind::kEmaTrend, PredictorKind::kLowRank}) {
+    const Prediction prediction = Predictor({kind}).predict(scalar.history, 0);
+    EXPECT_NEAR(weighted_sum(prediction, scalar.values), scalar.values[0], 1e-9) << name_of(kind);
+  }
+  const Prediction fitted = Predictor({PredictorKind::kLeastSquares}).predict(scalar.history, 0);
+  EXPECT_GT(std::abs(weighted_sum(fitted, scalar.values) - scalar.values[0]), 100);
+}
+
+TEST(WindowedPredictor, LeastSquaresGivesTheFittedLine) {
+  // Through (0, 1), (1, 3), (2, 2): slope 1/2 and mean 2 at 1.
+  const History history{{2, 1, 0}, {}, 1};
+  const Prediction prediction = Predictor({PredictorKind::kLeastSquares, 3}).predict(history, 4);
+  EXPECT_NEAR(weighted_sum(prediction, {2, 3, 1}), 2 + 0.5 * 5, 1e-12);
+}
+
+TEST(WindowedPredictor, AverageIsTheMeanWhateverTheHorizon) {
+  const History history{{30, 20, 10, 0}, {}, 1};
+  for (const std::int64_t horizon : {0, 100}) {
+    EXPECT_THAT(Predictor({PredictorKind::kAverage, 4}).predict(history, horizon).coefficients,
+                testing::Each(0.25));
+  }
+}
+
+TEST(WindowedPredictor, OuterMomentumLooksAheadAlongTheMoves) {
+  // Moves 1 and 10, newest first: 111 + s·μ·(1 + μ·10).
+  const History history{{30, 20, 10}, {}, 1};
+  const Prediction prediction =
+      Predictor({PredictorKind::kOuterMomentum, 3, 0.5}).predict(history, 20);
+  EXPECT_NEAR(weighted_sum(prediction, {111, 110, 100}), 111 + 2 * 0.5 * (1 + 0.5 * 10), 1e-12);
+}
+
+TEST(WindowedPredictor, EmaTrendWeighsRecentMovesMore) {
+  const History history{{30, 20, 10}, {}, 1};
+  const Prediction prediction = Predictor({PredictorKind::kEmaTrend, 3, 0.5}).predict(history, 10);
+  EXPECT_NEAR(weighted_sum(prediction, {111, 110, 100}), 111 + (1 + 0.5 * 10) / 1.5, 1e-12);
+}
+
+TEST(WindowedPredictor, LowRankFollowsThePrincipalDirectionOnly) {
+  // Two tensors: one walks a line, the other jitters with a tenth of its size.
+  const std::vector<double> walk = {4, 3, 2, 1, 0};
+  const std::vector<double> jitter = {0.1, -0.1, 0.1, -0.1, 0.1};
+  History history{{40, 30, 20, 10, 0}, {}, 2};
+  for (const auto* tensor : {&walk, &jitter}) {
+    for (const double a : *tensor) {
+      for (const double b : *tensor) {
+        history.gram.push_back((a - tensor->front()) * (b - tensor->front()));
+      }
+    }
+  }
+  const Prediction prediction = Predictor({PredictorKind::kLowRank, 5}).predict(history, 10);
+  EXPECT_NEAR(weighted_sum(prediction, walk), 5, 0.01);
+  EXPECT_NEAR(weighted_sum(prediction, jitter), 0.1, 0.01);
+  const Prediction linear = Predictor({PredictorKind::kLinear}).predict(history, 10);
+  EXPECT_NEAR(weighted_sum(linear, jitter), 0.3, 1e-9) << "which follows the jitter";
+}
+
+TEST(WindowedPredictor, LowRankStaysWhereNothingMoves) {
+  const History history{{20, 10, 0}, std::vector<double>(9, 0.0), 1};
+  EXPECT_THAT(Predictor({PredictorKind::kLowRank, 3}).predict(history, 10).coefficients,
+              testing::ElementsAre(1, 0, 0));
+}
+
+TEST(WindowedPredictor, RefusesAWindowOrDecayOutOfRange) {
+  for (const PredictorOptions& options :
+       {PredictorOptions{PredictorKind::kAverage, 1}, PredictorOptions{PredictorKind::kAverage, 33},
+        PredictorOptions{PredictorKind::kEmaTrend, 5, 1.5}}) {
+    EXPECT_THROW(Predictor{options}, InvalidOption);
+  }
 }
 
 void expect_refusal(PredictorKind kind, const History& history, std::int64_t horizon,
                     const char* words) {
   try {
-    Predictor(kind).predict(history, horizon);
+    Predictor({kind}).predict(history, horizon);
     FAIL() << "accepted: " << words;
   } catch (const ContractError& error) {
     EXPECT_THAT(error.what(), HasSubstr(words));
@@ -156,6 +269,11 @@ TEST(Predictor, RefusesWhatItCannotPredictFrom) {
   expect_refusal(PredictorKind::kQuadratic, {{10, 5, 1}, {}, 1}, 5, "got 5 and 4 steps");
   expect_refusal(PredictorKind::kQuadraticCode, {{10, 5, 0}, {}, 1}, 5,
                  "Gram matrix has 0 entries, expected 9");
+  expect_refusal(PredictorKind::kAverage, {{10, 5, 1}, {}, 1}, 5, "needs 5 snapshots, got 3");
+  expect_refusal(PredictorKind::kOuterMomentum, {{50, 40, 30, 20, 11}, {}, 1}, 5,
+                 "got 10 and 9 steps");
+  expect_refusal(PredictorKind::kLowRank, {{50, 40, 30, 20, 11}, {}, 1}, 5,
+                 "Gram matrix has 0 entries, expected 25");
 }
 
 }  // namespace
