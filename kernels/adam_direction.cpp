@@ -85,6 +85,9 @@ std::uint64_t adam_direction_cpu(const SegmentTable& destination, const SegmentT
 AdamRow AdamRow::adam(double horizon, double lr, double beta1, double beta2, double epsilon,
                       double weight_decay, std::int64_t steps_done) {
   LV_CHECK(horizon >= 0, "horizon " << horizon << ", expected 0 or more");
+  LV_CHECK(lr * weight_decay < 1,
+           "lr " << lr << " times weight decay " << weight_decay << ", expected less than 1");
+  LV_CHECK(epsilon >= 0, "epsilon " << epsilon << ", expected 0 or more");
   LV_CHECK(beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1,
            "betas " << beta1 << " and " << beta2 << ", expected within [0, 1)");
   LV_CHECK(steps_done >= 1, steps_done << " steps done, expected 1 or more");

@@ -46,7 +46,8 @@ struct AdamRows {
 /// Values: computed in float64 where any table's segment is float64 and in float32 otherwise, with
 /// the scalars rounded to that type; every operation is rounded to nearest, two of them being fused
 /// multiply-adds: denominator = fma(root_scale, √v, epsilon), result = fma(−step, m / denominator,
-/// keep · θ). Rounded once to the destination. A NaN result is always the same quiet NaN.
+/// keep · θ). Rounded once to the destination. A NaN result is always the same quiet NaN. Horizon 0
+/// gives back the weights wherever m / denominator is finite (−0 may become +0).
 ///
 /// Counter: `non_finite`, when not null, is increased by the number of NaN or infinite results; it
 /// lies in the device's memory and the caller sets it to zero.

@@ -14,7 +14,7 @@ namespace leapverify::kernels {
 namespace {
 
 /// Sums are formed in blocks that stay in the L1 cache.
-constexpr std::int64_t kBlockElements = 1024;
+constexpr std::int64_t kBlockElements = kMaxBlockElements;
 
 /// With several destinations the sources should stay there too.
 std::int64_t block_elements(std::size_t destinations, std::size_t sources) {
@@ -136,6 +136,20 @@ void combine_chunk(const ChunkWork& work, std::uint64_t* non_finite) {
   });
 }
 
+void check_no_alias(const std::vector<const SegmentTable*>& destinations,
+                    const std::vector<const SegmentTable*>& sources) {
+  for (std::size_t d = 0; d < destinations.size(); ++d) {
+    for (std::size_t k = 0; k < sources.size(); ++k) {
+      for (std::size_t s = 0; s < destinations[d]->segments().size(); ++s) {
+        const Segment& to = destinations[d]->segments()[s];
+        LV_CHECK(to.length == 0 || to.data != sources[k]->segments()[s].data,
+                 "destination " << d << " is source " << k << " in segment " << s << ", expected "
+                                << destinations.size() << " destinations apart from the sources");
+      }
+    }
+  }
+}
+
 void combine_cpu(const std::vector<const SegmentTable*>& destinations,
                  const std::vector<const SegmentTable*>& sources, const Coefficients& coefficients,
                  std::uint64_t* non_finite) {
@@ -190,6 +204,9 @@ void combine(const std::vector<const SegmentTable*>& destinations,
              std::uint64_t* non_finite, Stream stream) {
   check_sources(sources);
   check_destinations(destinations, *sources.front());
+  if (destinations.size() > 1) {
+    check_no_alias(destinations, sources);
+  }
   LV_CHECK(coefficients.values != nullptr, "coefficients are null");
   LV_CHECK(coefficients.rows >= 1,
            coefficients.rows << " rows of coefficients, expected 1 or more");

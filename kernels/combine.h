@@ -59,7 +59,8 @@ void combine(const SegmentTable& destination, const std::vector<const SegmentTab
 /// one exception: a source is read where any of the four uses it (its NaN still reaches only those
 /// that do).
 ///
-/// Aliasing: with more than one destination, no source may be a destination.
+/// Aliasing: with more than one destination, no source may be a destination; ContractError where
+/// they start at the same address.
 void combine(const std::vector<const SegmentTable*>& destinations,
              const std::vector<const SegmentTable*>& sources, const Coefficients& coefficients,
              std::uint64_t* non_finite = nullptr, Stream stream = nullptr);

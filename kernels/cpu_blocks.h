@@ -59,6 +59,9 @@ void widen_block(const TypedPointer& from, std::int64_t begin, std::int64_t coun
   }
 }
 
+/// Blocks of results hold at most this many elements.
+inline constexpr std::int64_t kMaxBlockElements = 1024;
+
 /// Where a chunk's results go.
 struct Destination {
   void* data;
@@ -95,18 +98,17 @@ std::uint64_t narrow_block(const Sum* values, std::int64_t count, Element* eleme
 template <typename Element, typename Sum>
 std::uint64_t store_elements(const Sum* values, std::int64_t count, const Destination& to,
                              std::int64_t begin) {
-  constexpr std::int64_t kMaxCount = 1024;
   Element* elements = static_cast<Element*>(to.data) + begin;
-  if (!to.streaming || count > kMaxCount) {
+  if (!to.streaming) {
     return narrow_block(values, count, elements);
   }
-  alignas(64) Element staged[kMaxCount];
+  alignas(64) Element staged[kMaxBlockElements];
   const std::uint64_t non_finite = narrow_block(values, count, staged);
   store_streaming(elements, staged, static_cast<std::size_t>(count) * sizeof(Element));
   return non_finite;
 }
 
-/// Elements begin … of a destination ← values, rounded once; returns the number of NaN and infinite
+/// `count` ≤ kMaxBlockElements elements of a destination from `begin` on ← values, rounded once; returns the number of NaN and infinite
 /// results.
 template <typename Sum>
 std::uint64_t store_block(const Sum* values, std::int64_t count, const Destination& to,

@@ -26,7 +26,8 @@ std::uint64_t parallel_sum(std::int64_t tasks, std::int64_t elements, const Body
   const auto threads = static_cast<int>(std::min<std::int64_t>(
       {omp_get_max_threads(), tasks, (elements + kElementsPerThread - 1) / kElementsPerThread}));
   if (threads > 1 && omp_in_parallel() == 0) {
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 4) reduction(+ : sum)
+    const std::int64_t at_once = std::clamp<std::int64_t>(tasks / (8 * threads), 1, 8);
+#pragma omp parallel for num_threads(threads) schedule(dynamic, at_once) reduction(+ : sum)
     for (std::int64_t task = 0; task < tasks; ++task) {
       sum += body(task);
     }

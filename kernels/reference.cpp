@@ -1,3 +1,4 @@
+// One loop an operation, without any care for speed.
 #include <leapverify/kernels/mix.h>
 #include <leapverify/kernels/number_formats.h>
 #include <leapverify/kernels/reference.h>
@@ -90,9 +91,10 @@ std::vector<double> cosine(const MatrixView& a, const MatrixView& b) {
       aa += x * x;
       bb += y * y;
     }
-    const bool no_direction = aa == 0.0 || bb == 0.0;
     const double cosine = ab / (std::sqrt(aa) * std::sqrt(bb));
-    result.push_back(no_direction ? 0.0 : std::min(std::max(cosine, -1.0), 1.0));
+    const bool no_direction = (aa == 0.0 || bb == 0.0) && ab == 0.0;
+    const bool is_nan = cosine != cosine;
+    result.push_back(no_direction ? 0.0 : is_nan ? cosine : std::clamp(cosine, -1.0, 1.0));
   }
   return result;
 }

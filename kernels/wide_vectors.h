@@ -1,5 +1,6 @@
 // Runs a loop of the CPU versions in the widest vector code that the processor has. The results are
-// the same either way: std::fma rounds once also where it is a call into the C library.
+// the same either way: std::fma rounds once also where it is a call into the C library. Compilers
+// other than GCC get the baseline's code.
 #pragma once
 
 namespace leapverify::kernels {
@@ -13,8 +14,8 @@ __attribute__((target("avx2,fma"), flatten, noinline)) void with_avx2(const Body
 
 /// Beyond wider registers, AVX-512 multiplies 64-bit integers, which is what checksum lives on.
 template <typename Body>
-__attribute__((target("avx2,fma,avx512f,avx512vl,avx512dq,avx512bw"), flatten, noinline)) void with_avx512(
-    const Body& body) {
+__attribute__((target("avx2,fma,avx512f,avx512vl,avx512dq,avx512bw"), flatten, noinline)) void
+with_avx512(const Body& body) {
   body();
 }
 

@@ -82,8 +82,7 @@ class LeapVerify::Implementation {
 
   at::Tensor step(const std::function<at::Tensor()>& closure) {
     if (step_ == 0) emit(start_event(options_, memory_bytes(), evaluator_.step_cost()));
-    if (snapshots_) snapshots_->let_weights_change();
-    at::Tensor loss = closure ? base_.step(closure) : base_.step();
+    at::Tensor loss = base_step(closure);
     ++step_;
     if (options_.enabled && off_reason_.empty() && step_ % options_.observe_every == 0) observe();
     return loss;
@@ -114,6 +113,22 @@ class LeapVerify::Implementation {
     std::int64_t horizon = 0;
     policy::Prediction prediction;
   };
+
+  /// A step of the base optimizer that waits for copies of the weights just before it changes them.
+  at::Tensor base_step(const std::function<at::Tensor()>& closure) {
+    const auto let_weights_change = [this] {
+      if (snapshots_) snapshots_->let_weights_change();
+    };
+    if (!closure) {
+      let_weights_change();
+      return base_.step();
+    }
+    return base_.step([&] {
+      at::Tensor loss = closure();
+      let_weights_change();
+      return loss;
+    });
+  }
 
   static Options validated(const Options& options, const torch::optim::Optimizer& base,
                            const Evaluator& evaluator);

@@ -65,10 +65,10 @@ struct LeapVerifyState {
 class LeapVerify {
  public:
   /// All references must outlive this object. `trace` gets every event.
-  /// Memory: one copy of the weights and of the buffers, and one snapshot in at least float32 for
-  /// each snapshot that the predictor needs, on the parameters' device; see memory_bytes(). Throws
+  /// Memory: one copy of the weights and of the buffers on the parameters' device, and the snapshots
+  /// that the predictor needs in the format of Options::snapshots; see memory_bytes(). Throws
   /// InvalidOption for illegal options, an unsupported base optimizer or a gate set that is too
-  /// small; ContractError for parameters on several devices or not contiguous.
+  /// small; ContractError for parameters on several devices or with gaps in memory.
   LeapVerify(torch::optim::Optimizer& base, ModelReference model, const Options& options,
              Evaluator& evaluator, TraceSink trace = nullptr);
   ~LeapVerify();
@@ -76,6 +76,8 @@ class LeapVerify {
   LeapVerify& operator=(const LeapVerify&) = delete;
 
   /// One step of the base optimizer, then an observation and perhaps a leap when they are due.
+  /// With `snapshots: host` on a GPU the copy of an observation runs until the next step(), and
+  /// nothing else may change the weights before that.
   /// Returns what the base optimizer returns. Exceptions of the base optimizer pass; those of the
   /// evaluator end the leap and are traced.
   at::Tensor step(const std::function<at::Tensor()>& closure = nullptr);

@@ -1,3 +1,4 @@
+// Recording, combining and multiplying snapshots in each of the formats.
 #include <leapverify/kernels/combine.h>
 #include <leapverify/kernels/error.h>
 #include <leapverify/kernels/gram.h>
@@ -5,6 +6,7 @@
 #include <torch/torch.h>
 #ifdef LEAPVERIFY_CUDA
 #include <ATen/cuda/CUDAEvent.h>
+#include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #endif
@@ -26,7 +28,10 @@ class SnapshotStore::HostCopies {
     ready_.block(stream_);
     const c10::cuda::CUDAStreamGuard guard(stream_);
     for (std::size_t i = 0; i < source.tensors().size(); ++i) {
-      destination.tensors()[i].copy_(source.tensors()[i].detach(), /*non_blocking=*/true);
+      const at::Tensor from = source.tensors()[i].detach();
+      destination.tensors()[i].copy_(from, /*non_blocking=*/true);
+      // Freed meanwhile, the memory must not be handed out again before the copy has ended.
+      c10::cuda::CUDACachingAllocator::recordStream(from.storage().data_ptr(), stream_);
     }
     copied_.record(stream_);
   }
@@ -84,24 +89,27 @@ std::size_t SnapshotStore::position(std::int64_t i) const {
 
 void SnapshotStore::record(std::int64_t step) {
   const kernels::Stream stream = parameters_->stream();
-  if (!ring_.empty()) first_ = position(static_cast<std::int64_t>(ring_.size()) - 1);
+  const auto copy_into = [&](const TensorList& destination) {
+    kernels::combine(destination.table(), {&parameters_->table()}, {copy_.data_ptr<double>()},
+                     nullptr, stream);
+  };
+  // The place of the oldest entry. Only when all has gone well does it become the first one.
+  const std::size_t next =
+      ring_.empty() ? 0 : position(static_cast<std::int64_t>(ring_.size()) - 1);
   if (is_delta()) {
     if (size() > 0 && !ring_.empty()) {
-      kernels::combine(at(0).table(), {&newest_.table(), &parameters_->table()},
+      kernels::combine(ring_[next].table(), {&newest_.table(), &parameters_->table()},
                        {difference_.data_ptr<double>()}, nullptr, stream);
     }
-    kernels::combine(newest_.table(), {&parameters_->table()}, {copy_.data_ptr<double>()}, nullptr,
-                     stream);
+    copy_into(newest_);
+  } else if (host_copies_) {
+    host_copies_->start(ring_[next], *parameters_);
   } else if (format_ == SnapshotFormat::kHost) {
-    if (host_copies_) {
-      host_copies_->start(at(0), *parameters_);
-    } else {
-      at(0).copy_from(*parameters_);
-    }
+    ring_[next].copy_from(*parameters_);
   } else {
-    kernels::combine(at(0).table(), {&parameters_->table()}, {copy_.data_ptr<double>()}, nullptr,
-                     stream);
+    copy_into(ring_[next]);
   }
+  first_ = next;
   if (size() == capacity()) steps_.pop_back();
   steps_.insert(steps_.begin(), step);
 }

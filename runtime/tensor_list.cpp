@@ -1,3 +1,4 @@
+// Building segment tables of tensors, and the copies and digests that need nothing else.
 #include <leapverify/kernels/checksum.h>
 #include <leapverify/kernels/copy.h>
 #include <leapverify/kernels/error.h>
@@ -134,8 +135,8 @@ TensorList TensorList::allocate(Precision precision, const at::TensorOptions& me
     const std::int64_t bytes =
         tensors_[i].numel() * static_cast<std::int64_t>(at::elementSize(dtype));
     const at::Tensor flat = block.narrow(0, offsets[i], bytes).view(dtype);
-    views.push_back(flat.as_strided(tensors_[i].sizes(), tensors_[i].strides(),
-                                    flat.storage_offset()));
+    views.push_back(
+        flat.as_strided(tensors_[i].sizes(), tensors_[i].strides(), flat.storage_offset()));
   }
   return TensorList(std::move(views));
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the measurements and leaves raw logs, the commands and the environment under bench/results/.
 #
-# Usage: scripts/bench.sh [all|overhead|throughput|kernels]
+# Usage: scripts/bench.sh [all|overhead|throughput|demo|kernels]
 # LEAPVERIFY_PRESET chooses the build, as in scripts/setup.sh.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
@@ -9,8 +9,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 what="${1:-all}"
 case "$what" in
-  all | overhead | throughput | kernels) ;;
-  *) die "unknown measurement '$what'; legal are all, overhead, throughput and kernels" ;;
+  all | overhead | throughput | demo | kernels) ;;
+  *) die "unknown measurement '$what'; legal are all, overhead, throughput, demo and kernels" ;;
 esac
 preset="${LEAPVERIFY_PRESET:-dev}"
 "$root/scripts/setup.sh" "$preset"
@@ -18,15 +18,7 @@ build_dir="$(build_dir_of "$preset")"
 results="$root/bench/results/$(date +%Y-%m-%d)-$(nproc)cpu-$what"
 mkdir -p "$results"
 
-{
-  printf 'commit %s\n' "$(git -C "$root" describe --always --dirty 2>/dev/null || echo unknown)"
-  printf 'preset %s\n' "$preset"
-  uname -sr
-  sed -n 's/^model name[^:]*: /cpu /p' /proc/cpuinfo | sort | uniq -c
-  nvidia-smi -L 2>/dev/null || echo 'no GPU'
-  g++ --version | head -n 1
-  "$venv/bin/python" -c 'import torch; print("torch", torch.__version__)'
-} >"$results/environment.txt"
+describe_environment "$preset" >"$results/environment.txt"
 
 measure() { # NAME COMMAND...
   local name="$1"
@@ -40,6 +32,13 @@ if [ "$what" = all ] || [ "$what" = overhead ]; then
 fi
 if [ "$what" = all ] || [ "$what" = throughput ]; then
   measure throughput "$venv/bin/python" "$root/bench/throughput.py" "$build_dir/leapverify"
+fi
+if [ "$what" = all ] || [ "$what" = demo ]; then
+  say "Measuring demo"
+  run="$(mktemp -d)/run"
+  "$build_dir/leapverify" train --preset demo --data "$(demo_text)" --run "$run" \
+    2>&1 | sed "s#$run#RUN#" | tee "$results/demo.log" | tail -n 3
+  rm -rf "$(dirname "$run")"
 fi
 if [ "$what" = all ] || [ "$what" = kernels ]; then
   say "Measuring kernels"

@@ -22,6 +22,22 @@ build_dir_of() {
   fi
 }
 
+# What a log of measurements must say of where it was made.
+describe_environment() { # PRESET
+  printf 'commit %s\n' "$(git -C "$root" describe --always --dirty 2>/dev/null || echo unknown)"
+  printf 'preset %s\n' "$1"
+  uname -sr
+  sed -n 's/^model name[^:]*: /cpu /p' /proc/cpuinfo | sort | uniq -c
+  nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null || echo 'no GPU'
+  g++ --version | head -n 1
+  "$venv/bin/python" -W ignore -c 'import torch; print("torch", torch.__version__)'
+}
+
+# The demo's text: the sources of Python's own standard library.
+demo_text() {
+  "$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("stdlib"))'
+}
+
 # setup.sh installs CMake there when the system's is too old.
 if [ -x "$venv/bin/cmake" ]; then
   export PATH="$venv/bin:$PATH"

@@ -16,7 +16,7 @@ preset=demo
 if "$venv/bin/python" -W ignore -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
   preset=demo-gpu
 fi
-data="$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
+data="$(demo_text)"
 run="$root/runs/demo-$(date +%Y%m%d-%H%M%S)"
 
 say "Training preset $preset on $data into ${run#"$root/"}"

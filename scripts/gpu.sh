@@ -15,6 +15,7 @@ preset="${LEAPVERIFY_PRESET:-dev}"
 build_dir="$(build_dir_of "$preset")"
 results="$root/bench/results/$(date +%Y-%m-%d)-$(nvidia-smi --query-gpu=name --format=csv,noheader -i 0 | tr ' /' '--')-checks"
 mkdir -p "$results"
+describe_environment "$preset" >"$results/environment.txt"
 nvidia-smi -q -i 0 >"$results/gpu.txt"
 
 failed=()
@@ -28,18 +29,29 @@ step() { # NAME COMMAND...: its output goes to NAME.log too
 }
 
 tool() { # prints the path of a tool of the CUDA toolkit
-  command -v "$1" || ls "${CUDA_HOME:-/usr/local/cuda}/bin/$1" /opt/nvidia/nsight-compute/*/"$1" 2>/dev/null | tail -n 1
+  local candidate
+  for candidate in "$(command -v "$1" || true)" "${CUDA_HOME:-/usr/local/cuda}/bin/$1" /opt/nvidia/nsight-compute/*/"$1"; do
+    if [ -x "$candidate" ]; then
+      printf '%s' "$candidate"
+      return
+    fi
+  done
+  return 1
 }
 
 cd "$root"
 step tests ctest --preset "$preset" -L gpu --output-on-failure --no-tests=error
-step large "$build_dir/tests/kernels/test_kernels_large" --gtest_filter='*cuda*'
 
-if sanitizer="$(tool compute-sanitizer)" && [ -n "$sanitizer" ]; then
+if sanitizer="$(tool compute-sanitizer)"; then
+  # Torch hands out parts of large blocks, which would hide accesses out of bounds.
+  export PYTORCH_NO_CUDA_MEMORY_CACHING=1
   for check in memcheck racecheck initcheck; do
-    PYTORCH_NO_CUDA_MEMORY_CACHING=1 step "$check" "$sanitizer" --tool "$check" --error-exitcode 1 \
+    step "$check-kernels" "$sanitizer" --tool "$check" --error-exitcode 1 \
       "$build_dir/tests/kernels/test_kernels" --gtest_filter='*cuda*'
+    step "$check-runtime" "$sanitizer" --tool "$check" --error-exitcode 1 \
+      "$build_dir/tests/runtime/test_runtime" --gtest_filter='*cuda*'
   done
+  unset PYTORCH_NO_CUDA_MEMORY_CACHING
 else
   failed+=("compute-sanitizer, which is not installed")
 fi
@@ -48,10 +60,12 @@ step kernels "$build_dir/bench/bench_kernels" --device=cuda \
   --benchmark_out_format=json --benchmark_out="$results/kernels.json"
 step kernels-table "$venv/bin/python" "$root/bench/kernels/table.py" "$results/kernels.json" "$results/kernels.md"
 
-if profiler="$(tool ncu)" && [ -n "$profiler" ]; then
-  step profile "$profiler" --set full --kernel-name 'regex:combine_kernel|adam_direction_kernel|checksum_kernel|copy_kernel|gram_partials_kernel' \
-    --launch-count 12 "$build_dir/bench/bench_kernels" --device=cuda --shapes=gpt2 --iterations=1 \
-    --benchmark_filter=leapverify
+if profiler="$(tool ncu)"; then
+  # Bandwidth, sectors a request and stall reasons of every launch; the report opens in Nsight Compute too.
+  step profile "$profiler" --set full --print-details all --export "$results/profile" --force-overwrite \
+    --kernel-name 'regex:combine_kernel|adam_direction_kernel|checksum_kernel|copy_kernel|gram_partials_kernel' \
+    "$build_dir/bench/bench_kernels" --device=cuda --shapes=gpt2 --iterations=1 \
+    --benchmark_filter='(combine|adam_direction|checksum|copy|candidates|gram).*/leapverify'
 else
   failed+=("ncu, which is not installed")
 fi

@@ -15,6 +15,7 @@
 #include <leapverify/kernels/copy.h>
 #include <leapverify/kernels/cosine.h>
 #include <leapverify/kernels/gram.h>
+#include <leapverify/runtime/snapshot_store.h>
 #include <leapverify/runtime/tensor_list.h>
 #include <torch/torch.h>
 
@@ -32,7 +33,7 @@
 namespace leapverify::bench {
 namespace {
 
-/// One list of tensors, views of one block of memory with a gap of 256 bytes' alignment.
+/// One list of tensors, views of one block of memory, each starting at a multiple of 128 elements.
 struct List {
   torch::Tensor block;
   TensorList tensors;
@@ -184,17 +185,16 @@ void add_combine(Bench& bench, const Shapes& shapes, std::size_t sources,
         bytes(s)};
   });
   bench.row(name + "/foreach-in-place" + suffix, shapes, lists, [=, &bench](const Shapes& s) {
-    return Bench::Measured{
-        [=, &bench] {
-          const auto& to = bench.list(s, 0, dtype).views();
-          at::_foreach_copy_(to, bench.list(s, 1, dtype).views());
-          at::_foreach_mul_(to, coefficients[0]);
-          for (std::size_t k = 2; k <= sources; ++k) {
-            at::_foreach_add_(
-                to, at::_foreach_mul(bench.list(s, k, dtype).views(), coefficients[k - 1]));
-          }
-        },
-        bytes(s)};
+    return Bench::Measured{[=, &bench] {
+                             const auto& to = bench.list(s, 0, dtype).views();
+                             at::_foreach_copy_(to, bench.list(s, 1, dtype).views());
+                             at::_foreach_mul_(to, coefficients[0]);
+                             for (std::size_t k = 2; k <= sources; ++k) {
+                               at::_foreach_add_(to, bench.list(s, k, dtype).views(),
+                                                 coefficients[k - 1]);
+                             }
+                           },
+                           bytes(s)};
   });
   bench.row(name + "/foreach-lists" + suffix, shapes, lists + 1, [=, &bench](const Shapes& s) {
     return Bench::Measured{
@@ -378,19 +378,58 @@ void add_cosine(Bench& bench, std::int64_t rows, std::int64_t columns) {
   });
 }
 
+/// One observation's snapshot in each format, until the weights may change again. Bytes: the weights
+/// read and the snapshot written.
+void add_snapshots(Bench& bench, const Shapes& shapes) {
+  for (const SnapshotFormat format :
+       {SnapshotFormat::kFloat32, SnapshotFormat::kBFloat16Deltas, SnapshotFormat::kHost}) {
+    bench.row(std::string("snapshot-") + name_of(format) + "/leapverify", shapes, 3,
+              [=, &bench](const Shapes& s) {
+                const auto store =
+                    std::make_shared<SnapshotStore>(bench.list(s, 0).tensors, 2, format);
+                store->record(0);
+                return Bench::Measured{[=, step = std::int64_t{1}]() mutable {
+                                         store->record(step++);
+                                         store->let_weights_change();
+                                       },
+                                       2 * bench.list(s, 0).bytes()};
+              });
+  }
+  if (!bench.on_cuda()) return;
+  // The host's copies should hide behind the work of a training step.
+  for (const bool records : {false, true}) {
+    bench.row(
+        std::string("work-beside-host-copies/") + (records ? "leapverify" : "work-alone"), shapes,
+        3, [=, &bench](const Shapes& s) {
+          const auto store =
+              std::make_shared<SnapshotStore>(bench.list(s, 0).tensors, 2, SnapshotFormat::kHost);
+          const torch::Tensor square = torch::rand({8192, 8192}, bench.options(torch::kFloat));
+          return Bench::Measured{[=, step = std::int64_t{1}]() mutable {
+                                   if (records) store->record(step++);
+                                   for (int i = 0; i < 20; ++i) {
+                                     benchmark::DoNotOptimize(at::mm(square, square));
+                                   }
+                                   if (records) store->let_weights_change();
+                                 },
+                                 2 * bench.list(s, 0).bytes()};
+        });
+  }
+}
+
 void add_model(Bench& bench, const Shapes& shapes) {
   for (const std::size_t sources : {2, 3, 5}) add_combine(bench, shapes, sources);
   add_combine(bench, shapes, 2, torch::kBFloat16);
   add_adam_direction(bench, shapes);
   add_checksum_and_copy(bench, shapes);
   add_candidates(bench, shapes, 3, 4);
+  add_snapshots(bench, shapes);
+  add_gram(bench, shapes, 3);
 }
 
 void add_rows(Bench& bench, const std::string& which) {
   if (which == "smoke") {
     add_model(bench, tiny_tensors());
     add_model(bench, flat(100000));
-    add_gram(bench, flat(100000), 3);
     add_cosine(bench, 8, 128);
     return;
   }

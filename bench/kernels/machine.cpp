@@ -9,6 +9,7 @@
 
 #include <unistd.h>
 #ifdef LEAPVERIFY_CUDA
+#include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime.h>
 #endif
@@ -68,10 +69,10 @@ std::int64_t cache_bytes(torch::Device device) {
 
 Machine::Machine(torch::Device device)
     : device_(device),
-      flush_(torch::zeros({2 * cache_bytes(device)},
-                          torch::TensorOptions().dtype(torch::kByte).device(device))) {}
+      flush_(torch::zeros({cache_bytes(device) / 2}, torch::TensorOptions().device(device))) {}
 
-void Machine::flush_caches() const { flush_.add_(1); }
+// Twice their size is read, not written: dirty lines would be written back during what is timed.
+void Machine::flush_caches() const { flush_.sum(); }
 
 double Machine::seconds(const std::function<void()>& work) const {
   flush_caches();
@@ -102,6 +103,7 @@ void Machine::copy(const torch::Tensor& destination, const torch::Tensor& source
 std::int64_t Machine::free_bytes() const {
 #ifdef LEAPVERIFY_CUDA
   if (device_.is_cuda()) {
+    c10::cuda::CUDACachingAllocator::emptyCache();
     std::size_t free = 0;
     std::size_t total = 0;
     TORCH_CHECK(cudaMemGetInfo(&free, &total) == cudaSuccess);

@@ -24,23 +24,26 @@ def rows_of(path):
 
 def table(context, rows):
     lines = [f"Device {context['device']}, {context['torch_threads']} threads; median of the iterations, "
-             "each followed by a copy of memory on the same device. GB/s count the bytes that a "
-             "perfect kernel moves.", "",
-             "| shapes | kernel | implementation | ms | GB/s | % of copy | spread % | leapverify is |",
-             "|---|---|---|--:|--:|--:|--:|--:|"]
+             "each followed by a copy of memory on the same device (std::memcpy by parts, or the driver's). "
+             "GB/s count the bytes that a perfect kernel moves; `% of our copy` is relative to the row "
+             "copy/leapverify of the same shapes.", "",
+             "| shapes | kernel | implementation | ms | GB/s | % of copy | % of our copy | spread % | leapverify is |",
+             "|---|---|---|--:|--:|--:|--:|--:|--:|"]
     ours = {(kernel, shapes): entry for kernel, implementation, shapes, entry, _ in rows
             if implementation == "leapverify"}
     for kernel, implementation, shapes, entry, error in rows:
         if error:
-            lines.append(f"| {shapes} | {kernel} | {implementation} | {error} | | | | |")
+            lines.append(f"| {shapes} | {kernel} | {implementation} | {error} | | | | | |")
             continue
+        copy = ours.get(("copy", shapes))
+        of_ours = f"{100 * entry['GB/s'] / copy['GB/s']:.0f}" if copy else ""
         own = ours.get((kernel, shapes))
         ratio = ""
         if implementation != "leapverify" and own:
             ratio = f"{own['GB/s'] / entry['GB/s']:.2f}×"
         milliseconds = entry["bytes"] / entry["GB/s"] * 1e-6
         lines.append(f"| {shapes} | {kernel} | {implementation} | {milliseconds:.3g} | "
-                     f"{entry['GB/s']:.3g} | {entry['percent_of_copy']:.0f} | "
+                     f"{entry['GB/s']:.3g} | {entry['percent_of_copy']:.0f} | {of_ours} | "
                      f"{entry['spread_percent']:.1f} | {ratio} |")
     return "\n".join(lines) + "\n"
 

@@ -261,6 +261,8 @@ TEST(AdamRow, RefusesWhatHasNoMeaning) {
   EXPECT_REFUSED(AdamRow::adam(1, 1e-3, 1.0, 0.999, 1e-8, 0, 1), "betas 1 and 0.999");
   EXPECT_REFUSED(AdamRow::adam(1, 1e-3, 0.9, -0.1, 1e-8, 0, 1), "betas 0.9 and -0.1");
   EXPECT_REFUSED(AdamRow::adam(1, 1e-3, 0.9, 0.999, 1e-8, 0, 0), "0 steps done");
+  EXPECT_REFUSED(AdamRow::adam(1, 2.0, 0.9, 0.999, 1e-8, 0.5, 1), "lr 2 times weight decay 0.5");
+  EXPECT_REFUSED(AdamRow::adam(1, 1e-3, 0.9, 0.999, -1e-8, 0, 1), "epsilon -1e-08");
   EXPECT_REFUSED(AdamRow::sgd_momentum(-2, 1e-3), "horizon -2");
 }
 

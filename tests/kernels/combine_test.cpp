@@ -247,6 +247,9 @@ TEST_P(Combine, RefusesDestinationsThatDiffer) {
                  "source 0 has length 5 in segment 0, destination 1 has 6");
   EXPECT_REFUSED(combine({&five.table(), &half.table()}, source, c),
                  "destination 1 has dtype float16 in segment 0, destination 0 has float32");
+  Tensors other({{DType::kFloat32, 5}}, device());
+  EXPECT_REFUSED(combine({&other.table(), &five.table()}, source, c),
+                 "destination 1 is source 0 in segment 0");
 }
 
 TEST_P(Combine, WritesToOneOfItsSources) {

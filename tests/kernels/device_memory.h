@@ -96,24 +96,33 @@ class DeviceMemory {
   void* data_ = nullptr;
 };
 
-/// A few values of one type on a device.
+/// A few values of one type on a device, with guard bytes after them.
 template <typename Value>
 class DeviceArray {
  public:
   DeviceArray(const std::vector<Value>& values, Device device)
-      : count_(values.size()), memory_(values.size() * sizeof(Value), device) {
-    memory_.upload(values.data());
+      : count_(values.size()), memory_(values.size() * sizeof(Value) + kGuardBytes, device) {
+    memory_.fill(kGuard);
+    memory_.upload(0, values.data(), count_ * sizeof(Value));
   }
 
   Value* data() const { return reinterpret_cast<Value*>(memory_.data()); }
 
   std::vector<Value> download() const {
     std::vector<Value> values(count_);
-    memory_.download(values.data());
+    memory_.download(0, values.data(), count_ * sizeof(Value));
+    unsigned char guards[kGuardBytes];
+    memory_.download(count_ * sizeof(Value), guards, kGuardBytes);
+    for (const unsigned char guard : guards) {
+      EXPECT_EQ(guard, kGuard) << "written past the end of " << count_ << " values";
+    }
     return values;
   }
 
  private:
+  static constexpr std::size_t kGuardBytes = 64;
+  static constexpr int kGuard = 0xa5;
+
   std::size_t count_;
   DeviceMemory memory_;
 };

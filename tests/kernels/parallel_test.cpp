@@ -171,6 +171,24 @@ TEST(StreamingStore, WritesJustTheBytesItShould) {
   }
 }
 
+TEST(StreamingStore, LargeDestinationMayBeASource) {
+  Tensors weights({{DType::kFloat32, kStreamingBytes / 4 + 100, 1}}, {});
+  const std::int64_t length = weights.spec(0).length;
+  for (std::int64_t i = 0; i < length; ++i) {
+    weights.set(0, i, static_cast<double>(i % 1000));
+  }
+  weights.upload();
+  const std::vector<double> coefficients = {0.5, 2.0};
+  combine(weights.table(), {&weights.table(), &weights.table()}, {coefficients.data()});
+  const AdamRow row = AdamRow::sgd_momentum(1, 0.5);
+  adam_direction(weights.table(), weights.table(), weights.table(), nullptr, {&row});
+  weights.download();
+  EXPECT_TRUE(weights.guards_untouched());
+  for (std::int64_t i = 0; i < length; ++i) {
+    ASSERT_EQ(weights.get(0, i), 1.25 * static_cast<double>(i % 1000)) << "element " << i;
+  }
+}
+
 TEST(StreamingStore, LargeDestinationsGetTheSameBytes) {
   // Twice the same tensors: once within a list large enough to go past the caches.
   const std::uint64_t seed = 82;

@@ -1,8 +1,8 @@
-// Random lists of random tensors through every kernel, against the definitions in float64, the
-// launch simulated thread by thread, and the guard bytes.
-#include <leapverify/kernels/adam_direction_thread.h>
+// Random lists of random tensors through every kernel, against the definitions in float64 and the
+// guard bytes.
+#include <leapverify/kernels/adam_direction.h>
 #include <leapverify/kernels/checksum.h>
-#include <leapverify/kernels/combine_thread.h>
+#include <leapverify/kernels/combine.h>
 #include <leapverify/kernels/copy.h>
 #include <leapverify/kernels/gram.h>
 #include <leapverify/kernels/reference.h>
@@ -74,6 +74,31 @@ class Generator {
   Device device_;
 };
 
+/// Tables of what the host holds of tensors on any device, for the definitions.
+class HostTables {
+ public:
+  explicit HostTables(const std::vector<std::unique_ptr<Tensors>>& tensors) {
+    for (const auto& each : tensors) {
+      std::vector<Segment> segments;
+      for (std::size_t s = 0; s < each->size(); ++s) {
+        segments.push_back({each->host(s), each->spec(s).length, each->spec(s).dtype});
+      }
+      tables_.push_back(std::make_unique<SegmentTable>(segments));
+    }
+  }
+
+  std::vector<const SegmentTable*> tables() const {
+    std::vector<const SegmentTable*> result;
+    for (const auto& table : tables_) {
+      result.push_back(table.get());
+    }
+    return result;
+  }
+
+ private:
+  std::vector<std::unique_ptr<SegmentTable>> tables_;
+};
+
 /// Largest relative error of rounding to a dtype.
 double unit_of(DType dtype) {
   switch (dtype) {
@@ -101,14 +126,13 @@ TEST_P(Property, CombineIsTheWeightedSum) {
     const auto count = static_cast<std::size_t>(draw.integer(1, 7));
     std::vector<std::unique_ptr<Tensors>> owned;
     std::vector<const SegmentTable*> sources;
-    std::vector<std::unique_ptr<Tensors>> on_cpu;
-    std::vector<const SegmentTable*> cpu_sources;
     std::vector<double> coefficients;
     for (std::size_t k = 0; k < count; ++k) {
       owned.push_back(draw.tensors(lengths));
       sources.push_back(&owned.back()->table());
       coefficients.push_back(static_cast<float>(draw.coefficient()));
     }
+    const HostTables on_cpu(owned);
     const auto destination = draw.tensors(lengths);
     const DeviceArray<double> values(coefficients, device());
     const DeviceArray<std::uint64_t> non_finite({0}, device());
@@ -122,17 +146,17 @@ TEST_P(Property, CombineIsTheWeightedSum) {
       for (const auto& source : owned) {
         float64 = float64 || source->spec(s).dtype == DType::kFloat64;
       }
+      const std::vector<double> sums = reference::combine(on_cpu.tables(), s, coefficients);
       for (std::int64_t i = 0; i < lengths[s]; ++i) {
-        double sum = 0;
         double magnitude = 0;
         for (std::size_t k = 0; k < count; ++k) {
-          sum += coefficients[k] * owned[k]->get(s, i);
           magnitude += std::abs(coefficients[k] * owned[k]->get(s, i));
         }
-        const double sums = float64 ? 0x1p-53 : 0x1p-24;
+        const double expected = sums[static_cast<std::size_t>(i)];
         const double tolerance =
-            rounding(dtype, sum) * 1.01 + static_cast<double>(count + 1) * sums * magnitude;
-        ASSERT_NEAR(destination->get(s, i), sum, tolerance)
+            rounding(dtype, expected) * 1.01 +
+            static_cast<double>(count + 1) * (float64 ? 0x1p-53 : 0x1p-24) * magnitude;
+        ASSERT_NEAR(destination->get(s, i), expected, tolerance)
             << "segment " << s << " element " << i << " " << name_of(dtype);
       }
     }
@@ -193,35 +217,37 @@ TEST_P(Property, AdamDirectionIsItsFormula) {
     SCOPED_TRACE(::testing::Message() << "seed " << seed);
     Generator draw(seed, device());
     const auto lengths = draw.lengths();
-    const auto weights = draw.tensors(lengths);
-    const auto exp_avg = draw.tensors(lengths);
-    const auto exp_avg_sq = draw.tensors(lengths);
-    const auto destination = draw.tensors(lengths);
+    std::vector<std::unique_ptr<Tensors>> inputs;
+    for (int i = 0; i < 3; ++i) {
+      inputs.push_back(draw.tensors(lengths));
+    }
+    Tensors& exp_avg_sq = *inputs[2];
     for (std::size_t s = 0; s < lengths.size(); ++s) {
       for (std::int64_t i = 0; i < lengths[s]; ++i) {
-        exp_avg_sq->set(s, i, std::abs(exp_avg_sq->get(s, i)));
+        exp_avg_sq.set(s, i, std::abs(exp_avg_sq.get(s, i)));
       }
     }
-    exp_avg_sq->upload();
+    exp_avg_sq.upload();
+    const HostTables on_cpu(inputs);
+    const auto destination = draw.tensors(lengths);
     const bool has_second_moment = draw.chance(0.7);
     const AdamRow row = AdamRow::adam(static_cast<double>(draw.integer(0, 50)), 1e-2, 0.9, 0.99,
                                       1e-3, 0.1, draw.integer(1, 100));
     const DeviceArray<AdamRow> rows({row}, device());
-    adam_direction(destination->table(), weights->table(), exp_avg->table(),
-                   has_second_moment ? &exp_avg_sq->table() : nullptr, {rows.data()});
+    adam_direction(destination->table(), inputs[0]->table(), inputs[1]->table(),
+                   has_second_moment ? &exp_avg_sq.table() : nullptr, {rows.data()});
     destination->download();
     EXPECT_TRUE(destination->guards_untouched());
+    const auto tables = on_cpu.tables();
     for (std::size_t s = 0; s < lengths.size(); ++s) {
+      const std::vector<double> expected = reference::adam_direction(
+          *tables[0], *tables[1], has_second_moment ? tables[2] : nullptr, s, row);
       for (std::int64_t i = 0; i < lengths[s]; ++i) {
-        double direction = exp_avg->get(s, i);
-        if (has_second_moment) {
-          direction /= row.root_scale * std::sqrt(exp_avg_sq->get(s, i)) + row.epsilon;
-        }
-        const double kept = row.keep * weights->get(s, i);
-        const double expected = kept - row.step * direction;
-        const double magnitude = std::abs(kept) + std::abs(row.step * direction);
-        ASSERT_NEAR(destination->get(s, i), expected,
-                    rounding(destination->spec(s).dtype, expected) * 1.01 + 6 * 0x1p-24 * magnitude)
+        const double value = expected[static_cast<std::size_t>(i)];
+        const double kept = row.keep * inputs[0]->get(s, i);
+        const double magnitude = std::abs(kept) + std::abs(value - kept);
+        ASSERT_NEAR(destination->get(s, i), value,
+                    rounding(destination->spec(s).dtype, value) * 1.01 + 6 * 0x1p-24 * magnitude)
             << "segment " << s << " element " << i;
       }
     }
@@ -240,7 +266,7 @@ TEST_P(Property, GramHoldsEveryInnerProduct) {
       sources.push_back(draw.tensors(lengths));
       tables.push_back(&sources.back()->table());
     }
-    const auto reference = draw.tensors(lengths);
+    auto reference = draw.tensors(lengths);
     const bool subtract = draw.chance(0.5);
     const DeviceArray<double> result(std::vector<double>(lengths.size() * count * count), device());
     const DeviceArray<double> workspace(std::vector<double>(static_cast<std::size_t>(
@@ -248,18 +274,17 @@ TEST_P(Property, GramHoldsEveryInnerProduct) {
                                         device());
     gram(tables, subtract ? &reference->table() : nullptr, result.data(), workspace.data());
     const std::vector<double> actual = result.download();
+    const HostTables on_cpu(sources);
+    std::vector<std::unique_ptr<Tensors>> subtracted;
+    subtracted.push_back(std::move(reference));
+    const HostTables reference_on_cpu(subtracted);
     for (std::size_t s = 0; s < lengths.size(); ++s) {
+      const std::vector<double> expected =
+          reference::gram(on_cpu.tables(), subtract ? reference_on_cpu.tables()[0] : nullptr, s);
       for (std::size_t j = 0; j < count; ++j) {
         for (std::size_t k = 0; k < count; ++k) {
-          double sum = 0;
-          double magnitude = 0;
-          for (std::int64_t i = 0; i < lengths[s]; ++i) {
-            const double r = subtract ? reference->get(s, i) : 0;
-            const double product = (sources[j]->get(s, i) - r) * (sources[k]->get(s, i) - r);
-            sum += product;
-            magnitude += std::abs(product);
-          }
-          ASSERT_NEAR(actual[(s * count + j) * count + k], sum, 1e-12 * magnitude)
+          const double scale = std::sqrt(expected[j * count + j] * expected[k * count + k]);
+          ASSERT_NEAR(actual[(s * count + j) * count + k], expected[j * count + k], 1e-12 * scale)
               << "segment " << s << " pair " << j << ", " << k;
         }
       }

@@ -28,6 +28,14 @@ class Readme(unittest.TestCase):
         self.assertEqual([block.strip() for block in blocks("cpp")],
                          [textwrap.dedent(marked).strip()])
 
+    def test_kernel_figures_are_those_of_the_log(self):
+        source, = re.findall(r"\((bench/results/\S+/kernels\.md)\)", README)
+        measured = (ROOT / source).read_text().splitlines()
+        shown = [line for line in README.splitlines() if line.startswith("| gpt2-124m |")]
+        self.assertGreater(len(shown), 3)
+        for line in shown:
+            self.assertIn(line, measured)
+
     def test_configs_load(self):
         self.assertGreater(len(blocks("yaml")), 0)
         with tempfile.TemporaryDirectory() as folder:

@@ -4,6 +4,9 @@
 #include <leapverify/runtime/snapshot_store.h>
 
 #include <cmath>
+#ifdef LEAPVERIFY_CUDA
+#include <c10/cuda/CUDACachingAllocator.h>
+#endif
 
 #include "runtime/tensor_matchers.h"
 
@@ -171,6 +174,42 @@ TEST(SnapshotStore, DeltasAreRoundedOnceHoweverManySnapshotsFollow) {
   for (const int step : {3, 4}) store.record(step);
   EXPECT_EQ(store.stored(3).tensors()[0].item<float>(), rounded);
 }
+
+TEST(SnapshotStore, RecordThatIsRefusedLeavesTheSnapshotsThatWereThere) {
+  for (const SnapshotFormat format : {SnapshotFormat::kFloat32, SnapshotFormat::kBFloat16Deltas}) {
+    at::Tensor weight = torch::ones({3, 4});
+    const TensorList weights({weight});
+    SnapshotStore store(weights, 2, format);
+    store.record(1);
+    weight.fill_(2);
+    store.record(2);
+    weight.set_data(torch::zeros({4, 3}).t());
+    EXPECT_THROW(store.record(3), ContractError);
+    EXPECT_THAT(store.steps(), ElementsAre(2, 1));
+    weight.set_data(torch::zeros({3, 4}));
+    store.combine(weights, {2.0, -1.0}, 1);
+    EXPECT_TRUE(bitwise_equal(weight, torch::full({3, 4}, 3.0))) << name_of(format);
+  }
+}
+
+#ifdef LEAPVERIFY_CUDA
+TEST(SnapshotStore, TakesNoMoreOfTheGpuThanItStates_cuda) {
+  if (!torch::cuda::is_available()) GTEST_SKIP() << "no CUDA device";
+  const auto allocated = [] {
+    const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(0);
+    return stats.allocated_bytes[0].current;
+  };
+  const TensorList weights({torch::zeros({1 << 24}, torch::kCUDA)});
+  for (const auto& format : EnumNames<SnapshotFormat>::names) {
+    const std::int64_t before = allocated();
+    const SnapshotStore store(weights, 3, format.value);
+    // Two coefficients more, in blocks of 512 bytes.
+    EXPECT_NEAR(static_cast<double>(allocated() - before), static_cast<double>(store.byte_count()),
+                2048)
+        << format.name;
+  }
+}
+#endif
 
 TEST(SnapshotStore, HostCopiesOnTheGpuAreThoseOfTheMomentOfRecording_cuda) {
   if (!torch::cuda::is_available()) GTEST_SKIP() << "no CUDA device";

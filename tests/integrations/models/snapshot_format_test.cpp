@@ -1,9 +1,12 @@
-// What the compressed snapshots cost in accuracy, on the trajectory of a real training run.
+// What the compressed snapshots cost in accuracy, on the trajectory of a small model that learns
+// real text: this project's README.
 #include <gmock/gmock.h>
 #include <leapverify/runtime/policy/predictor.h>
 #include <leapverify/runtime/snapshot_store.h>
 
 #include <cmath>
+#include <fstream>
+#include <iterator>
 
 #include "integrations/models/small_gpt.h"
 
@@ -26,21 +29,27 @@ double norm_of_difference(const TensorList& a, const TensorList& b) {
   return std::sqrt(squares);
 }
 
-/// A text of which the next byte can be learned.
-torch::Tensor batch_at(std::int64_t step) {
-  torch::Tensor tokens = torch::empty({8, 17}, torch::kInt64);
+torch::Tensor read_text() {
+  std::ifstream file(LEAPVERIFY_SOURCE_DIR "/README.md", std::ios::binary);
+  const std::vector<std::int64_t> bytes{std::istreambuf_iterator<char>(file), {}};
+  return torch::tensor(bytes, torch::kInt64).remainder(256);
+}
+
+/// Eight windows of 17 bytes.
+torch::Tensor batch_at(const torch::Tensor& text, std::int64_t step) {
+  std::vector<torch::Tensor> rows;
   for (std::int64_t row = 0; row < 8; ++row) {
-    for (std::int64_t i = 0; i < 17; ++i) {
-      const std::int64_t place = 31 * step + 7 * row + i;
-      tokens[row][i] = 32 + (place * place % 97 + place) % 64;
-    }
+    const std::int64_t begin = (7919 * step + 104729 * row) % (text.numel() - 17);
+    rows.push_back(text.narrow(0, begin, 17));
   }
-  return tokens;
+  return torch::stack(rows);
 }
 
 class SnapshotFormats : public ::testing::TestWithParam<PredictorKind> {};
 
 TEST_P(SnapshotFormats, LeapFromBFloat16DeltasIsWithinOnePercentOfTheExactOne) {
+  const torch::Tensor text = read_text();
+  ASSERT_GT(text.numel(), 1000);
   const auto model = small_gpt();
   torch::optim::AdamW optimizer(model->parameters(), torch::optim::AdamWOptions(3e-3));
   const TensorList weights(model->parameters());
@@ -54,7 +63,7 @@ TEST_P(SnapshotFormats, LeapFromBFloat16DeltasIsWithinOnePercentOfTheExactOne) {
   double worst = 0;
   int compared = 0;
   for (std::int64_t step = 1; step <= kSteps; ++step) {
-    const torch::Tensor tokens = batch_at(step);
+    const torch::Tensor tokens = batch_at(text, step);
     optimizer.zero_grad();
     const torch::Tensor logits = model->forward(tokens.slice(1, 0, 16));
     torch::nn::functional::cross_entropy(logits.flatten(0, 1), tokens.slice(1, 1).flatten())
