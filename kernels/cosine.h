@@ -28,8 +28,7 @@ struct MatrixView {
 /// nothing.
 ///
 /// Determinism: fixed order of reduction on each device: run-to-run bitwise equal, for any number of
-/// threads and blocks. CPU and CUDA
-/// differ by rounding only.
+/// threads and blocks. CPU and CUDA differ by rounding only.
 ///
 /// Errors: ContractError on mismatched shapes or dtypes; DeviceError on a failed launch.
 void cosine(const MatrixView& a, const MatrixView& b, double* cosines, Device device,
