@@ -13,7 +13,7 @@ LAYER_FOLDERS = ["kernels", "regimes", "runtime", "integrations"]
 
 # What each layer may include; "std" is allowed everywhere. A layer that is missing here may include anything.
 ALLOWED = {
-    "kernels": {"kernels", "cuda"},
+    "kernels": {"kernels", "cuda", "compiler"},
     "regimes": {"kernels", "regimes"},
     "policy": {"kernels", "regimes", "policy"},
     "runtime": {"kernels", "regimes", "policy", "runtime", "cuda", "torch", "json", "posix"},
@@ -29,6 +29,7 @@ KINDS = [
     ("yaml", re.compile(r"yaml-cpp/")),
     ("command line", re.compile(r"CLI/")),
     ("cuda", re.compile(r"(cuda|cublas|curand|cusparse|cusolver|nvtx3|cub/|thrust/|cooperative_groups|vector_types|mma\.h)")),
+    ("compiler", re.compile(r"(omp|[a-z]mmintrin)\.h$")),  # what the compiler brings for threads and vectors
     ("posix", re.compile(r"(sys/|unistd\.h|fcntl\.h|dlfcn\.h|pthread\.h|signal\.h)")),
     ("std", re.compile(r"([a-z_0-9]+|(assert|float|limits|math|stddef|stdint|stdio|stdlib|string|time)\.h)$")),
 ]
