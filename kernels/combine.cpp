@@ -32,38 +32,38 @@ struct ChunkWork {
   const double* coefficients;  // [destinations × sources]
 };
 
-/// sums[i] ← sums[i] + Σ_k factors[k] · elements of source k, in order, for kCount sources of one
+/// sums[i] ← sums[i] + Σ_k factors[k] · elements of source k, in order, for Count sources of one
 /// dtype: several at a time, so that the sums stay in registers meanwhile.
-template <typename Element, typename Sum, std::size_t kCount>
+template <typename Element, typename Sum, std::size_t Count>
 void add_elements(const TypedPointer* sources, const Sum* factors, std::int64_t begin,
                   std::int64_t count, Sum* sums) {
-  const Element* elements[kCount];
-  Sum factor[kCount];
-  for (std::size_t k = 0; k < kCount; ++k) {
+  const Element* elements[Count];
+  Sum factor[Count];
+  for (std::size_t k = 0; k < Count; ++k) {
     elements[k] = static_cast<const Element*>(sources[k].data) + begin;
     factor[k] = factors[k];
   }
   for (std::int64_t i = 0; i < count; ++i) {
     Sum sum = sums[i];
-    for (std::size_t k = 0; k < kCount; ++k) {
+    for (std::size_t k = 0; k < Count; ++k) {
       sum = fused_multiply_add(factor[k], widen<Sum>(elements[k][i]), sum);
     }
     sums[i] = sum;
   }
 }
 
-template <typename Sum, std::size_t kCount>
+template <typename Sum, std::size_t Count>
 void add_sources(const TypedPointer* sources, const Sum* factors, std::int64_t begin,
                  std::int64_t count, Sum* sums) {
   switch (sources[0].dtype) {
     case DType::kFloat32:
-      return add_elements<float, Sum, kCount>(sources, factors, begin, count, sums);
+      return add_elements<float, Sum, Count>(sources, factors, begin, count, sums);
     case DType::kBFloat16:
-      return add_elements<BFloat16, Sum, kCount>(sources, factors, begin, count, sums);
+      return add_elements<BFloat16, Sum, Count>(sources, factors, begin, count, sums);
     case DType::kFloat16:
-      return add_elements<Float16, Sum, kCount>(sources, factors, begin, count, sums);
+      return add_elements<Float16, Sum, Count>(sources, factors, begin, count, sums);
     case DType::kFloat64:
-      return add_elements<double, Sum, kCount>(sources, factors, begin, count, sums);
+      return add_elements<double, Sum, Count>(sources, factors, begin, count, sums);
     case DType::kBytes:
       return;
   }

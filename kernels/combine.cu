@@ -5,12 +5,12 @@
 namespace leapverify::kernels {
 namespace {
 
-template <int kTile>
+template <int Tile>
 __global__ void __launch_bounds__(kBlockThreads, kBlocksPerProcessor)
     combine_kernel(const __grid_constant__ CombineParameters parameters) {
   __shared__ CombineChunk chunk;
   const int thread = static_cast<int>(threadIdx.x);
-  std::uint64_t non_finite[kTile] = {};
+  std::uint64_t non_finite[Tile] = {};
   for (std::int64_t c = blockIdx.x; c < parameters.first.chunk_count; c += gridDim.x) {
     __syncthreads();  // every thread is done with the previous chunk
     load_combine_chunk(parameters, c, thread, chunk);
@@ -19,7 +19,7 @@ __global__ void __launch_bounds__(kBlockThreads, kBlocksPerProcessor)
   }
   if (parameters.non_finite != nullptr) {
     LV_UNROLL
-    for (int d = 0; d < kTile; ++d) {
+    for (int d = 0; d < Tile; ++d) {
       const std::uint64_t sum = block_sum(non_finite[d]);
       if (thread == 0 && sum != 0) {
         atomic_add(parameters.non_finite + d, sum);

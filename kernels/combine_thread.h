@@ -86,20 +86,20 @@ LV_HOST_DEVICE inline void load_combine_chunk(const CombineParameters& parameter
   }
 }
 
-/// The share of one of `threads` threads in a chunk with kTile destinations or fewer, in `Sum`.
-template <typename Sum, int kTile>
+/// The share of one of `threads` threads in a chunk with Tile destinations or fewer, in `Sum`.
+template <typename Sum, int Tile>
 LV_HOST_DEVICE inline void combine_thread_in(const CombineChunk& chunk, int thread, int threads,
-                                             std::uint64_t (&non_finite)[kTile]) {
-  constexpr int kInFlight = 16 / (static_cast<int>(sizeof(Sum)) * kTile);
+                                             std::uint64_t (&non_finite)[Tile]) {
+  constexpr int kInFlight = 16 / (static_cast<int>(sizeof(Sum)) * Tile);
   constexpr int kQuads = kInFlight > 0 ? kInFlight : 1;
   for (int first = thread; 4 * first < chunk.length; first += kQuads * threads) {
     const QuadSet set = {first, threads, chunk.length};
-    Sum sums[kTile][kQuads][4] = {};
+    Sum sums[Tile][kQuads][4] = {};
     for (int k = 0; k < chunk.source_count; ++k) {
-      Sum coefficients[kTile];
+      Sum coefficients[Tile];
       bool used = false;
       LV_UNROLL
-      for (int d = 0; d < kTile; ++d) {
+      for (int d = 0; d < Tile; ++d) {
         coefficients[d] =
             d < chunk.destination_count ? static_cast<Sum>(chunk.coefficients[k][d]) : Sum(0);
         used = used || coefficients[d] != Sum(0);
@@ -110,7 +110,7 @@ LV_HOST_DEVICE inline void combine_thread_in(const CombineChunk& chunk, int thre
       Sum values[kQuads][4];
       load_quads(chunk.sources[k], set, values);
       LV_UNROLL
-      for (int d = 0; d < kTile; ++d) {
+      for (int d = 0; d < Tile; ++d) {
         if (coefficients[d] == Sum(0)) {
           continue;  // 0 · NaN must not reach this destination
         }
@@ -124,7 +124,7 @@ LV_HOST_DEVICE inline void combine_thread_in(const CombineChunk& chunk, int thre
       }
     }
     LV_UNROLL
-    for (int d = 0; d < kTile; ++d) {
+    for (int d = 0; d < Tile; ++d) {
       if (d < chunk.destination_count) {
         non_finite[d] += store_quads(sums[d], set, chunk.destinations[d], chunk.destination_dtype);
       }
@@ -132,12 +132,12 @@ LV_HOST_DEVICE inline void combine_thread_in(const CombineChunk& chunk, int thre
   }
 }
 
-/// The share of one of `threads` threads in a chunk with kTile destinations or fewer; adds the
+/// The share of one of `threads` threads in a chunk with Tile destinations or fewer; adds the
 /// numbers of its NaN and infinite results. A thread reads all its sources before it writes, so a
 /// single destination may be a source.
-template <int kTile>
+template <int Tile>
 LV_HOST_DEVICE inline void combine_thread(const CombineChunk& chunk, int thread, int threads,
-                                          std::uint64_t (&non_finite)[kTile]) {
+                                          std::uint64_t (&non_finite)[Tile]) {
   bool float64 = chunk.destination_dtype == DType::kFloat64;
   for (int k = 0; k < chunk.source_count; ++k) {
     float64 = float64 || chunk.sources[k].dtype == DType::kFloat64;

@@ -16,8 +16,10 @@ inline void prefetch(std::uintptr_t address, std::int64_t bytes) {
 #if defined(__GNUC__)
   constexpr std::int64_t kLine = 64;
   for (std::int64_t byte = 0; byte < bytes; byte += kLine) {
-    __builtin_prefetch(reinterpret_cast<const void*>(address + static_cast<std::uintptr_t>(byte)),
-                       /*write=*/0, /*locality=*/2);
+    // The address may lie past the array, where no pointer may be computed.
+    const auto line = address + static_cast<std::uintptr_t>(byte);
+    // NOLINTNEXTLINE(performance-no-int-to-ptr)
+    __builtin_prefetch(reinterpret_cast<const void*>(line), /*write=*/0, /*locality=*/2);
   }
 #else
   static_cast<void>(address);

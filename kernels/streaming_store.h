@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <cstring>
 
-#if defined(__SSE2__)
+#if defined(__SSE2__) && !defined(__clang__)
 #include <emmintrin.h>
 #endif
 
@@ -14,6 +14,23 @@ namespace leapverify::kernels {
 
 /// Results of a call above this many bytes go past the caches.
 inline constexpr std::int64_t kStreamingBytes = std::int64_t{16} << 20;
+
+#if defined(__SSE2__)
+
+/// Sixteen bytes past the caches; `to` is aligned to them.
+inline void store_word_streaming(char* to, const char* from) {
+#if defined(__clang__)
+  using Word = long long __attribute__((vector_size(16)));
+  Word word;
+  std::memcpy(&word, from, sizeof word);
+  __builtin_nontemporal_store(word, reinterpret_cast<Word*>(to));
+#else
+  _mm_stream_si128(reinterpret_cast<__m128i*>(to),
+                   _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+#endif
+}
+
+#endif
 
 /// destination ← source; the blocks do not overlap. After the last block of a thread's task call
 /// end_streaming() before anybody else reads them.
@@ -29,9 +46,8 @@ inline void store_streaming(void* destination, const void* source, std::size_t b
     from += head;
     bytes -= head;
     for (; bytes >= kLine; bytes -= kLine, to += kLine, from += kLine) {
-      for (std::size_t i = 0; i < kLine; i += sizeof(__m128i)) {
-        const __m128i word = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + i));
-        _mm_stream_si128(reinterpret_cast<__m128i*>(to + i), word);
+      for (std::size_t i = 0; i < kLine; i += 16) {
+        store_word_streaming(to + i, from + i);
       }
     }
   }
@@ -44,7 +60,7 @@ inline void store_streaming(void* destination, const void* source, std::size_t b
 /// Orders the streaming stores of this thread before what it stores next.
 inline void end_streaming() {
 #if defined(__SSE2__)
-  _mm_sfence();
+  __builtin_ia32_sfence();
 #endif
 }
 

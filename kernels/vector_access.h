@@ -70,19 +70,19 @@ struct QuadSet {
 };
 
 /// values ← the elements of the quads; those past the end of the chunk give zero.
-template <typename Element, typename Sum, int kQuads>
+template <typename Element, typename Sum, int Quads>
 LV_HOST_DEVICE inline void load_quads(const void* data, const QuadSet& set,
-                                      Sum (&values)[kQuads][4]) {
+                                      Sum (&values)[Quads][4]) {
   LV_ASSUME_GLOBAL(data);
   const auto* elements = static_cast<const Element*>(data);
-  if (set.whole(kQuads) && is_aligned(elements, alignof(Quad<Element>))) {
-    Quad<Element> quads[kQuads];
+  if (set.whole(Quads) && is_aligned(elements, alignof(Quad<Element>))) {
+    Quad<Element> quads[Quads];
     LV_UNROLL
-    for (int q = 0; q < kQuads; ++q) {
+    for (int q = 0; q < Quads; ++q) {
       quads[q] = *reinterpret_cast<const Quad<Element>*>(elements + set.begin(q));
     }
     LV_UNROLL
-    for (int q = 0; q < kQuads; ++q) {
+    for (int q = 0; q < Quads; ++q) {
       LV_UNROLL
       for (int i = 0; i < 4; ++i) {
         values[q][i] = widen<Sum>(quads[q].values[i]);
@@ -90,21 +90,21 @@ LV_HOST_DEVICE inline void load_quads(const void* data, const QuadSet& set,
     }
   } else {
     LV_UNROLL
-    for (int q = 0; q < kQuads; ++q) {
+    for (int q = 0; q < Quads; ++q) {
       load_quad(elements + set.begin(q), set.count(q), values[q]);
     }
   }
 }
 
 /// Stores the quads, rounded to the element type; returns the number of NaN and infinite elements.
-template <typename Element, typename Sum, int kQuads>
-LV_HOST_DEVICE inline std::uint32_t store_quads(const Sum (&values)[kQuads][4], const QuadSet& set,
+template <typename Element, typename Sum, int Quads>
+LV_HOST_DEVICE inline std::uint32_t store_quads(const Sum (&values)[Quads][4], const QuadSet& set,
                                                 void* data) {
   LV_ASSUME_GLOBAL(data);
   auto* elements = static_cast<Element*>(data);
   std::uint32_t non_finite = 0;
   LV_UNROLL
-  for (int q = 0; q < kQuads; ++q) {
+  for (int q = 0; q < Quads; ++q) {
     const int count = set.count(q);
     Quad<Element> quad;
     LV_UNROLL
@@ -128,9 +128,9 @@ LV_HOST_DEVICE inline TypedPointer pointer_into(const Segment& segment, std::int
   return {static_cast<const char*>(segment.data) + begin * size_of(segment.dtype), segment.dtype};
 }
 
-template <typename Sum, int kQuads>
+template <typename Sum, int Quads>
 LV_HOST_DEVICE inline void load_quads(const TypedPointer& from, const QuadSet& set,
-                                      Sum (&values)[kQuads][4]) {
+                                      Sum (&values)[Quads][4]) {
   switch (from.dtype) {
     case DType::kFloat32:
       return load_quads<float>(from.data, set, values);
@@ -150,8 +150,8 @@ LV_HOST_DEVICE inline void load_quads(const TypedPointer& from, const QuadSet& s
   }
 }
 
-template <typename Sum, int kQuads>
-LV_HOST_DEVICE inline std::uint32_t store_quads(const Sum (&values)[kQuads][4], const QuadSet& set,
+template <typename Sum, int Quads>
+LV_HOST_DEVICE inline std::uint32_t store_quads(const Sum (&values)[Quads][4], const QuadSet& set,
                                                 void* data, DType dtype) {
   switch (dtype) {
     case DType::kFloat32:

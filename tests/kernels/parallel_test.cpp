@@ -14,6 +14,9 @@
 #include <atomic>
 #include <functional>
 #include <numeric>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
 
 #include "device_memory.h"
 

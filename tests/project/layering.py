@@ -29,7 +29,7 @@ KINDS = [
     ("yaml", re.compile(r"yaml-cpp/")),
     ("command line", re.compile(r"CLI/")),
     ("cuda", re.compile(r"(cuda|cublas|curand|cusparse|cusolver|nvtx3|cub/|thrust/|cooperative_groups|vector_types|mma\.h)")),
-    ("compiler", re.compile(r"(omp|[a-z]mmintrin)\.h$")),  # what the compiler brings for threads and vectors
+    ("compiler", re.compile(r"[a-z]mmintrin\.h$")),  # vector instructions
     ("posix", re.compile(r"(sys/|unistd\.h|fcntl\.h|dlfcn\.h|pthread\.h|signal\.h)")),
     ("std", re.compile(r"([a-z_0-9]+|(assert|float|limits|math|stddef|stdint|stdio|stdlib|string|time)\.h)$")),
 ]
