@@ -108,10 +108,20 @@ class LeapVerify::Implementation {
   void restore(const LeapVerifyState& state);
 
  private:
-  /// A candidate that has been verified, in the order tried.
-  struct Winner {
+  /// A point that a try compares: a candidate, or the weights as they were, with horizon 0 and no
+  /// prediction.
+  struct Point {
     std::int64_t horizon = 0;
-    policy::Prediction prediction;
+    std::optional<policy::Prediction> prediction;
+    /// On the first sequences of the try.
+    std::vector<double> losses;
+  };
+  /// What the points of one try are compared on.
+  struct Comparison {
+    LeapTransaction& transaction;
+    std::vector<std::int64_t> sequences;
+    /// Horizon of the point that the weights hold.
+    std::int64_t placed = 0;
   };
 
   /// A step of the base optimizer that waits for copies of the weights just before it changes them.
@@ -144,11 +154,16 @@ class LeapVerify::Implementation {
   double activation_signal(const at::Tensor& activations);
   Evaluation evaluate(const std::vector<std::int64_t>& sequences, bool activations);
   std::vector<double> losses_of(const std::vector<std::int64_t>& sequences);
-  std::vector<std::int64_t> next_gate_sequences();
+  std::vector<std::int64_t> next_gate_sequences(std::int64_t count);
+  /// Writes the point into the weights; returns the number of weights that are not finite.
+  std::int64_t place(const Point& point, Comparison& comparison);
+  /// Places the point and evaluates it where fewer than `count` of its losses are known.
+  void know_losses(Point& point, std::int64_t count, Comparison& comparison);
+  policy::Decision compare(Point& reference, Point& candidate, Comparison& comparison);
   void try_leap(const std::vector<std::int64_t>& horizons);
-  std::optional<Winner> search(const std::vector<std::int64_t>& horizons,
-                               LeapTransaction& transaction);
-  policy::Value worth(const Winner& winner, LeapTransaction& transaction);
+  std::optional<Point> search(const std::vector<std::int64_t>& horizons,
+                              LeapTransaction& transaction);
+  policy::Value worth(const Point& winner, LeapTransaction& transaction);
   void land(const policy::Value& value);
   /// Forgets the trajectory: what comes is no evenly spaced continuation of it.
   void begin_stretch();
@@ -185,10 +200,12 @@ Options LeapVerify::Implementation::validated(const Options& options,
   options.validate();
   check_supported(base);
   if (!options.enabled) return options;
-  const std::int64_t batch = options.verification.sequences;
+  const std::int64_t batch =
+      std::max(options.verification.sequences, policy::Verifier(options.verification).max_pairs());
+  const std::int64_t gain = options.verification.sequences;
   const std::int64_t needed = options.gate == GateSource::kFixed
-                                  ? std::max(options.probes, 2 * batch)
-                                  : options.probes + 2 * batch;
+                                  ? std::max(options.probes, batch + gain)
+                                  : options.probes + batch + gain;
   if (evaluator.sequence_count() < needed) {
     throw InvalidOption("gate set", std::to_string(evaluator.sequence_count()) + " sequences",
                         "at least " + std::to_string(needed) + " for " +
@@ -211,7 +228,7 @@ policy::Situation LeapVerify::Implementation::situation() const {
   now.snapshots_needed = predictor_.snapshots_needed();
   // The reference, every link, and two passes over further sequences to value the winner.
   const auto links = static_cast<std::int64_t>(controller_.horizons().size());
-  now.try_forwards = (links + 3) * options_.verification.sequences;
+  now.try_forwards = (links + 1) * verifier_.max_pairs() + 2 * options_.verification.sequences;
   return now;
 }
 
@@ -294,11 +311,11 @@ std::vector<double> LeapVerify::Implementation::losses_of(
   return to_host(evaluate(sequences, /*activations=*/false).losses);
 }
 
-std::vector<std::int64_t> LeapVerify::Implementation::next_gate_sequences() {
+std::vector<std::int64_t> LeapVerify::Implementation::next_gate_sequences(std::int64_t count) {
   const std::int64_t first = options_.gate == GateSource::kFixed ? 0 : options_.probes;
   const std::int64_t available = evaluator_.sequence_count() - first;
   std::vector<std::int64_t> sequences;
-  for (std::int64_t i = 0; i < options_.verification.sequences; ++i) {
+  for (std::int64_t i = 0; i < count; ++i) {
     sequences.push_back(first + gate_cursor_ % available);
     ++gate_cursor_;
   }
@@ -312,7 +329,7 @@ void LeapVerify::Implementation::try_leap(const std::vector<std::int64_t>& horiz
   try {
     LeapTransaction transaction(weights_, saved_weights_);
     event.digest_before = weights_.digest();
-    const std::optional<Winner> winner = search(horizons, transaction);
+    const std::optional<Point> winner = search(horizons, transaction);
     if (winner) {
       event.horizon = winner->horizon;
       event.value = worth(*winner, transaction);
@@ -338,55 +355,94 @@ void LeapVerify::Implementation::try_leap(const std::vector<std::int64_t>& horiz
   emit(to_json(event));
 }
 
-std::optional<LeapVerify::Implementation::Winner> LeapVerify::Implementation::search(
+std::int64_t LeapVerify::Implementation::place(const Point& point, Comparison& comparison) {
+  comparison.placed = point.horizon;
+  if (point.prediction) return comparison.transaction.write(*point.prediction, *snapshots_);
+  comparison.transaction.roll_back();
+  return 0;
+}
+
+void LeapVerify::Implementation::know_losses(Point& point, std::int64_t count,
+                                             Comparison& comparison) {
+  const auto known = static_cast<std::int64_t>(point.losses.size());
+  if (known >= count) return;
+  std::vector<std::int64_t>& sequences = comparison.sequences;
+  const auto drawn = static_cast<std::int64_t>(sequences.size());
+  if (drawn < count) {
+    const std::vector<std::int64_t> more = next_gate_sequences(count - drawn);
+    sequences.insert(sequences.end(), more.begin(), more.end());
+  }
+  if (comparison.placed != point.horizon) place(point, comparison);
+  const std::vector<double> losses =
+      losses_of({sequences.begin() + known, sequences.begin() + count});
+  point.losses.insert(point.losses.end(), losses.begin(), losses.end());
+}
+
+policy::Decision LeapVerify::Implementation::compare(Point& reference, Point& candidate,
+                                                     Comparison& comparison) {
+  std::int64_t count = std::max(options_.verification.sequences, verifier_.pairs_needed());
+  while (true) {
+    count = std::min(count, verifier_.max_pairs());
+    know_losses(candidate, count, comparison);
+    know_losses(reference, count, comparison);
+    policy::Decision decision =
+        verifier_.decide({reference.losses.begin(), reference.losses.begin() + count},
+                         {candidate.losses.begin(), candidate.losses.begin() + count});
+    if (decision.verdict != policy::Verdict::kUndecided || count == verifier_.max_pairs()) {
+      return decision;
+    }
+    count += options_.verification.sequences;
+  }
+}
+
+std::optional<LeapVerify::Implementation::Point> LeapVerify::Implementation::search(
     const std::vector<std::int64_t>& horizons, LeapTransaction& transaction) {
   policy::History history{
       snapshots_->steps(), {}, static_cast<std::int64_t>(weights_.tensors().size())};
   if (predictor_.needs_gram()) history.gram = snapshots_->gram(snapshots_->size());
+  const std::int64_t batch = options_.verification.sequences;
   if (options_.gate == GateSource::kFixed) gate_cursor_ = 0;
-  const std::vector<std::int64_t> sequences = next_gate_sequences();
-  const bool probed = sequences.back() < options_.probes;
-  std::vector<double> reference =
-      probed ? std::vector<double>(probe_losses_.begin() + sequences.front(),
-                                   probe_losses_.begin() + sequences.back() + 1)
-             : losses_of(sequences);
-  const double first_reference = policy::summarize(reference).mean;
+  Comparison comparison{transaction, next_gate_sequences(batch), 0};
+  Point reference;
+  if (const auto& sequences = comparison.sequences; sequences.back() < options_.probes) {
+    reference.losses = {probe_losses_.begin() + sequences.front(),
+                        probe_losses_.begin() + sequences.back() + 1};
+  }
+  know_losses(reference, batch, comparison);
+  const double first_reference = policy::summarize(reference.losses).mean;
   // A rule that tolerates some loss would let every link drift further from the last winner.
-  const bool chained = options_.verification.rule == policy::Rule::kStrict;
+  const bool chained = options_.verification.rule == policy::Rule::kStrict ||
+                       options_.verification.rule == policy::Rule::kSequential;
 
-  std::optional<Winner> winner;
+  std::optional<Point> winner;
   for (const std::int64_t horizon : horizons) {
-    CandidateEvent candidate;
-    candidate.step = step_;
-    candidate.horizon = horizon;
-    Winner next{horizon, predictor_.predict(history, horizon)};
-    candidate.non_finite = transaction.write(next.prediction, *snapshots_);
-    candidate.digest = weights_.digest();
+    CandidateEvent event;
+    event.step = step_;
+    event.horizon = horizon;
+    Point candidate{horizon, predictor_.predict(history, horizon), {}};
+    event.non_finite = place(candidate, comparison);
+    event.digest = weights_.digest();
     ++ledger().candidates;
-    std::vector<double> losses;
-    if (candidate.non_finite > 0) {
-      candidate.decision.verdict = policy::Verdict::kRejected;
-      candidate.decision.reason = "predicted weights are not finite";
+    if (event.non_finite > 0) {
+      event.decision.verdict = policy::Verdict::kRejected;
+      event.decision.reason = "predicted weights are not finite";
     } else {
-      losses = losses_of(sequences);
-      candidate.decision = verifier_.decide(reference, losses);
+      event.decision = compare(winner && chained ? *winner : reference, candidate, comparison);
     }
-    emit(to_json(candidate));
-    if (candidate.decision.verdict != policy::Verdict::kAccepted) break;
-    winner = std::move(next);
-    if (chained) reference = std::move(losses);
+    emit(to_json(event));
+    if (event.decision.verdict != policy::Verdict::kAccepted) break;
+    winner = std::move(candidate);
   }
   verifier_.remember(first_reference);
   return winner;
 }
 
-policy::Value LeapVerify::Implementation::worth(const Winner& winner,
-                                                LeapTransaction& transaction) {
+policy::Value LeapVerify::Implementation::worth(const Point& winner, LeapTransaction& transaction) {
   // Sequences that had no part in the acceptance: the gain on those others is biased upwards.
-  const std::vector<std::int64_t> sequences = next_gate_sequences();
+  const std::vector<std::int64_t> sequences = next_gate_sequences(options_.verification.sequences);
   transaction.roll_back();
   const std::vector<double> reference = losses_of(sequences);
-  transaction.write(winner.prediction, *snapshots_);
+  transaction.write(*winner.prediction, *snapshots_);
   const std::vector<double> candidate = losses_of(sequences);
   const std::int64_t remaining =
       options_.planned_steps > 0 ? options_.planned_steps - step_ : winner.horizon;

@@ -117,6 +117,10 @@ std::string to_json(const CandidateEvent& event) {
     out["candidate_loss"] = number(event.decision.candidate_loss);
     out["limit"] = number(event.decision.limit);
     out["pairs"] = event.decision.pairs;
+    if (event.decision.capital_for) out["capital_for"] = number(*event.decision.capital_for);
+    if (event.decision.capital_against) {
+      out["capital_against"] = number(*event.decision.capital_against);
+    }
   }
   out["digest"] = hex(event.digest);
   return out.dump();

@@ -46,6 +46,11 @@ void Options::validate() const {
   const Detector detector_check(detector);
   const policy::Controller controller_check(controller);
   const policy::Verifier verifier_check(verification);
+  if (gate == GateSource::kFixed && verification.rule == policy::Rule::kSequential) {
+    throw InvalidOption("gate", name_of(gate),
+                        "fresh with the rule sequential, whose promise needs sequences not seen "
+                        "before");
+  }
   if (planned_steps < 0) {
     throw InvalidOption("planned_steps", std::to_string(planned_steps),
                         at_least(0).text("an integer"));

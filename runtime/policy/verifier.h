@@ -5,12 +5,13 @@
 #include <leapverify/regimes/field.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace leapverify::policy {
 
-enum class Rule { kStrict, kAdaptive, kProximity };
+enum class Rule { kStrict, kAdaptive, kProximity, kSequential };
 enum class Verdict { kAccepted, kRejected, kUndecided };
 
 }  // namespace leapverify::policy
@@ -20,7 +21,8 @@ template <>
 struct EnumNames<policy::Rule> {
   static constexpr Named<policy::Rule> names[] = {{policy::Rule::kStrict, "strict"},
                                                   {policy::Rule::kAdaptive, "adaptive"},
-                                                  {policy::Rule::kProximity, "proximity"}};
+                                                  {policy::Rule::kProximity, "proximity"},
+                                                  {policy::Rule::kSequential, "sequential"}};
 };
 template <>
 struct EnumNames<policy::Verdict> {
@@ -38,6 +40,9 @@ struct VerifierOptions {
   double margin = 0;
   double proximity_tolerance = 0.05;
   std::int64_t adaptive_window = 10;
+  double alpha = 0.05;
+  std::int64_t pilot = 8;
+  std::int64_t max_sequences = 128;
 
   void describe(FieldVisitor& visitor);
 };
@@ -51,6 +56,9 @@ struct Decision {
   double candidate_loss = 0;
   /// The candidate was acceptable below (strict, adaptive) or around the reference up to here.
   double limit = 0;
+  /// sequential: capitals of the bets for and against the candidate.
+  std::optional<double> capital_for;
+  std::optional<double> capital_against;
   std::int64_t pairs = 0;
 };
 
@@ -62,17 +70,27 @@ struct Decision {
 ///              reference losses of *earlier* tries; 0 while there are fewer than two
 ///   proximity  |L̂ − L| < proximity_tolerance · L
 /// (arXiv 2602.19580.) None of these bounds the chance of a false accept: a candidate without any
-/// true gain passes `strict` about every second time. A loss that is not finite rejects.
+/// true gain passes `strict` about every second time.
+///   sequential bets on the gains pair by pair (betting.h) and stops as soon as it knows: accepts
+///              when the capital for the candidate reaches 1/alpha, rejects when that against it
+///              does or when max_sequences are used up. Gains are clipped to ± 4 times the root
+///              mean square of the first `pilot` gains, which are not betted on.
+/// With it a candidate whose mean clipped gain does not exceed the margin is accepted with a chance
+/// of at most alpha, as long as sequences are fresh; using them again makes that approximate.
+/// A loss that is not finite rejects.
 class Verifier {
  public:
   /// Throws InvalidOption.
   explicit Verifier(const VerifierOptions& options);
 
-  /// Pairs a try needs.
-  std::int64_t pairs_needed() const { return options_.sequences; }
+  /// Pairs to begin a link with. Below them no rule accepts.
+  std::int64_t pairs_needed() const;
 
-  /// Decides on all pairs of one link. Throws ContractError when the two lists differ in length;
-  /// undecided below pairs_needed() pairs.
+  /// Pairs after which decide() is never undecided.
+  std::int64_t max_pairs() const;
+
+  /// Decides on all pairs of one link so far. Throws ContractError when the two lists differ in
+  /// length; undecided when more pairs are needed.
   Decision decide(const std::vector<double>& reference, const std::vector<double>& candidate) const;
 
   /// Remembers the reference loss of a finished try, for `adaptive`.
@@ -83,6 +101,8 @@ class Verifier {
 
  private:
   double slack(double reference_loss) const;
+  void decide_by_betting(const std::vector<double>& reference, const std::vector<double>& candidate,
+                         Decision& decision) const;
 
   VerifierOptions options_;
   std::vector<double> past_losses_;

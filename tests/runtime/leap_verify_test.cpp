@@ -328,6 +328,73 @@ TEST(LeapVerify, StrictRuleComparesEveryLinkWithTheLastWinner) {
   EXPECT_EQ(candidates[1].at("reference_loss"), 8);
 }
 
+/// Options under which the sequential rule decides, eight sequences at a time.
+Options sequential_options() {
+  Options options = eager_options();
+  options.verification.rule = policy::Rule::kSequential;
+  options.verification.sequences = 8;
+  options.verification.max_sequences = 64;
+  return options;
+}
+
+/// Adds `offset` to the losses at candidates: wherever the weights are not those of the last probe.
+void shift_candidates(ToyRun& run, double offset) {
+  run.change_losses = [&run, offset, probed = at::Tensor(),
+                       step = std::int64_t{-1}](const at::Tensor& losses) mutable {
+    const at::Tensor weight = run.model->first->weight.detach();
+    if (step != run.step) probed = weight.clone();  // the first evaluation after a step
+    step = run.step;
+    return torch::equal(weight, probed) ? losses : losses + offset;
+  };
+}
+
+TEST(LeapVerify, SequentialRuleRejectsWithoutATrace) {
+  ToyRun bare;
+  bare.train(120);
+  const auto expected = bare.everything();
+  ToyRun run;
+  run.wrap(sequential_options());
+  shift_candidates(run, 5);
+  run.train(120);
+  EXPECT_TRUE(bitwise_equal(expected, run.everything()));
+  const std::vector<json> candidates = events_of(run, "candidate");
+  EXPECT_GE(candidates.size(), 20u);
+  for (const json& candidate : candidates) {
+    EXPECT_EQ(candidate.at("verdict"), "rejected");
+    EXPECT_GE(candidate.at("capital_against").get<double>(), 20);
+    EXPECT_GE(candidate.at("pairs").get<int>(), 14);
+    EXPECT_LT(candidate.at("pairs").get<int>(), 64) << "it stops early";
+  }
+}
+
+TEST(LeapVerify, SequentialRuleComparesEachLinkWithTheLastWinnerAtItsOwnWeights) {
+  ToyRun run;
+  run.wrap(sequential_options());
+  shift_candidates(run, -5);
+  run.train(10);
+  const std::vector<json> candidates = events_of(run, "candidate");
+  ASSERT_EQ(candidates.size(), 2u);
+  EXPECT_EQ(candidates[0].at("verdict"), "accepted");
+  // Both links stand at candidates, so the second gains next to nothing over the first.
+  EXPECT_GT(candidates[0].at("reference_loss").get<double>() -
+                candidates[1].at("reference_loss").get<double>(),
+            4);
+  EXPECT_EQ(events_of(run, "leap").at(0).at("outcome"), "committed");
+}
+
+TEST(LeapVerify, SequentialRuleBooksEveryForwardPass) {
+  ToyRun run;
+  run.wrap(sequential_options());
+  std::int64_t seen = 0;
+  run.change_losses = [&seen](const at::Tensor& losses) {
+    seen += losses.size(0);
+    return losses;
+  };
+  run.train(60);
+  EXPECT_EQ(run.leaps->status().ledger.forwards(), seen);
+  EXPECT_GE(events_of(run, "candidate").size(), 5u);
+}
+
 TEST(LeapVerify, GainIsMeasuredBeforeAndAfterTheLeapOnSequencesThatDidNotAcceptIt) {
   const Options options = accepting_options();
   ToyRun bare;
@@ -517,6 +584,10 @@ TEST(LeapVerify, RefusesWhatCannotWork) {
   options.probes = 120;
   expect_refusal<InvalidOption>("adamw", options,
                                 "gate set: 128 sequences is not legal, expected at least 152");
+
+  options = sequential_options();
+  options.gate = GateSource::kFixed;
+  expect_refusal<InvalidOption>("adamw", options, "fresh with the rule sequential");
   options = eager_options();
   options.controller.horizons = {-1};
   expect_refusal<InvalidOption>("adamw", options, "horizons: -1");

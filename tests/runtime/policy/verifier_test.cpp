@@ -28,6 +28,49 @@ TEST(Verifier, StrictDemandsALowerMeanLoss) {
   EXPECT_EQ(verdict(verifier, 4, 4.001), Verdict::kRejected);
 }
 
+TEST(Verifier, SequentialNeedsPilotAndDoublingsBeforeItCanAccept) {
+  VerifierOptions options = options_for(Rule::kSequential);
+  options.alpha = 0.05;
+  options.pilot = 8;
+  options.max_sequences = 40;
+  const Verifier verifier(options);
+  EXPECT_EQ(verifier.pairs_needed(), 8 + 5 + 1);
+  EXPECT_EQ(verifier.max_pairs(), 40);
+  const auto decide = [&](std::size_t pairs, double gain) {
+    return verifier.decide(std::vector<double>(pairs, 4), std::vector<double>(pairs, 4 - gain));
+  };
+  EXPECT_EQ(decide(13, 0.1).verdict, Verdict::kUndecided);
+  EXPECT_EQ(decide(40, 0.1).verdict, Verdict::kAccepted);
+  EXPECT_GE(*decide(40, 0.1).capital_for, 20);
+  EXPECT_EQ(decide(40, -0.1).verdict, Verdict::kRejected);
+  EXPECT_GE(*decide(40, -0.1).capital_against, 20);
+  const Decision nothing = decide(40, 0);
+  EXPECT_EQ(nothing.verdict, Verdict::kRejected);
+  EXPECT_THAT(nothing.reason, HasSubstr("too small"));
+}
+
+TEST(Verifier, SequentialGivesUpAtItsLastSequence) {
+  VerifierOptions options = options_for(Rule::kSequential);
+  options.max_sequences = 20;
+  const Verifier verifier(options);
+  std::vector<double> reference(20, 4), candidate(20, 4);
+  for (std::size_t i = 0; i < 20; ++i) candidate[i] += i % 2 == 0 ? 0.1 : -0.1;
+  reference.resize(19);
+  candidate.resize(19);
+  EXPECT_EQ(verifier.decide(reference, candidate).verdict, Verdict::kUndecided);
+  reference.push_back(4);
+  candidate.push_back(4);
+  const Decision decision = verifier.decide(reference, candidate);
+  EXPECT_EQ(decision.verdict, Verdict::kRejected);
+  EXPECT_THAT(decision.reason, HasSubstr("max_sequences"));
+}
+
+TEST(Verifier, SequentialRefusesFewerSequencesThanItNeeds) {
+  VerifierOptions options = options_for(Rule::kSequential);
+  options.max_sequences = 13;
+  EXPECT_THROW(Verifier{options}, InvalidOption);
+}
+
 TEST(Verifier, MarginIsDemandedOnTop) {
   VerifierOptions options = options_for(Rule::kStrict);
   options.margin = 0.25;
