@@ -1,5 +1,6 @@
 #include <leapverify/runtime/error_text.h>
 #include <leapverify/runtime/leap_transaction.h>
+#include <leapverify/runtime/momentum.h>
 #include <leapverify/runtime/policy/predictor.h>
 #include <torch/torch.h>
 
@@ -25,6 +26,26 @@ std::int64_t LeapTransaction::write(const policy::Prediction& prediction,
                                     const SnapshotStore& snapshots) {
   changed_ = true;
   return snapshots.combine(weights_, prediction.coefficients, prediction.rows);
+}
+
+std::int64_t LeapTransaction::write(const Momentum& momentum) {
+  const at::Device device = weights_.torch_device();
+  const auto count = static_cast<std::int64_t>(momentum.rows.size());
+  // An AdamRow is four doubles.
+  const at::Tensor rows =
+      at::from_blob(const_cast<kernels::AdamRow*>(momentum.rows.data()), {count, 4}, at::kDouble)
+          .to(device, /*non_blocking=*/false, /*copy=*/true);
+  const at::Tensor row_of_segment =
+      at::arange(count, at::TensorOptions().dtype(at::kInt).device(device));
+  const at::Tensor non_finite = at::zeros({1}, at::TensorOptions().dtype(at::kLong).device(device));
+  const kernels::SegmentTable* second =
+      momentum.exp_avg_sq.empty() ? nullptr : &momentum.exp_avg_sq.table();
+  changed_ = true;
+  kernels::adam_direction(weights_.table(), backup_.table(), momentum.exp_avg.table(), second,
+                          {reinterpret_cast<const kernels::AdamRow*>(rows.data_ptr<double>()),
+                           count, row_of_segment.data_ptr<std::int32_t>()},
+                          static_cast<std::uint64_t*>(non_finite.data_ptr()), weights_.stream());
+  return non_finite.item<std::int64_t>();
 }
 
 void LeapTransaction::roll_back() {

@@ -9,6 +9,7 @@
 
 namespace leapverify {
 
+struct Momentum;
 namespace policy {
 struct Prediction;
 }
@@ -27,6 +28,10 @@ class LeapTransaction {
   /// Writes Σ_k coefficients[k] · k-th newest snapshot into the weights; returns the number of
   /// results that are NaN or infinite. Synchronises.
   std::int64_t write(const policy::Prediction& prediction, const SnapshotStore& snapshots);
+
+  /// Writes what the weights were when the transaction began, carried along the momentum; returns
+  /// and synchronises likewise.
+  std::int64_t write(const Momentum& momentum);
 
   /// Restores the weights; further candidates may follow.
   void roll_back();

@@ -3,6 +3,7 @@
 #include <leapverify/runtime/evaluation_scope.h>
 #include <leapverify/runtime/leap_transaction.h>
 #include <leapverify/runtime/leap_verify.h>
+#include <leapverify/runtime/momentum.h>
 #include <leapverify/runtime/optimizer_state.h>
 #include <leapverify/runtime/policy/statistics.h>
 #include <leapverify/runtime/policy/value.h>
@@ -155,6 +156,7 @@ class LeapVerify::Implementation {
   Evaluation evaluate(const std::vector<std::int64_t>& sequences, bool activations);
   std::vector<double> losses_of(const std::vector<std::int64_t>& sequences);
   std::vector<std::int64_t> next_gate_sequences(std::int64_t count);
+  std::int64_t write(const policy::Prediction& prediction, LeapTransaction& transaction);
   /// Writes the point into the weights; returns the number of weights that are not finite.
   std::int64_t place(const Point& point, Comparison& comparison);
   /// Places the point and evaluates it where fewer than `count` of its losses are known.
@@ -200,6 +202,7 @@ Options LeapVerify::Implementation::validated(const Options& options,
   options.validate();
   check_supported(base);
   if (!options.enabled) return options;
+  if (options.predictor.kind == policy::PredictorKind::kMomentum) check_has_momentum(base);
   const std::int64_t batch =
       std::max(options.verification.sequences, policy::Verifier(options.verification).max_pairs());
   const std::int64_t gain = options.verification.sequences;
@@ -355,9 +358,16 @@ void LeapVerify::Implementation::try_leap(const std::vector<std::int64_t>& horiz
   emit(to_json(event));
 }
 
+std::int64_t LeapVerify::Implementation::write(const policy::Prediction& prediction,
+                                               LeapTransaction& transaction) {
+  if (!prediction.momentum_steps) return transaction.write(prediction, *snapshots_);
+  return transaction.write(
+      momentum_ahead(base_, *prediction.momentum_steps, options_.predictor.half_moments));
+}
+
 std::int64_t LeapVerify::Implementation::place(const Point& point, Comparison& comparison) {
   comparison.placed = point.horizon;
-  if (point.prediction) return comparison.transaction.write(*point.prediction, *snapshots_);
+  if (point.prediction) return write(*point.prediction, comparison.transaction);
   comparison.transaction.roll_back();
   return 0;
 }
@@ -442,7 +452,7 @@ policy::Value LeapVerify::Implementation::worth(const Point& winner, LeapTransac
   const std::vector<std::int64_t> sequences = next_gate_sequences(options_.verification.sequences);
   transaction.roll_back();
   const std::vector<double> reference = losses_of(sequences);
-  transaction.write(*winner.prediction, *snapshots_);
+  write(*winner.prediction, transaction);
   const std::vector<double> candidate = losses_of(sequences);
   const std::int64_t remaining =
       options_.planned_steps > 0 ? options_.planned_steps - step_ : winner.horizon;

@@ -186,6 +186,8 @@ void PredictorOptions::describe(FieldVisitor& visitor) {
       "snapshots that least_squares, average, outer_momentum, ema_trend and low_rank use");
   visitor.field("decay", decay, between(0, 1),
                 "outer_momentum, ema_trend: weight of a move relative to the next newer one");
+  visitor.field("half_moments", half_moments,
+                "momentum: moments in float16, which reproduces the published catastrophe");
 }
 
 Predictor::Predictor(const PredictorOptions& options) : options_(options) {
@@ -206,6 +208,8 @@ std::int64_t Predictor::snapshots_needed() const {
     case PredictorKind::kEmaTrend:
     case PredictorKind::kLowRank:
       return options_.window;
+    case PredictorKind::kMomentum:
+      return 1;
   }
   return 0;
 }
@@ -237,6 +241,8 @@ Prediction Predictor::predict(const History& history, std::int64_t horizon) cons
       return {ema_trend_row(history, count, ahead, options_.decay), 1};
     case PredictorKind::kLowRank:
       return {low_rank_row(history, count, ahead), 1};
+    case PredictorKind::kMomentum:
+      return {{}, 1, ahead};
   }
   return {};
 }

@@ -5,6 +5,7 @@
 #include <leapverify/regimes/field.h>
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 namespace leapverify::policy {
@@ -18,7 +19,8 @@ enum class PredictorKind {
   kAverage,
   kOuterMomentum,
   kEmaTrend,
-  kLowRank
+  kLowRank,
+  kMomentum
 };
 
 }  // namespace leapverify::policy
@@ -35,7 +37,8 @@ struct EnumNames<policy::PredictorKind> {
       {policy::PredictorKind::kAverage, "average"},
       {policy::PredictorKind::kOuterMomentum, "outer_momentum"},
       {policy::PredictorKind::kEmaTrend, "ema_trend"},
-      {policy::PredictorKind::kLowRank, "low_rank"}};
+      {policy::PredictorKind::kLowRank, "low_rank"},
+      {policy::PredictorKind::kMomentum, "momentum"}};
 };
 }  // namespace leapverify
 
@@ -56,12 +59,15 @@ struct Prediction {
   /// [rows × snapshots]; one row for all tensors, or one a tensor.
   std::vector<double> coefficients;
   std::int64_t rows = 1;
+  /// Steps along the optimizer's momentum, in place of coefficients.
+  std::optional<double> momentum_steps = std::nullopt;
 };
 
 struct PredictorOptions {
   PredictorKind kind = PredictorKind::kLinear;
   std::int64_t window = 5;
   double decay = 0.9;
+  bool half_moments = false;
 
   void describe(FieldVisitor& visitor);
 };
@@ -81,8 +87,10 @@ struct PredictorOptions {
 ///   ema_trend        θ_0 + K·Σ_i w_i·d_i/Δ_i, w_i ∝ μ^i with sum 1: the smoothed velocity
 ///   low_rank         θ_0 + K·velocity along the window's principal direction: the centred snapshots
 ///                    are projected on it, and a straight line is fitted to the projections
-/// The quadratic ones and outer_momentum need equal spacing, the others take the true one. The last
-/// five use `window` snapshots. linear, least_squares, ema_trend and low_rank are exact on straight
+///   momentum         K steps of the base optimizer with the moments that it has now
+///                    (kernels/adam_direction.h); needs no snapshot but the live weights
+/// The quadratic ones and outer_momentum need equal spacing, the others take the true one.
+/// least_squares, average, outer_momentum, ema_trend and low_rank use `window` snapshots. linear, least_squares, ema_trend and low_rank are exact on straight
 /// lines, quadratic on parabolas.
 class Predictor {
  public:

@@ -1,7 +1,9 @@
 // The three promises of the wrapper, bitwise: off is the base optimizer, a rejected leap leaves no
 // trace, a resumed run goes on as if uninterrupted.
 #include <gmock/gmock.h>
+#include <leapverify/runtime/leap_transaction.h>
 #include <leapverify/runtime/leap_verify.h>
+#include <leapverify/runtime/momentum.h>
 
 #include <nlohmann/json.hpp>
 
@@ -132,6 +134,69 @@ TEST(LeapVerify, AcceptedLeapLandsOnThePredictionInPlace) {
   // Horizon 5 at spacing 5: 2θ_0 − θ_1.
   EXPECT_TRUE(torch::allclose(weight.detach(), 2 * now - before, 1e-5, 1e-6));
   EXPECT_EQ(weight.data_ptr(), address);
+}
+
+TEST(LeapVerify, MomentumLandsWhereConstantGradientsWouldLead) {
+  // With the same gradient at every step Adam's and SGD's moments settle, and every further step is
+  // the same: K of them lead where the prediction does.
+  for (const char* name : {"adamw", "adam", "amsgrad", "sgd"}) {
+    ToyRun run(name);
+    const auto step_with_constant_gradients = [&run](int steps) {
+      for (int i = 0; i < steps; ++i) {
+        for (const at::Tensor& parameter : run.model->parameters()) {
+          parameter.mutable_grad() = at::ones_like(parameter);
+        }
+        run.base->step();
+      }
+    };
+    step_with_constant_gradients(300);
+    for (auto& group : run.base->param_groups()) group.options().set_lr(1e-3);
+    const TensorList weights(run.model->parameters());
+    const TensorList backup = weights.allocate_like(TensorList::Precision::kSame);
+    std::vector<at::Tensor> predicted;
+    {
+      LeapTransaction transaction(weights, backup);
+      EXPECT_EQ(transaction.write(momentum_ahead(*run.base, 5, /*half=*/false)), 0);
+      for (const at::Tensor& tensor : weights.tensors()) {
+        predicted.push_back(tensor.detach().clone());
+      }
+    }
+    const at::Tensor before = weights.tensors()[0].detach().clone();
+    step_with_constant_gradients(5);
+    for (std::size_t i = 0; i < predicted.size(); ++i) {
+      EXPECT_TRUE(torch::allclose(weights.tensors()[i].detach(), predicted[i], 1e-4, 1e-6))
+          << name << ", tensor " << i;
+    }
+    EXPECT_GT((predicted[0] - before).abs().min().item<double>(), 1e-3) << name;
+  }
+}
+
+TEST(LeapVerify, HalfPrecisionMomentsReproduceTheCatastrophe) {
+  const auto ratio = [](bool half) {
+    ToyRun run;
+    Options options = accepting_options();
+    options.predictor.kind = policy::PredictorKind::kMomentum;
+    options.predictor.half_moments = half;
+    options.mode = Mode::kShadow;
+    options.verification.proximity_tolerance = 1e30;
+    run.wrap(options);
+    run.clip = 1e-4;  // second moments below the smallest float16
+    run.train(20);
+    const json candidate = events_of(run, "candidate").at(0);
+    return candidate.at("candidate_loss").get<double>() /
+           candidate.at("reference_loss").get<double>();
+  };
+  EXPECT_LT(ratio(false), 2);
+  EXPECT_GT(ratio(true), 100);
+}
+
+TEST(LeapVerify, MomentumIsRefusedWithoutMoments) {
+  Options options = eager_options();
+  options.predictor.kind = policy::PredictorKind::kMomentum;
+  for (const char* name : {"rmsprop", "adagrad"}) {
+    ToyRun run(name);
+    EXPECT_THROW(run.wrap(options), InvalidOption) << name;
+  }
 }
 
 TEST(LeapVerify, CommitBumpsVersionsAndRejectionDoesNot) {

@@ -102,6 +102,7 @@ struct ToyRun {
       const torch::Tensor x = toy_inputs(static_cast<std::uint64_t>(step++), kToyBatch);
       base->zero_grad();
       torch::mse_loss(model->forward(x), toy_target(x)).backward();
+      if (clip > 0) torch::nn::utils::clip_grad_norm_(model->parameters(), clip);
       if (leaps) {
         leaps->step();
       } else {
@@ -137,6 +138,7 @@ struct ToyRun {
   std::function<void()> before_evaluation;
   std::function<at::Tensor(const at::Tensor&)> change_losses;
   bool integer_activations = false;
+  double clip = 0;
   std::int64_t step = 0;
   int evaluations = 0;
 };

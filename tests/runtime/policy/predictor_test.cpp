@@ -243,6 +243,14 @@ TEST(WindowedPredictor, LowRankStaysWhereNothingMoves) {
               testing::ElementsAre(1, 0, 0));
 }
 
+TEST(Predictor, MomentumAsksForStepsAndOneSnapshot) {
+  const Predictor predictor({PredictorKind::kMomentum});
+  EXPECT_EQ(predictor.snapshots_needed(), 1);
+  const Prediction prediction = predictor.predict({{10}, {}, 1}, 25);
+  EXPECT_EQ(prediction.momentum_steps, 25);
+  EXPECT_THAT(prediction.coefficients, testing::IsEmpty());
+}
+
 TEST(WindowedPredictor, RefusesAWindowOrDecayOutOfRange) {
   for (const PredictorOptions& options :
        {PredictorOptions{PredictorKind::kAverage, 1}, PredictorOptions{PredictorKind::kAverage, 33},
