@@ -1,25 +1,18 @@
+// Steps and observations; how a leap is tried is in leap_search.cpp.
 #include <leapverify/kernels/cosine.h>
 #include <leapverify/runtime/error_text.h>
 #include <leapverify/runtime/evaluation_scope.h>
-#include <leapverify/runtime/leap_transaction.h>
-#include <leapverify/runtime/leap_verify.h>
+#include <leapverify/runtime/leap_verify_implementation.h>
 #include <leapverify/runtime/momentum.h>
 #include <leapverify/runtime/optimizer_state.h>
 #include <leapverify/runtime/policy/statistics.h>
-#include <leapverify/runtime/policy/value.h>
-#include <leapverify/runtime/snapshot_store.h>
-#include <leapverify/runtime/trace_events.h>
-#include <torch/torch.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <numeric>
-#include <optional>
+#include <utility>
 
 namespace leapverify {
 namespace {
-
-using nlohmann::json;
 
 // An evaluator that fails this often in a row will not recover.
 constexpr int kMaxFailures = 3;
@@ -34,8 +27,6 @@ TensorList trainable_parameters(torch::optim::Optimizer& base) {
   }
   return TensorList(std::move(parameters));
 }
-
-TensorList buffers_of(torch::nn::Module& model) { return TensorList(model.buffers()); }
 
 std::vector<double> to_host(const at::Tensor& values) {
   const at::Tensor host = values.detach().to(at::kCPU, at::kDouble).contiguous();
@@ -60,141 +51,62 @@ kernels::MatrixView matrix_view(const at::Tensor& matrix) {
 
 }  // namespace
 
-class LeapVerify::Implementation {
- public:
-  Implementation(torch::optim::Optimizer& base, torch::nn::Module& model, const Options& options,
-                 Evaluator& evaluator, TraceSink trace)
-      : base_(base),
-        model_(model),
-        options_(validated(options, base, evaluator)),
-        evaluator_(evaluator),
-        trace_(std::move(trace)),
-        predictor_(options_.predictor),
-        detector_(options_.detector),
-        controller_(options_.controller),
-        verifier_(options_.verification),
-        weights_(trainable_parameters(base)),
-        buffers_(buffers_of(model)) {
-    if (!options_.enabled) return;
-    snapshots_.emplace(weights_, predictor_.snapshots_needed(), options_.snapshots);
-    saved_weights_ = weights_.allocate_like(TensorList::Precision::kSame);
-    saved_buffers_ = buffers_.allocate_like(TensorList::Precision::kSame);
-  }
+LeapVerify::Implementation::Implementation(torch::optim::Optimizer& base, torch::nn::Module& model,
+                                           const Options& options, Evaluator& evaluator,
+                                           TraceSink trace)
+    : base_(base),
+      model_(model),
+      options_(validated(options, base, evaluator)),
+      evaluator_(evaluator),
+      trace_(std::move(trace)),
+      predictor_(options_.predictor),
+      detector_(options_.detector),
+      controller_(options_.controller),
+      verifier_(options_.verification),
+      weights_(trainable_parameters(base)),
+      buffers_(model.buffers()) {
+  if (!options_.enabled) return;
+  snapshots_.emplace(weights_, predictor_.snapshots_needed(), options_.snapshots);
+  saved_weights_ = weights_.allocate_like(TensorList::Precision::kSame);
+  saved_buffers_ = buffers_.allocate_like(TensorList::Precision::kSame);
+}
 
-  at::Tensor step(const std::function<at::Tensor()>& closure) {
-    if (step_ == 0) emit(start_event(options_, memory_bytes(), evaluator_.step_cost()));
-    at::Tensor loss = base_step(closure);
-    ++step_;
-    if (options_.enabled && off_reason_.empty() && step_ % options_.observe_every == 0) observe();
+at::Tensor LeapVerify::Implementation::step(const std::function<at::Tensor()>& closure) {
+  if (step_ == 0) emit(start_event(options_, memory_bytes(), evaluator_.step_cost()));
+  at::Tensor loss = base_step(closure);
+  ++step_;
+  if (options_.enabled && off_reason_.empty() && step_ % options_.observe_every == 0) observe();
+  return loss;
+}
+
+at::Tensor LeapVerify::Implementation::base_step(const std::function<at::Tensor()>& closure) {
+  const auto let_weights_change = [this] {
+    if (snapshots_) snapshots_->let_weights_change();
+  };
+  if (!closure) {
+    let_weights_change();
+    return base_.step();
+  }
+  return base_.step([&] {
+    at::Tensor loss = closure();
+    let_weights_change();
     return loss;
-  }
+  });
+}
 
-  Status status() const {
-    const policy::Ledger& ledger = controller_.state().ledger;
-    Status status{step_, detector_.regime(), ledger, 0, off_reason_};
-    const double forwards = static_cast<double>(ledger.forwards());
-    const double training = static_cast<double>(step_) * evaluator_.step_cost();
-    if (forwards > 0) status.overhead = forwards / (forwards + training);
-    return status;
-  }
+Status LeapVerify::Implementation::status() const {
+  const policy::Ledger& ledger = controller_.state().ledger;
+  Status status{step_, detector_.regime(), ledger, 0, off_reason_};
+  const double forwards = static_cast<double>(ledger.forwards());
+  const double training = static_cast<double>(step_) * evaluator_.step_cost();
+  if (forwards > 0) status.overhead = forwards / (forwards + training);
+  return status;
+}
 
-  std::int64_t memory_bytes() const {
-    if (!snapshots_) return 0;
-    return snapshots_->byte_count() + saved_weights_.byte_count() + saved_buffers_.byte_count();
-  }
-
-  torch::optim::Optimizer& base() { return base_; }
-
-  LeapVerifyState state() const;
-  void restore(const LeapVerifyState& state);
-
- private:
-  /// A point that a try compares: a candidate, or the weights as they were, with horizon 0 and no
-  /// prediction.
-  struct Point {
-    std::int64_t horizon = 0;
-    std::optional<policy::Prediction> prediction;
-    /// On the first sequences of the try.
-    std::vector<double> losses;
-  };
-  /// What the points of one try are compared on.
-  struct Comparison {
-    LeapTransaction& transaction;
-    std::vector<std::int64_t> sequences;
-    /// Horizon of the point that the weights hold.
-    std::int64_t placed = 0;
-  };
-
-  /// A step of the base optimizer that waits for copies of the weights just before it changes them.
-  at::Tensor base_step(const std::function<at::Tensor()>& closure) {
-    const auto let_weights_change = [this] {
-      if (snapshots_) snapshots_->let_weights_change();
-    };
-    if (!closure) {
-      let_weights_change();
-      return base_.step();
-    }
-    return base_.step([&] {
-      at::Tensor loss = closure();
-      let_weights_change();
-      return loss;
-    });
-  }
-
-  static Options validated(const Options& options, const torch::optim::Optimizer& base,
-                           const Evaluator& evaluator);
-
-  void emit(const std::string& event) {
-    if (trace_) trace_(event);
-  }
-
-  policy::Ledger& ledger() { return controller_.state().ledger; }
-  policy::Situation situation() const;
-  void observe();
-  void look(ObservationEvent& event);
-  double activation_signal(const at::Tensor& activations);
-  Evaluation evaluate(const std::vector<std::int64_t>& sequences, bool activations);
-  std::vector<double> losses_of(const std::vector<std::int64_t>& sequences);
-  std::vector<std::int64_t> next_gate_sequences(std::int64_t count);
-  std::int64_t write(const policy::Prediction& prediction, LeapTransaction& transaction);
-  /// Writes the point into the weights; returns the number of weights that are not finite.
-  std::int64_t place(const Point& point, Comparison& comparison);
-  /// Places the point and evaluates it where fewer than `count` of its losses are known.
-  void know_losses(Point& point, std::int64_t count, Comparison& comparison);
-  policy::Decision compare(Point& reference, Point& candidate, Comparison& comparison);
-  void try_leap(const std::vector<std::int64_t>& horizons);
-  std::optional<Point> search(const std::vector<std::int64_t>& horizons,
-                              LeapTransaction& transaction);
-  policy::Value worth(const Point& winner, LeapTransaction& transaction);
-  void land(const policy::Value& value);
-  /// Forgets the trajectory: what comes is no evenly spaced continuation of it.
-  void begin_stretch();
-  void fail(const std::string& reason, std::int64_t forwards);
-
-  torch::optim::Optimizer& base_;
-  torch::nn::Module& model_;
-  Options options_;
-  Evaluator& evaluator_;
-  TraceSink trace_;
-  policy::Predictor predictor_;
-  Detector detector_;
-  policy::Controller controller_;
-  policy::Verifier verifier_;
-  policy::LossCurve curve_;
-  TensorList weights_;
-  TensorList buffers_;
-  TensorList saved_weights_;
-  TensorList saved_buffers_;
-  std::optional<SnapshotStore> snapshots_;
-
-  std::int64_t step_ = 0;
-  std::int64_t gate_cursor_ = 0;
-  // Probe activations of the last observation, undefined before the first and after a leap.
-  at::Tensor activations_;
-  std::vector<double> probe_losses_;
-  int failures_in_row_ = 0;
-  std::string off_reason_;
-};
+std::int64_t LeapVerify::Implementation::memory_bytes() const {
+  if (!snapshots_) return 0;
+  return snapshots_->byte_count() + saved_weights_.byte_count() + saved_buffers_.byte_count();
+}
 
 Options LeapVerify::Implementation::validated(const Options& options,
                                               const torch::optim::Optimizer& base,
@@ -325,140 +237,6 @@ std::vector<std::int64_t> LeapVerify::Implementation::next_gate_sequences(std::i
   return sequences;
 }
 
-void LeapVerify::Implementation::try_leap(const std::vector<std::int64_t>& horizons) {
-  LeapEvent event;
-  event.step = step_;
-  const std::int64_t forwards_before = ledger().forwards();
-  try {
-    LeapTransaction transaction(weights_, saved_weights_);
-    event.digest_before = weights_.digest();
-    const std::optional<Point> winner = search(horizons, transaction);
-    if (winner) {
-      event.horizon = winner->horizon;
-      event.value = worth(*winner, transaction);
-    }
-    event.outcome = !winner                          ? LeapOutcome::kRejected
-                    : options_.mode == Mode::kShadow ? LeapOutcome::kShadow
-                                                     : LeapOutcome::kCommitted;
-    if (event.outcome == LeapOutcome::kCommitted) {
-      transaction.commit();
-    } else {
-      transaction.roll_back();
-    }
-    event.digest_after = weights_.digest();
-  } catch (const std::exception& error) {
-    controller_.record(false);
-    fail(error_text(error), ledger().forwards() - forwards_before);
-    return;
-  }
-  failures_in_row_ = 0;
-  event.forwards = ledger().forwards() - forwards_before;
-  controller_.record(event.outcome != LeapOutcome::kRejected);
-  if (event.outcome == LeapOutcome::kCommitted) land(event.value);
-  emit(to_json(event));
-}
-
-std::int64_t LeapVerify::Implementation::write(const policy::Prediction& prediction,
-                                               LeapTransaction& transaction) {
-  if (!prediction.momentum_steps) return transaction.write(prediction, *snapshots_);
-  return transaction.write(
-      momentum_ahead(base_, *prediction.momentum_steps, options_.predictor.half_moments));
-}
-
-std::int64_t LeapVerify::Implementation::place(const Point& point, Comparison& comparison) {
-  comparison.placed = point.horizon;
-  if (point.prediction) return write(*point.prediction, comparison.transaction);
-  comparison.transaction.roll_back();
-  return 0;
-}
-
-void LeapVerify::Implementation::know_losses(Point& point, std::int64_t count,
-                                             Comparison& comparison) {
-  const auto known = static_cast<std::int64_t>(point.losses.size());
-  if (known >= count) return;
-  std::vector<std::int64_t>& sequences = comparison.sequences;
-  const auto drawn = static_cast<std::int64_t>(sequences.size());
-  if (drawn < count) {
-    const std::vector<std::int64_t> more = next_gate_sequences(count - drawn);
-    sequences.insert(sequences.end(), more.begin(), more.end());
-  }
-  if (comparison.placed != point.horizon) place(point, comparison);
-  const std::vector<double> losses =
-      losses_of({sequences.begin() + known, sequences.begin() + count});
-  point.losses.insert(point.losses.end(), losses.begin(), losses.end());
-}
-
-policy::Decision LeapVerify::Implementation::compare(Point& reference, Point& candidate,
-                                                     Comparison& comparison) {
-  std::int64_t count = std::max(options_.verification.sequences, verifier_.pairs_needed());
-  while (true) {
-    count = std::min(count, verifier_.max_pairs());
-    know_losses(candidate, count, comparison);
-    know_losses(reference, count, comparison);
-    policy::Decision decision =
-        verifier_.decide({reference.losses.begin(), reference.losses.begin() + count},
-                         {candidate.losses.begin(), candidate.losses.begin() + count});
-    if (decision.verdict != policy::Verdict::kUndecided || count == verifier_.max_pairs()) {
-      return decision;
-    }
-    count += options_.verification.sequences;
-  }
-}
-
-std::optional<LeapVerify::Implementation::Point> LeapVerify::Implementation::search(
-    const std::vector<std::int64_t>& horizons, LeapTransaction& transaction) {
-  policy::History history{
-      snapshots_->steps(), {}, static_cast<std::int64_t>(weights_.tensors().size())};
-  if (predictor_.needs_gram()) history.gram = snapshots_->gram(snapshots_->size());
-  const std::int64_t batch = options_.verification.sequences;
-  if (options_.gate == GateSource::kFixed) gate_cursor_ = 0;
-  Comparison comparison{transaction, next_gate_sequences(batch), 0};
-  Point reference;
-  if (const auto& sequences = comparison.sequences; sequences.back() < options_.probes) {
-    reference.losses = {probe_losses_.begin() + sequences.front(),
-                        probe_losses_.begin() + sequences.back() + 1};
-  }
-  know_losses(reference, batch, comparison);
-  const double first_reference = policy::summarize(reference.losses).mean;
-  // A rule that tolerates some loss would let every link drift further from the last winner.
-  const bool chained = options_.verification.rule == policy::Rule::kStrict ||
-                       options_.verification.rule == policy::Rule::kSequential;
-
-  std::optional<Point> winner;
-  for (const std::int64_t horizon : horizons) {
-    CandidateEvent event;
-    event.step = step_;
-    event.horizon = horizon;
-    Point candidate{horizon, predictor_.predict(history, horizon), {}};
-    event.non_finite = place(candidate, comparison);
-    event.digest = weights_.digest();
-    ++ledger().candidates;
-    if (event.non_finite > 0) {
-      event.decision.verdict = policy::Verdict::kRejected;
-      event.decision.reason = "predicted weights are not finite";
-    } else {
-      event.decision = compare(winner && chained ? *winner : reference, candidate, comparison);
-    }
-    emit(to_json(event));
-    if (event.decision.verdict != policy::Verdict::kAccepted) break;
-    winner = std::move(candidate);
-  }
-  verifier_.remember(first_reference);
-  return winner;
-}
-
-policy::Value LeapVerify::Implementation::worth(const Point& winner, LeapTransaction& transaction) {
-  // Sequences that had no part in the acceptance: the gain on those others is biased upwards.
-  const std::vector<std::int64_t> sequences = next_gate_sequences(options_.verification.sequences);
-  transaction.roll_back();
-  const std::vector<double> reference = losses_of(sequences);
-  write(*winner.prediction, transaction);
-  const std::vector<double> candidate = losses_of(sequences);
-  const std::int64_t remaining =
-      options_.planned_steps > 0 ? options_.planned_steps - step_ : winner.horizon;
-  return policy::value_of_leap(reference, candidate, curve_.fall_per_step(), remaining);
-}
-
 void LeapVerify::Implementation::land(const policy::Value& value) {
   ledger().steps_saved += value.steps_saved;
   if (options_.moments == MomentPolicy::kScale) scale_moments(base_, options_.moment_scale);
@@ -478,73 +256,6 @@ void LeapVerify::Implementation::begin_stretch() {
 void LeapVerify::Implementation::fail(const std::string& reason, std::int64_t forwards) {
   if (++failures_in_row_ >= kMaxFailures) off_reason_ = reason;
   emit(failure_event(step_, reason, forwards, !off_reason_.empty()));
-}
-
-LeapVerifyState LeapVerify::Implementation::state() const {
-  LeapVerifyState out;
-  json data;
-  data["step"] = step_;
-  data["gate_cursor"] = gate_cursor_;
-  data["failures_in_row"] = failures_in_row_;
-  data["off_reason"] = off_reason_;
-  data["past_losses"] = verifier_.past_losses();
-  data["detector"] = to_json_state(detector_.state());
-  data["controller"] = to_json_state(controller_.state());
-  data["curve"] = to_json_state(curve_.state());
-  data["snapshot_steps"] = snapshots_ ? snapshots_->steps() : std::vector<std::int64_t>{};
-  data["activations"] = activations_.defined();
-  if (activations_.defined()) out.tensors.emplace_back("activations", activations_);
-  for (std::int64_t i = 0; snapshots_ && i < snapshots_->size(); ++i) {
-    const std::vector<at::Tensor>& tensors = snapshots_->stored(i).tensors();
-    for (std::size_t j = 0; j < tensors.size(); ++j) {
-      out.tensors.emplace_back("snapshot." + std::to_string(i) + "." + std::to_string(j),
-                               tensors[j]);
-    }
-  }
-  out.json = data.dump();
-  return out;
-}
-
-void LeapVerify::Implementation::restore(const LeapVerifyState& state) {
-  const std::string source = "LeapVerify state";
-  try {
-    const json data = json::parse(state.json);
-    step_ = data.at("step").get<std::int64_t>();
-    gate_cursor_ = data.at("gate_cursor").get<std::int64_t>();
-    failures_in_row_ = data.at("failures_in_row").get<int>();
-    off_reason_ = data.at("off_reason").get<std::string>();
-    verifier_.restore(data.at("past_losses").get<std::vector<double>>());
-    detector_.restore(detector_state_from_json(data.at("detector")));
-    controller_.state() = controller_state_from_json(data.at("controller"));
-    curve_.restore(curve_state_from_json(data.at("curve")));
-    if (data.at("activations").get<bool>()) {
-      const auto found = std::find_if(state.tensors.begin(), state.tensors.end(),
-                                      [](const auto& item) { return item.first == "activations"; });
-      if (found == state.tensors.end()) throw FormatError(source + ": activations are missing");
-      if (found->second.dim() != 2 || found->second.size(0) != options_.probes) {
-        throw FormatError(source + ": activations are not those of " +
-                          std::to_string(options_.probes) + " probes");
-      }
-      activations_ = found->second.to(weights_.torch_device());
-    }
-    if (!snapshots_) return;
-    snapshots_->clear();
-    const auto steps = data.at("snapshot_steps").get<std::vector<std::int64_t>>();
-    if (static_cast<std::int64_t>(steps.size()) > predictor_.snapshots_needed()) {
-      throw FormatError(source + ": " + std::to_string(steps.size()) + " snapshots, " +
-                        name_of(options_.predictor.kind) + " keeps " +
-                        std::to_string(predictor_.snapshots_needed()));
-    }
-    for (std::size_t i = 0; i < steps.size(); ++i) {
-      const std::vector<at::Tensor>& tensors = snapshots_->restore_older(steps[i]).tensors();
-      for (std::size_t j = 0; j < tensors.size(); ++j) {
-        const std::string name = "snapshot." + std::to_string(i) + "." + std::to_string(j);
-        tensors[j].copy_(find_like(state.tensors, name, tensors[j], source));
-      }
-    }
-  } catch (const json::exception& error) {
-    throw FormatError(source + ": " + error.what());
-  }
 }
 
 LeapVerify::LeapVerify(torch::optim::Optimizer& base, ModelReference model, const Options& options,

@@ -5,7 +5,7 @@ execute_process(
   COMMAND "${CMAKE_COMMAND}" --install "${BUILD}" --prefix "${WORK}/installed"
   OUTPUT_QUIET COMMAND_ERROR_IS_FATAL ANY)
 
-# Writes a torch package and a CUDA find module that only state what they are, then configures against them.
+# Writes a torch package and find modules that only state what they are, then configures against them.
 function(find_with torch_version torch_abi cuda_major)
   set(stand_ins "${WORK}/stand-ins")
   file(REMOVE_RECURSE "${stand_ins}" "${WORK}/build")
@@ -26,6 +26,11 @@ set(CUDAToolkit_BIN_DIR /stand-in/bin)
 foreach(library cudart cudart_static cublas cublasLt)
   add_library(CUDA::\${library} INTERFACE IMPORTED)
 endforeach()
+")
+  file(WRITE "${stand_ins}/FindOpenMP.cmake" "
+set(OpenMP_FOUND TRUE)
+set(OpenMP_CXX_FOUND TRUE)
+add_library(OpenMP::OpenMP_CXX INTERFACE IMPORTED)
 ")
   execute_process(
     COMMAND "${CMAKE_COMMAND}" -G Ninja -S "${PROJECT}" -B "${WORK}/build"

@@ -51,6 +51,8 @@ std::string another_value(const std::string& name, const YAML::Node& node) {
       {"leapverify.least_regime", "transition"},
       {"leapverify.detector.thresholds", "fixed"},
       {"leapverify.verification.rule", "adaptive"},
+      {"leapverify.verification.alpha", "0.25"},
+      {"leapverify.snapshots", "host"},
       {"leapverify.gate", "fixed"},
       {"leapverify.moments", "reset"},
       {"leapverify.moment_scale", "0.5"},

@@ -1,0 +1,107 @@
+// The inside of LeapVerify, shared by the files that implement its parts: stepping and observing
+// (leap_verify.cpp), trying leaps (leap_search.cpp), and the state of a checkpoint
+// (leap_verify_state.cpp). Internal.
+#pragma once
+
+#include <leapverify/runtime/leap_transaction.h>
+#include <leapverify/runtime/leap_verify.h>
+#include <leapverify/runtime/policy/value.h>
+#include <leapverify/runtime/snapshot_store.h>
+#include <leapverify/runtime/trace_events.h>
+#include <torch/torch.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace leapverify {
+
+class LeapVerify::Implementation {
+ public:
+  Implementation(torch::optim::Optimizer& base, torch::nn::Module& model, const Options& options,
+                 Evaluator& evaluator, TraceSink trace);
+
+  at::Tensor step(const std::function<at::Tensor()>& closure);
+  Status status() const;
+  std::int64_t memory_bytes() const;
+  torch::optim::Optimizer& base() { return base_; }
+
+  LeapVerifyState state() const;
+  void restore(const LeapVerifyState& state);
+
+ private:
+  /// A point that a try compares: a candidate, or the weights as they were, with horizon 0 and no
+  /// prediction.
+  struct Point {
+    std::int64_t horizon = 0;
+    std::optional<policy::Prediction> prediction;
+    /// On the first sequences of the try.
+    std::vector<double> losses;
+  };
+  /// What the points of one try are compared on.
+  struct Comparison {
+    LeapTransaction& transaction;
+    std::vector<std::int64_t> sequences;
+    /// Horizon of the point that the weights hold.
+    std::int64_t placed = 0;
+  };
+
+  /// A step of the base optimizer that waits for copies of the weights just before it changes them.
+  at::Tensor base_step(const std::function<at::Tensor()>& closure);
+
+  static Options validated(const Options& options, const torch::optim::Optimizer& base,
+                           const Evaluator& evaluator);
+
+  void emit(const std::string& event) {
+    if (trace_) trace_(event);
+  }
+
+  policy::Ledger& ledger() { return controller_.state().ledger; }
+  policy::Situation situation() const;
+  void observe();
+  void look(ObservationEvent& event);
+  double activation_signal(const at::Tensor& activations);
+  Evaluation evaluate(const std::vector<std::int64_t>& sequences, bool activations);
+  std::vector<double> losses_of(const std::vector<std::int64_t>& sequences);
+  std::vector<std::int64_t> next_gate_sequences(std::int64_t count);
+  std::int64_t write(const policy::Prediction& prediction, LeapTransaction& transaction);
+  /// Writes the point into the weights; returns the number of weights that are not finite.
+  std::int64_t place(const Point& point, Comparison& comparison);
+  /// Places the point and evaluates it where fewer than `count` of its losses are known.
+  void know_losses(Point& point, std::int64_t count, Comparison& comparison);
+  policy::Decision compare(Point& reference, Point& candidate, Comparison& comparison);
+  void try_leap(const std::vector<std::int64_t>& horizons);
+  std::optional<Point> search(const std::vector<std::int64_t>& horizons,
+                              LeapTransaction& transaction);
+  policy::Value worth(const Point& winner, LeapTransaction& transaction);
+  void land(const policy::Value& value);
+  /// Forgets the trajectory: what comes is no evenly spaced continuation of it.
+  void begin_stretch();
+  void fail(const std::string& reason, std::int64_t forwards);
+
+  torch::optim::Optimizer& base_;
+  torch::nn::Module& model_;
+  Options options_;
+  Evaluator& evaluator_;
+  TraceSink trace_;
+  policy::Predictor predictor_;
+  Detector detector_;
+  policy::Controller controller_;
+  policy::Verifier verifier_;
+  policy::LossCurve curve_;
+  TensorList weights_;
+  TensorList buffers_;
+  TensorList saved_weights_;
+  TensorList saved_buffers_;
+  std::optional<SnapshotStore> snapshots_;
+
+  std::int64_t step_ = 0;
+  std::int64_t gate_cursor_ = 0;
+  // Probe activations of the last observation, undefined before the first and after a leap.
+  at::Tensor activations_;
+  std::vector<double> probe_losses_;
+  int failures_in_row_ = 0;
+  std::string off_reason_;
+};
+
+}  // namespace leapverify

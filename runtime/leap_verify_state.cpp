@@ -1,0 +1,79 @@
+// What a checkpoint keeps of LeapVerify, out and in.
+#include <leapverify/runtime/leap_verify_implementation.h>
+#include <leapverify/runtime/safetensors.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+namespace leapverify {
+
+using nlohmann::json;
+
+LeapVerifyState LeapVerify::Implementation::state() const {
+  LeapVerifyState out;
+  json data;
+  data["step"] = step_;
+  data["gate_cursor"] = gate_cursor_;
+  data["failures_in_row"] = failures_in_row_;
+  data["off_reason"] = off_reason_;
+  data["past_losses"] = verifier_.past_losses();
+  data["detector"] = to_json_state(detector_.state());
+  data["controller"] = to_json_state(controller_.state());
+  data["curve"] = to_json_state(curve_.state());
+  data["snapshot_steps"] = snapshots_ ? snapshots_->steps() : std::vector<std::int64_t>{};
+  data["activations"] = activations_.defined();
+  if (activations_.defined()) out.tensors.emplace_back("activations", activations_);
+  for (std::int64_t i = 0; snapshots_ && i < snapshots_->size(); ++i) {
+    const std::vector<at::Tensor>& tensors = snapshots_->stored(i).tensors();
+    for (std::size_t j = 0; j < tensors.size(); ++j) {
+      out.tensors.emplace_back("snapshot." + std::to_string(i) + "." + std::to_string(j),
+                               tensors[j]);
+    }
+  }
+  out.json = data.dump();
+  return out;
+}
+
+void LeapVerify::Implementation::restore(const LeapVerifyState& state) {
+  const std::string source = "LeapVerify state";
+  try {
+    const json data = json::parse(state.json);
+    step_ = data.at("step").get<std::int64_t>();
+    gate_cursor_ = data.at("gate_cursor").get<std::int64_t>();
+    failures_in_row_ = data.at("failures_in_row").get<int>();
+    off_reason_ = data.at("off_reason").get<std::string>();
+    verifier_.restore(data.at("past_losses").get<std::vector<double>>());
+    detector_.restore(detector_state_from_json(data.at("detector")));
+    controller_.state() = controller_state_from_json(data.at("controller"));
+    curve_.restore(curve_state_from_json(data.at("curve")));
+    if (data.at("activations").get<bool>()) {
+      const auto found = std::find_if(state.tensors.begin(), state.tensors.end(),
+                                      [](const auto& item) { return item.first == "activations"; });
+      if (found == state.tensors.end()) throw FormatError(source + ": activations are missing");
+      if (found->second.dim() != 2 || found->second.size(0) != options_.probes) {
+        throw FormatError(source + ": activations are not those of " +
+                          std::to_string(options_.probes) + " probes");
+      }
+      activations_ = found->second.to(weights_.torch_device());
+    }
+    if (!snapshots_) return;
+    snapshots_->clear();
+    const auto steps = data.at("snapshot_steps").get<std::vector<std::int64_t>>();
+    if (static_cast<std::int64_t>(steps.size()) > predictor_.snapshots_needed()) {
+      throw FormatError(source + ": " + std::to_string(steps.size()) + " snapshots, " +
+                        name_of(options_.predictor.kind) + " keeps " +
+                        std::to_string(predictor_.snapshots_needed()));
+    }
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+      const std::vector<at::Tensor>& tensors = snapshots_->restore_older(steps[i]).tensors();
+      for (std::size_t j = 0; j < tensors.size(); ++j) {
+        const std::string name = "snapshot." + std::to_string(i) + "." + std::to_string(j);
+        tensors[j].copy_(find_like(state.tensors, name, tensors[j], source));
+      }
+    }
+  } catch (const json::exception& error) {
+    throw FormatError(source + ": " + error.what());
+  }
+}
+
+}  // namespace leapverify
