@@ -49,6 +49,15 @@ TEST(Verifier, SequentialNeedsPilotAndDoublingsBeforeItCanAccept) {
   EXPECT_THAT(nothing.reason, HasSubstr("too small"));
 }
 
+TEST(Verifier, SequentialDoesNotBetOnThePilot) {
+  const Verifier verifier(options_for(Rule::kSequential));
+  std::vector<double> reference(20, 4), candidate(20, 4);
+  for (std::size_t i = 0; i < 8; ++i) candidate[i] = 3.9;
+  const Decision decision = verifier.decide(reference, candidate);
+  EXPECT_EQ(decision.capital_for, 1);
+  EXPECT_EQ(decision.capital_against, 1);
+}
+
 TEST(Verifier, SequentialGivesUpAtItsLastSequence) {
   VerifierOptions options = options_for(Rule::kSequential);
   options.max_sequences = 20;
