@@ -6,6 +6,7 @@
 #include <leapverify/runtime/momentum.h>
 #include <leapverify/runtime/optimizer_state.h>
 #include <leapverify/runtime/policy/statistics.h>
+#include <leapverify/runtime/vector_math.h>
 
 #include <algorithm>
 #include <numeric>
@@ -65,18 +66,27 @@ LeapVerify::Implementation::Implementation(torch::optim::Optimizer& base, torch:
       verifier_(options_.verification),
       weights_(trainable_parameters(base)),
       buffers_(model.buffers()) {
-  if (!options_.enabled) return;
-  snapshots_.emplace(weights_, predictor_.snapshots_needed(), options_.snapshots);
-  saved_weights_ = weights_.allocate_like(TensorList::Precision::kSame);
-  saved_buffers_ = buffers_.allocate_like(TensorList::Precision::kSame);
+  resolve_vector_math();
+  if (options_.enabled) {
+    snapshots_.emplace(weights_, predictor_.snapshots_needed(), options_.snapshots);
+    saved_weights_ = weights_.allocate_like(TensorList::Precision::kSame);
+    saved_buffers_ = buffers_.allocate_like(TensorList::Precision::kSame);
+  }
+  settings_ = settings_json(options_, memory_bytes(), evaluator_.step_cost());
 }
 
 at::Tensor LeapVerify::Implementation::step(const std::function<at::Tensor()>& closure) {
-  if (step_ == 0) emit(start_event(options_, memory_bytes(), evaluator_.step_cost()));
+  trace_settings();
   at::Tensor loss = base_step(closure);
   ++step_;
   if (options_.enabled && off_reason_.empty() && step_ % options_.observe_every == 0) observe();
   return loss;
+}
+
+void LeapVerify::Implementation::trace_settings() {
+  if (settings_ == traced_settings_) return;
+  emit(settings_event(step_, settings_));
+  traced_settings_ = settings_;
 }
 
 at::Tensor LeapVerify::Implementation::base_step(const std::function<at::Tensor()>& closure) {
@@ -125,7 +135,9 @@ Options LeapVerify::Implementation::validated(const Options& options,
     throw InvalidOption("gate set", std::to_string(evaluator.sequence_count()) + " sequences",
                         "at least " + std::to_string(needed) + " for " +
                             std::to_string(options.probes) + " probes and " +
-                            std::to_string(batch) + " sequences a comparison");
+                            std::to_string(batch) +
+                            " sequences a comparison (or fewer probes, verification.sequences or "
+                            "verification.max_sequences)");
   }
   if (!(evaluator.step_cost() > 0)) {
     throw InvalidOption("step_cost", number_text(evaluator.step_cost()), above(0).text());

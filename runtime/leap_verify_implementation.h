@@ -46,6 +46,9 @@ class LeapVerify::Implementation {
     std::int64_t placed = 0;
   };
 
+  /// Writes what the decisions rest on to the trace, at the start and when a resumed run changed it.
+  void trace_settings();
+
   /// A step of the base optimizer that waits for copies of the weights just before it changes them.
   at::Tensor base_step(const std::function<at::Tensor()>& closure);
 
@@ -95,6 +98,8 @@ class LeapVerify::Implementation {
   TensorList saved_buffers_;
   std::optional<SnapshotStore> snapshots_;
 
+  std::string settings_;
+  std::string traced_settings_;
   std::int64_t step_ = 0;
   std::int64_t gate_cursor_ = 0;
   // Probe activations of the last observation, undefined before the first and after a leap.

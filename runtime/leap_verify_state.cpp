@@ -13,6 +13,7 @@ LeapVerifyState LeapVerify::Implementation::state() const {
   LeapVerifyState out;
   json data;
   data["step"] = step_;
+  data["settings"] = traced_settings_;
   data["gate_cursor"] = gate_cursor_;
   data["failures_in_row"] = failures_in_row_;
   data["off_reason"] = off_reason_;
@@ -39,6 +40,7 @@ void LeapVerify::Implementation::restore(const LeapVerifyState& state) {
   try {
     const json data = json::parse(state.json);
     step_ = data.at("step").get<std::int64_t>();
+    traced_settings_ = data.at("settings").get<std::string>();
     gate_cursor_ = data.at("gate_cursor").get<std::int64_t>();
     failures_in_row_ = data.at("failures_in_row").get<int>();
     off_reason_ = data.at("off_reason").get<std::string>();

@@ -74,16 +74,22 @@ std::vector<policy::LossCurve::Point> points_from(const json& array) {
 
 }  // namespace
 
-std::string start_event(Options options, std::int64_t memory_bytes, double step_cost) {
-  ordered_json event = event_at("start", 0);
-  event["schema"] = kTraceSchema;
-  event["planned_steps"] = options.planned_steps;
-  event["step_cost"] = step_cost;
-  event["memory_bytes"] = memory_bytes;
+std::string settings_json(Options options, std::int64_t memory_bytes, double step_cost) {
+  ordered_json settings;
+  settings["schema"] = kTraceSchema;
+  settings["planned_steps"] = options.planned_steps;
+  settings["step_cost"] = step_cost;
+  settings["memory_bytes"] = memory_bytes;
   ordered_json values;
   OptionWriter writer(values);
   options.describe(writer);
-  event["options"] = values;
+  settings["options"] = values;
+  return settings.dump();
+}
+
+std::string settings_event(std::int64_t step, const std::string& settings) {
+  ordered_json event = event_at(step == 0 ? "start" : "resume", step);
+  event.update(ordered_json::parse(settings));
   return event.dump();
 }
 

@@ -54,7 +54,10 @@ struct LeapEvent {
   std::uint64_t digest_after = 0;
 };
 
-std::string start_event(Options options, std::int64_t memory_bytes, double step_cost);
+/// What the decisions of a run rest on, as the text of a JSON object.
+std::string settings_json(Options options, std::int64_t memory_bytes, double step_cost);
+/// `start` at step 0, `resume` later.
+std::string settings_event(std::int64_t step, const std::string& settings);
 std::string to_json(const ObservationEvent& event);
 std::string to_json(const CandidateEvent& event);
 std::string to_json(const LeapEvent& event);

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the measurements and leaves raw logs, the commands and the environment under bench/results/.
+# Runs the measurements and leaves raw logs, the commands and the environment in a new folder under bench/results/.
 #
 # Usage: scripts/bench.sh [all|overhead|throughput|demo|kernels]
 # LEAPVERIFY_PRESET chooses the build, as in scripts/setup.sh.
@@ -7,6 +7,7 @@ set -euo pipefail
 # shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
+[ $# -le 1 ] || die "one measurement at a time; usage: scripts/bench.sh [all|overhead|throughput|demo|kernels]"
 what="${1:-all}"
 case "$what" in
   all | overhead | throughput | demo | kernels) ;;
@@ -15,8 +16,7 @@ esac
 preset="${LEAPVERIFY_PRESET:-dev}"
 "$root/scripts/setup.sh" "$preset"
 build_dir="$(build_dir_of "$preset")"
-results="$root/bench/results/$(date +%Y-%m-%d)-$(nproc)cpu-$what"
-mkdir -p "$results"
+results="$(new_results_folder "$(nproc)cpu-$what")"
 
 describe_environment "$preset" >"$results/environment.txt"
 

@@ -33,6 +33,18 @@ describe_environment() { # PRESET
   "$venv/bin/python" -W ignore -c 'import torch; print("torch", torch.__version__)'
 }
 
+# Makes and prints a folder for raw logs; one from earlier the same day is never written over.
+new_results_folder() { # NAME
+  local folder number=1
+  folder="$root/bench/results/$(date +%Y-%m-%d)-$1"
+  while [ -e "$folder$([ "$number" = 1 ] || echo "-$number")" ]; do
+    number=$((number + 1))
+  done
+  [ "$number" = 1 ] || folder="$folder-$number"
+  mkdir -p "$folder"
+  printf '%s' "$folder"
+}
+
 # The demo's text: the sources of Python's own standard library.
 demo_text() {
   "$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("stdlib"))'

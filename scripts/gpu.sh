@@ -9,12 +9,12 @@ set -euo pipefail
 # shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
+[ $# -eq 0 ] || die "scripts/gpu.sh takes no arguments, got: $*"
 command -v nvidia-smi >/dev/null && nvidia-smi -L | grep -q GPU || die "no NVIDIA GPU on this machine"
 preset="${LEAPVERIFY_PRESET:-dev}"
 "$root/scripts/setup.sh" "$preset"
 build_dir="$(build_dir_of "$preset")"
-results="$root/bench/results/$(date +%Y-%m-%d)-$(nvidia-smi --query-gpu=name --format=csv,noheader -i 0 | tr ' /' '--')-checks"
-mkdir -p "$results"
+results="$(new_results_folder "$(nvidia-smi --query-gpu=name --format=csv,noheader -i 0 | tr ' /' '--')-checks")"
 describe_environment "$preset" >"$results/environment.txt"
 nvidia-smi -q -i 0 >"$results/gpu.txt"
 

@@ -15,6 +15,10 @@ preset="${LEAPVERIFY_PRESET:-dev}"
 for argument in "$@"; do
   case "$argument" in
     --no-build) build=no ;;
+    -h | --help)
+      sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p;}' "$0"
+      exit 0
+      ;;
     -*) die "unknown option $argument; usage: scripts/setup.sh [--no-build] [PRESET]" ;;
     *) preset="$argument" ;;
   esac

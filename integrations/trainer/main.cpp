@@ -8,7 +8,6 @@
 
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <exception>
 #ifdef __GLIBC__
 #include <malloc.h>
@@ -40,17 +39,6 @@ void keep_freed_memory() {
   mallopt(M_MMAP_THRESHOLD, 32 << 20);  // the most glibc takes
   mallopt(M_TRIM_THRESHOLD, 2047 << 20);
   mallopt(M_TOP_PAD, 64 << 20);
-#endif
-}
-
-/// MKL's threaded AVX-512 code does not repeat itself from process to process: up to a tenth of
-/// equal runs on two threads ended in other last bits. Its AVX2 code does, at about 5 % of the
-/// speed. A setting of the user's stands.
-void compute_alike_in_every_process() {
-#if defined(__x86_64__) && defined(__GNUC__) && defined(__unix__)
-  if (__builtin_cpu_is("intel") && __builtin_cpu_supports("avx512f")) {
-    setenv("MKL_CBWR", "AVX2", /*overwrite=*/0);
-  }
 #endif
 }
 
@@ -119,7 +107,6 @@ void resume(const std::string& folder, const std::vector<std::string>& overrides
 
 int main(int argc, char** argv) {
   keep_freed_memory();
-  compute_alike_in_every_process();
   CLI::App app("LeapVerify trains language models and leaps ahead when held-out loss says it pays");
   app.require_subcommand(1);
 
@@ -130,7 +117,9 @@ int main(int argc, char** argv) {
                             "Named settings below the file's: " + preset_list());
   train_command->add_option("--data", arguments.data, "Text file or folder (data.path)");
   train_command->add_option("--run", arguments.run, "New run folder, runs/DATE-TIME if not given");
-  train_command->add_option("--set", arguments.overrides, "key=value over file and preset")
+  train_command->add_option("--set", arguments.overrides,
+                            "an option over file and preset; may be given again")
+      ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
   train_command->footer(trainer::explain_config());
   train_command->callback([&] { train(arguments); });
@@ -140,7 +129,9 @@ int main(int argc, char** argv) {
   CLI::App* resume_command =
       app.add_subcommand("resume", "Continue a run from its last checkpoint");
   resume_command->add_option("run", folder, "Run folder")->required();
-  resume_command->add_option("--set", resume_overrides, "key=value over the run's config")
+  resume_command->add_option("--set", resume_overrides,
+                             "an option over the run's config; may be given again")
+      ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
   resume_command->callback([&] { resume(folder, resume_overrides); });
 

@@ -12,6 +12,7 @@
 #include <leapverify/runtime/optimizer_state.h>
 #include <leapverify/runtime/random_state.h>
 #include <leapverify/runtime/trace.h>
+#include <leapverify/runtime/vector_math.h>
 
 #include <algorithm>
 #include <atomic>
@@ -61,6 +62,7 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(const OptimizerOptions& 
 /// Seeds first: the model's initial weights are drawn when it is made.
 std::shared_ptr<models::LanguageModel> make_seeded_model(const Config& config,
                                                          torch::Device device) {
+  resolve_vector_math();
   if (config.run.threads > 0) torch::set_num_threads(static_cast<int>(config.run.threads));
   torch::manual_seed(static_cast<std::uint64_t>(config.run.seed));
   std::shared_ptr<models::LanguageModel> model = models::make_model(config.model);
@@ -173,6 +175,11 @@ void Trainer::Implementation::describe_run() {
                    name_of(leaps().verification.rule) + ", mode " + name_of(leaps().mode) + ", " +
                    count_text(static_cast<double>(optimizer_.memory_bytes())) +
                    " bytes of extra memory");
+    if (leaps().controller.first_leap >= config_.run.steps) {
+      progress_.note("             no leap will be tried: leapverify.first_leap is " +
+                     std::to_string(leaps().controller.first_leap) + " of " +
+                     std::to_string(config_.run.steps) + " steps");
+    }
   } else {
     progress_.note("leapverify   off (leapverify.enabled: true switches it on)");
   }

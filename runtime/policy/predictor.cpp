@@ -185,13 +185,18 @@ void PredictorOptions::describe(FieldVisitor& visitor) {
       "window", window, between(2, 32),
       "snapshots that least_squares, average, outer_momentum, ema_trend and low_rank use");
   visitor.field("decay", decay, between(0, 1),
-                "outer_momentum, ema_trend: weight of a move relative to the next newer one");
+                "outer_momentum, ema_trend: weight of a move relative to the next newer one; outer_momentum: "
+                "of the newest move too");
   visitor.field("half_moments", half_moments,
                 "momentum: moments in float16, which reproduces the published catastrophe");
 }
 
 Predictor::Predictor(const PredictorOptions& options) : options_(options) {
   validate_fields(options_);
+  if (options_.kind == PredictorKind::kOuterMomentum && !(options_.decay > 0)) {
+    throw InvalidOption("decay", number_text(options_.decay),
+                        "above 0 with outer_momentum, which otherwise predicts the weights of now");
+  }
 }
 
 std::int64_t Predictor::snapshots_needed() const {

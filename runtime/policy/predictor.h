@@ -90,8 +90,8 @@ struct PredictorOptions {
 ///   momentum         K steps of the base optimizer with the moments that it has now
 ///                    (kernels/adam_direction.h); needs no snapshot but the live weights
 /// The quadratic ones and outer_momentum need equal spacing, the others take the true one.
-/// least_squares, average, outer_momentum, ema_trend and low_rank use `window` snapshots. linear, least_squares, ema_trend and low_rank are exact on straight
-/// lines, quadratic on parabolas.
+/// least_squares, average, outer_momentum, ema_trend and low_rank use `window` snapshots. linear,
+/// least_squares, ema_trend and low_rank are exact on straight lines, quadratic on parabolas.
 class Predictor {
  public:
   /// Throws InvalidOption.

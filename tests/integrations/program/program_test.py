@@ -153,6 +153,8 @@ class Training(ProgramTest):
         self.assertEqual(metrics, (run / "metrics.jsonl").read_text().count("validation_loss"))
         longer = leapverify("resume", run, "--set", "run.steps=70", cwd=self.folder)
         self.assertIn("70 steps", longer.stdout)
+        resumed = self.events(run, "resume")
+        self.assertEqual([(event["step"], event["planned_steps"]) for event in resumed], [(60, 70)])
         self.assertEqual(leapverify("resume", run).returncode, 0)
 
     def test_data_path_may_hold_any_character(self):

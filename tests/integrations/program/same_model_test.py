@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 
-# Where runs differed, it was one in ten to forty: sixty of them miss that with a chance below a fifth.
+# Without resolve_vector_math() one in about twenty differed: sixty miss that with a chance of 5 %.
 RUNS = 60
 
 

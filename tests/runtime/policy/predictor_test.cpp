@@ -204,6 +204,16 @@ TEST(WindowedPredictor, AverageIsTheMeanWhateverTheHorizon) {
   }
 }
 
+TEST(WindowedPredictor, OuterMomentumRefusesADecayThatPredictsTheWeightsOfNow) {
+  try {
+    Predictor({PredictorKind::kOuterMomentum, 3, 0.0});
+    FAIL() << "accepted decay 0";
+  } catch (const InvalidOption& error) {
+    EXPECT_THAT(error.what(), HasSubstr("decay: 0 is not legal, expected above 0"));
+  }
+  Predictor({PredictorKind::kEmaTrend, 3, 0.0});
+}
+
 TEST(WindowedPredictor, OuterMomentumLooksAheadAlongTheMoves) {
   // Moves 1 and 10, newest first: 111 + s·μ·(1 + μ·10).
   const History history{{30, 20, 10}, {}, 1};
