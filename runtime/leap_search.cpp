@@ -2,9 +2,13 @@
 #include <leapverify/runtime/error_text.h>
 #include <leapverify/runtime/leap_verify_implementation.h>
 #include <leapverify/runtime/momentum.h>
+#include <leapverify/runtime/optimizer_state.h>
 #include <leapverify/runtime/policy/statistics.h>
+#include <leapverify/runtime/scaled_rates.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <utility>
 
 namespace leapverify {
@@ -13,19 +17,20 @@ void LeapVerify::Implementation::try_leap(const std::vector<std::int64_t>& horiz
   LeapEvent event;
   event.step = step_;
   const std::int64_t forwards_before = ledger().forwards();
+  std::optional<Point> winner;
   try {
     LeapTransaction transaction(weights_, saved_weights_);
     event.digest_before = weights_.digest();
-    const std::optional<Point> winner = search(horizons, transaction);
+    winner = search(horizons, transaction);
     if (winner) {
       event.horizon = winner->horizon;
-      event.value = worth(*winner, transaction);
+      event.outcome = options_.mode == Mode::kShadow ? LeapOutcome::kShadow
+                      : options_.leaps()             ? LeapOutcome::kCommitted
+                                                     : LeapOutcome::kRateOnly;
+      if (options_.leaps()) event.value = worth(*winner, transaction);
     }
-    event.outcome = !winner                          ? LeapOutcome::kRejected
-                    : options_.mode == Mode::kShadow ? LeapOutcome::kShadow
-                                                     : LeapOutcome::kCommitted;
     if (event.outcome == LeapOutcome::kCommitted) {
-      transaction.commit();
+      land(*winner, transaction);
     } else {
       transaction.roll_back();
     }
@@ -37,14 +42,59 @@ void LeapVerify::Implementation::try_leap(const std::vector<std::int64_t>& horiz
   }
   failures_in_row_ = 0;
   event.forwards = ledger().forwards() - forwards_before;
-  controller_.record(event.outcome != LeapOutcome::kRejected);
-  if (event.outcome == LeapOutcome::kCommitted) land(event.value);
+  controller_.record(winner.has_value());
+  if (event.outcome == LeapOutcome::kCommitted) ledger().steps_saved += event.value.steps_saved;
   emit(to_json(event));
+  if (winner && options_.adapts_rate() && options_.mode == Mode::kLeap) {
+    const double before = rate_.value();
+    if (rate_.raise(observations_)) change_rate(before, "a candidate verified");
+  }
+}
+
+void LeapVerify::Implementation::land(const Point& winner, LeapTransaction& transaction) {
+  if (average_) {
+    const std::int64_t non_finite = transaction.move(*winner.prediction, *snapshots_);
+    LV_CHECK(non_finite == 0, non_finite << " weights are not finite after the move that verified "
+                                            "at the average");
+    // What follows the weights is carried along, so that their direction stays known.
+    shift(average_->tensors(), saved_weights_, weights_);
+    snapshots_->shift(saved_weights_, weights_);
+  } else {
+    write(*winner.prediction, transaction);
+  }
+  transaction.commit();
+  if (options_.moments == MomentPolicy::kScale) scale_moments(base_, options_.moment_scale);
+  if (options_.moments == MomentPolicy::kReset) reset_state(base_);
+  if (average_) {
+    detector_.interrupt();
+    curve_.interrupt();
+    activations_ = at::Tensor();
+    return;
+  }
+  // The jump is no part of the trajectory: history begins anew at the landing point.
+  begin_stretch();
+  snapshots_->record(step_);
+}
+
+void LeapVerify::Implementation::change_rate(double from, const std::string& reason) {
+  emit(rate_event(step_, from, rate_.value(), reason));
+}
+
+LeapVerify::Implementation::Point LeapVerify::Implementation::reference_point() const {
+  if (!average_) return {};
+  return {0, policy::Prediction{{1.0}, 1}, {}};
+}
+
+double LeapVerify::Implementation::longest_leap() const {
+  if (!options_.has_trust_region()) return std::numeric_limits<double>::infinity();
+  return std::min(options_.trust_path * path_,
+                  options_.trust_norm * distance(origin(), nullptr));
 }
 
 std::int64_t LeapVerify::Implementation::write(const policy::Prediction& prediction,
                                                LeapTransaction& transaction) {
   if (!prediction.momentum_steps) return transaction.write(prediction, *snapshots_);
+  const ScaledRates rates(base_, rate_.value());
   return transaction.write(
       momentum_ahead(base_, *prediction.momentum_steps, options_.predictor.half_moments));
 }
@@ -89,6 +139,31 @@ policy::Decision LeapVerify::Implementation::compare(Point& reference, Point& ca
   }
 }
 
+bool LeapVerify::Implementation::looked_back(Point& reference, Comparison& comparison) {
+  const std::int64_t back = std::min(options_.rate.look_back, snapshots_->size() - 1);
+  if (back < 1 || !rate_.looks_back(observations_)) return false;
+  policy::Prediction earlier;
+  earlier.coefficients.resize(static_cast<std::size_t>(back) + 1, 0.0);
+  earlier.coefficients.back() = 1;
+  const std::int64_t steps_back =
+      step_ - snapshots_->steps()[static_cast<std::size_t>(back)];
+  Point point{-steps_back, std::move(earlier), {}};
+  CandidateEvent event;
+  event.step = step_;
+  event.horizon = point.horizon;
+  event.non_finite = place(point, comparison);
+  event.digest = weights_.digest();
+  ++ledger().candidates;
+  event.decision = compare(reference, point, comparison);
+  emit(to_json(event));
+  if (event.decision.verdict != policy::Verdict::kAccepted) return false;
+  if (options_.mode == Mode::kLeap) {
+    const double before = rate_.value();
+    if (rate_.lower(observations_)) change_rate(before, "the weights have got worse");
+  }
+  return true;
+}
+
 std::optional<LeapVerify::Implementation::Point> LeapVerify::Implementation::search(
     const std::vector<std::int64_t>& horizons, LeapTransaction& transaction) {
   policy::History history{
@@ -96,19 +171,23 @@ std::optional<LeapVerify::Implementation::Point> LeapVerify::Implementation::sea
   if (predictor_.needs_gram()) history.gram = snapshots_->gram(snapshots_->size());
   const std::int64_t batch = options_.verification.sequences;
   if (options_.gate == GateSource::kFixed) gate_cursor_ = 0;
-  Comparison comparison{transaction, next_gate_sequences(batch), 0};
-  Point reference;
-  if (const auto& sequences = comparison.sequences; sequences.back() < options_.probes) {
+  Comparison comparison{transaction, next_gate_sequences(batch), std::nullopt};
+  Point reference = reference_point();
+  const auto& sequences = comparison.sequences;
+  if (!average_ && sequences.back() < options_.probes) {
     reference.losses = {probe_losses_.begin() + sequences.front(),
                         probe_losses_.begin() + sequences.back() + 1};
   }
   know_losses(reference, batch, comparison);
   const double first_reference = policy::summarize(reference.losses).mean;
+  if (options_.probes == 0) curve_.add(step_, first_reference);
   // A rule that tolerates some loss would let every link drift further from the last winner.
   const bool chained = options_.verification.rule == policy::Rule::kStrict ||
                        options_.verification.rule == policy::Rule::kSequential;
 
   std::optional<Point> winner;
+  if (looked_back(reference, comparison)) return winner;
+  const double longest = longest_leap();
   for (const std::int64_t horizon : horizons) {
     CandidateEvent event;
     event.step = step_;
@@ -120,6 +199,10 @@ std::optional<LeapVerify::Implementation::Point> LeapVerify::Implementation::sea
     if (event.non_finite > 0) {
       event.decision.verdict = policy::Verdict::kRejected;
       event.decision.reason = "predicted weights are not finite";
+    } else if (std::isfinite(longest) &&
+               distance(weights_, average_ ? &average_->tensors() : &saved_weights_) > longest) {
+      event.decision.verdict = policy::Verdict::kRejected;
+      event.decision.reason = "beyond the trust region";
     } else {
       event.decision = compare(winner && chained ? *winner : reference, candidate, comparison);
     }
@@ -134,10 +217,14 @@ std::optional<LeapVerify::Implementation::Point> LeapVerify::Implementation::sea
 policy::Value LeapVerify::Implementation::worth(const Point& winner, LeapTransaction& transaction) {
   // Sequences that had no part in the acceptance: the gain on those others is biased upwards.
   const std::vector<std::int64_t> sequences = next_gate_sequences(options_.verification.sequences);
-  transaction.roll_back();
-  const std::vector<double> reference = losses_of(sequences);
-  write(*winner.prediction, transaction);
-  const std::vector<double> candidate = losses_of(sequences);
+  Comparison comparison{transaction, sequences, winner.horizon};
+  const auto losses_at = [&](Point point) {
+    point.losses.clear();
+    place(point, comparison);
+    return losses_of(sequences);
+  };
+  const std::vector<double> reference = losses_at(reference_point());
+  const std::vector<double> candidate = losses_at(winner);
   const std::int64_t remaining =
       options_.planned_steps > 0 ? options_.planned_steps - step_ : winner.horizon;
   return policy::value_of_leap(reference, candidate, curve_.fall_per_step(), remaining);

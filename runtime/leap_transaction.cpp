@@ -28,6 +28,12 @@ std::int64_t LeapTransaction::write(const policy::Prediction& prediction,
   return snapshots.combine(weights_, prediction.coefficients, prediction.rows);
 }
 
+std::int64_t LeapTransaction::move(const policy::Prediction& prediction,
+                                   const SnapshotStore& snapshots) {
+  changed_ = true;
+  return snapshots.combine(weights_, prediction.coefficients, prediction.rows, &backup_);
+}
+
 std::int64_t LeapTransaction::write(const Momentum& momentum) {
   const at::Device device = weights_.torch_device();
   const auto count = static_cast<std::int64_t>(momentum.rows.size());

@@ -29,6 +29,10 @@ class LeapTransaction {
   /// results that are NaN or infinite. Synchronises.
   std::int64_t write(const policy::Prediction& prediction, const SnapshotStore& snapshots);
 
+  /// Writes what the weights were when the transaction began, moved as the prediction moves the
+  /// newest snapshot; returns and synchronises likewise.
+  std::int64_t move(const policy::Prediction& prediction, const SnapshotStore& snapshots);
+
   /// Writes what the weights were when the transaction began, carried along the momentum; returns
   /// and synchronises likewise.
   std::int64_t write(const Momentum& momentum);

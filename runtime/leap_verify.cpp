@@ -6,9 +6,11 @@
 #include <leapverify/runtime/momentum.h>
 #include <leapverify/runtime/optimizer_state.h>
 #include <leapverify/runtime/policy/statistics.h>
+#include <leapverify/runtime/scaled_rates.h>
 #include <leapverify/runtime/vector_math.h>
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <utility>
 
@@ -27,6 +29,12 @@ TensorList trainable_parameters(torch::optim::Optimizer& base) {
     throw InvalidOption("base optimizer", "no parameters", "at least one parameter");
   }
   return TensorList(std::move(parameters));
+}
+
+policy::ControllerOptions controller_options(const Options& options) {
+  policy::ControllerOptions controller = options.controller;
+  controller.horizons = options.horizons();
+  return controller;
 }
 
 std::vector<double> to_host(const at::Tensor& values) {
@@ -62,13 +70,17 @@ LeapVerify::Implementation::Implementation(torch::optim::Optimizer& base, torch:
       trace_(std::move(trace)),
       predictor_(options_.predictor),
       detector_(options_.detector),
-      controller_(options_.controller),
+      controller_(controller_options(options_)),
       verifier_(options_.verification),
+      rate_(options_.rate),
       weights_(trainable_parameters(base)),
       buffers_(model.buffers()) {
   resolve_vector_math();
   if (options_.enabled) {
-    snapshots_.emplace(weights_, predictor_.snapshots_needed(), options_.snapshots);
+    if (options_.reference == Reference::kDenoised) {
+      average_.emplace(weights_, options_.denoise_decay);
+    }
+    snapshots_.emplace(origin(), snapshots_to_keep(), options_.snapshots);
     saved_weights_ = weights_.allocate_like(TensorList::Precision::kSame);
     saved_buffers_ = buffers_.allocate_like(TensorList::Precision::kSame);
   }
@@ -77,8 +89,10 @@ LeapVerify::Implementation::Implementation(torch::optim::Optimizer& base, torch:
 
 at::Tensor LeapVerify::Implementation::step(const std::function<at::Tensor()>& closure) {
   trace_settings();
+  if (average_ && step_ == 0) average_->start();
   at::Tensor loss = base_step(closure);
   ++step_;
+  if (average_ && off_reason_.empty()) average_->update();
   if (options_.enabled && off_reason_.empty() && step_ % options_.observe_every == 0) observe();
   return loss;
 }
@@ -93,6 +107,7 @@ at::Tensor LeapVerify::Implementation::base_step(const std::function<at::Tensor(
   const auto let_weights_change = [this] {
     if (snapshots_) snapshots_->let_weights_change();
   };
+  const ScaledRates rates(base_, rate_.value());
   if (!closure) {
     let_weights_change();
     return base_.step();
@@ -106,16 +121,23 @@ at::Tensor LeapVerify::Implementation::base_step(const std::function<at::Tensor(
 
 Status LeapVerify::Implementation::status() const {
   const policy::Ledger& ledger = controller_.state().ledger;
-  Status status{step_, detector_.regime(), ledger, 0, off_reason_};
+  Status status{step_, detector_.regime(), ledger, 0, rate_.value(), off_reason_};
   const double forwards = static_cast<double>(ledger.forwards());
   const double training = static_cast<double>(step_) * evaluator_.step_cost();
   if (forwards > 0) status.overhead = forwards / (forwards + training);
   return status;
 }
 
+std::int64_t LeapVerify::Implementation::snapshots_to_keep() const {
+  const std::int64_t looked_back_on = options_.adapts_rate() ? options_.rate.look_back + 1 : 0;
+  return std::max(predictor_.snapshots_needed(), looked_back_on);
+}
+
 std::int64_t LeapVerify::Implementation::memory_bytes() const {
   if (!snapshots_) return 0;
-  return snapshots_->byte_count() + saved_weights_.byte_count() + saved_buffers_.byte_count();
+  const std::int64_t average = average_ ? average_->tensors().byte_count() : 0;
+  return average + snapshots_->byte_count() + saved_weights_.byte_count() +
+         saved_buffers_.byte_count();
 }
 
 Options LeapVerify::Implementation::validated(const Options& options,
@@ -155,7 +177,10 @@ policy::Situation LeapVerify::Implementation::situation() const {
   now.snapshots_needed = predictor_.snapshots_needed();
   // The reference, every link, and two passes over further sequences to value the winner.
   const auto links = static_cast<std::int64_t>(controller_.horizons().size());
-  now.try_forwards = (links + 1) * verifier_.max_pairs() + 2 * options_.verification.sequences;
+  const std::int64_t looks_back = options_.adapts_rate() ? 1 : 0;
+  const std::int64_t passes_of_worth = options_.leaps() ? 2 : 0;
+  now.try_forwards = (links + 1 + looks_back) * verifier_.max_pairs() +
+                     passes_of_worth * options_.verification.sequences;
   return now;
 }
 
@@ -170,10 +195,13 @@ void LeapVerify::Implementation::observe() {
     return;
   }
   const std::int64_t forwards_before = ledger().forwards();
+  ++observations_;
   policy::Action action;
   try {
     snapshots_->record(step_);
-    look(event);
+    if (options_.has_trust_region() && snapshots_->size() > 1) path_ += last_move();
+    if (options_.probes > 0) look(event);
+    event.regime = detector_.regime();
     action = controller_.next(situation());
   } catch (const std::exception& error) {
     fail(error_text(error), ledger().forwards() - forwards_before);
@@ -207,8 +235,14 @@ void LeapVerify::Implementation::look(ObservationEvent& event) {
     event.signal = activation_signal(activations);
     event.reading = detector_.observe(*event.signal);
   }
-  event.regime = detector_.regime();
   activations_ = activations.clone();
+}
+
+double LeapVerify::Implementation::last_move() const {
+  double square = 0;
+  const std::vector<double> gram = snapshots_->gram(2);
+  for (std::size_t i = 3; i < gram.size(); i += 4) square += gram[i];
+  return std::sqrt(square);
 }
 
 double LeapVerify::Implementation::activation_signal(const at::Tensor& activations) {
@@ -247,15 +281,6 @@ std::vector<std::int64_t> LeapVerify::Implementation::next_gate_sequences(std::i
     ++gate_cursor_;
   }
   return sequences;
-}
-
-void LeapVerify::Implementation::land(const policy::Value& value) {
-  ledger().steps_saved += value.steps_saved;
-  if (options_.moments == MomentPolicy::kScale) scale_moments(base_, options_.moment_scale);
-  if (options_.moments == MomentPolicy::kReset) reset_state(base_);
-  // The jump is no part of the trajectory: history begins anew at the landing point.
-  begin_stretch();
-  snapshots_->record(step_);
 }
 
 void LeapVerify::Implementation::begin_stretch() {

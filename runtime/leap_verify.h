@@ -44,6 +44,8 @@ struct Status {
   policy::Ledger ledger;
   /// Share of all cost so far that went into probes and verification, in cost units.
   double overhead = 0;
+  /// Factor on the scheduled learning rate (on_accept: rate or both).
+  double learning_rate_scale = 1;
   /// Why leaps are off, when they are off for the rest of the run.
   std::string off_reason;
 };

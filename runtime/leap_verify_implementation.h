@@ -8,6 +8,7 @@
 #include <leapverify/runtime/policy/value.h>
 #include <leapverify/runtime/snapshot_store.h>
 #include <leapverify/runtime/trace_events.h>
+#include <leapverify/runtime/weight_average.h>
 #include <torch/torch.h>
 
 #include <optional>
@@ -30,8 +31,8 @@ class LeapVerify::Implementation {
   void restore(const LeapVerifyState& state);
 
  private:
-  /// A point that a try compares: a candidate, or the weights as they were, with horizon 0 and no
-  /// prediction.
+  /// A point that a try compares: a candidate; the reference, with horizon 0, which has a prediction
+  /// only where it is not the weights; or a look back, with the negative of the steps back.
   struct Point {
     std::int64_t horizon = 0;
     std::optional<policy::Prediction> prediction;
@@ -42,8 +43,8 @@ class LeapVerify::Implementation {
   struct Comparison {
     LeapTransaction& transaction;
     std::vector<std::int64_t> sequences;
-    /// Horizon of the point that the weights hold.
-    std::int64_t placed = 0;
+    /// Horizon of the point that the weights hold, once one was placed.
+    std::optional<std::int64_t> placed;
   };
 
   /// Writes what the decisions rest on to the trace, at the start and when a resumed run changed it.
@@ -61,13 +62,23 @@ class LeapVerify::Implementation {
 
   policy::Ledger& ledger() { return controller_.state().ledger; }
   policy::Situation situation() const;
+  std::int64_t snapshots_to_keep() const;
   void observe();
   void look(ObservationEvent& event);
+  /// Distance between the two newest snapshots. Synchronises.
+  double last_move() const;
   double activation_signal(const at::Tensor& activations);
   Evaluation evaluate(const std::vector<std::int64_t>& sequences, bool activations);
   std::vector<double> losses_of(const std::vector<std::int64_t>& sequences);
   std::vector<std::int64_t> next_gate_sequences(std::int64_t count);
+  /// Where predictions start: the weights, or their average.
+  const TensorList& origin() const { return average_ ? average_->tensors() : weights_; }
+  Point reference_point() const;
   std::int64_t write(const policy::Prediction& prediction, LeapTransaction& transaction);
+  /// The longest leap that the trust region allows. Synchronises where it is bounded.
+  double longest_leap() const;
+  bool looked_back(Point& reference, Comparison& comparison);
+  void change_rate(double from, const std::string& reason);
   /// Writes the point into the weights; returns the number of weights that are not finite.
   std::int64_t place(const Point& point, Comparison& comparison);
   /// Places the point and evaluates it where fewer than `count` of its losses are known.
@@ -77,7 +88,8 @@ class LeapVerify::Implementation {
   std::optional<Point> search(const std::vector<std::int64_t>& horizons,
                               LeapTransaction& transaction);
   policy::Value worth(const Point& winner, LeapTransaction& transaction);
-  void land(const policy::Value& value);
+  /// Makes the winner the weights for good, and carries along what follows them.
+  void land(const Point& winner, LeapTransaction& transaction);
   /// Forgets the trajectory: what comes is no evenly spaced continuation of it.
   void begin_stretch();
   void fail(const std::string& reason, std::int64_t forwards);
@@ -92,16 +104,21 @@ class LeapVerify::Implementation {
   policy::Controller controller_;
   policy::Verifier verifier_;
   policy::LossCurve curve_;
+  policy::RateScale rate_;
   TensorList weights_;
   TensorList buffers_;
   TensorList saved_weights_;
   TensorList saved_buffers_;
+  std::optional<WeightAverage> average_;
   std::optional<SnapshotStore> snapshots_;
 
   std::string settings_;
   std::string traced_settings_;
   std::int64_t step_ = 0;
+  std::int64_t observations_ = 0;
   std::int64_t gate_cursor_ = 0;
+  // Sum of the distances between observations, where the trust region needs it.
+  double path_ = 0;
   // Probe activations of the last observation, undefined before the first and after a leap.
   at::Tensor activations_;
   std::vector<double> probe_losses_;

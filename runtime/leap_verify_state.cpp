@@ -14,6 +14,9 @@ LeapVerifyState LeapVerify::Implementation::state() const {
   json data;
   data["step"] = step_;
   data["settings"] = traced_settings_;
+  data["observations"] = observations_;
+  data["path"] = path_;
+  data["rate"] = to_json_state(rate_.state());
   data["gate_cursor"] = gate_cursor_;
   data["failures_in_row"] = failures_in_row_;
   data["off_reason"] = off_reason_;
@@ -24,6 +27,9 @@ LeapVerifyState LeapVerify::Implementation::state() const {
   data["snapshot_steps"] = snapshots_ ? snapshots_->steps() : std::vector<std::int64_t>{};
   data["activations"] = activations_.defined();
   if (activations_.defined()) out.tensors.emplace_back("activations", activations_);
+  for (std::size_t j = 0; average_ && j < average_->tensors().tensors().size(); ++j) {
+    out.tensors.emplace_back("average." + std::to_string(j), average_->tensors().tensors()[j]);
+  }
   for (std::int64_t i = 0; snapshots_ && i < snapshots_->size(); ++i) {
     const std::vector<at::Tensor>& tensors = snapshots_->stored(i).tensors();
     for (std::size_t j = 0; j < tensors.size(); ++j) {
@@ -41,6 +47,9 @@ void LeapVerify::Implementation::restore(const LeapVerifyState& state) {
     const json data = json::parse(state.json);
     step_ = data.at("step").get<std::int64_t>();
     traced_settings_ = data.at("settings").get<std::string>();
+    observations_ = data.at("observations").get<std::int64_t>();
+    path_ = data.at("path").get<double>();
+    rate_.restore(rate_state_from_json(data.at("rate")));
     gate_cursor_ = data.at("gate_cursor").get<std::int64_t>();
     failures_in_row_ = data.at("failures_in_row").get<int>();
     off_reason_ = data.at("off_reason").get<std::string>();
@@ -59,12 +68,16 @@ void LeapVerify::Implementation::restore(const LeapVerifyState& state) {
       activations_ = found->second.to(weights_.torch_device());
     }
     if (!snapshots_) return;
+    for (std::size_t j = 0; average_ && j < average_->tensors().tensors().size(); ++j) {
+      const at::Tensor& tensor = average_->tensors().tensors()[j];
+      tensor.copy_(find_like(state.tensors, "average." + std::to_string(j), tensor, source));
+    }
     snapshots_->clear();
     const auto steps = data.at("snapshot_steps").get<std::vector<std::int64_t>>();
-    if (static_cast<std::int64_t>(steps.size()) > predictor_.snapshots_needed()) {
+    if (static_cast<std::int64_t>(steps.size()) > snapshots_to_keep()) {
       throw FormatError(source + ": " + std::to_string(steps.size()) + " snapshots, " +
                         name_of(options_.predictor.kind) + " keeps " +
-                        std::to_string(predictor_.snapshots_needed()));
+                        std::to_string(snapshots_to_keep()));
     }
     for (std::size_t i = 0; i < steps.size(); ++i) {
       const std::vector<at::Tensor>& tensors = snapshots_->restore_older(steps[i]).tensors();

@@ -3,6 +3,7 @@
 #include <leapverify/kernels/error.h>
 #include <leapverify/kernels/gram.h>
 #include <leapverify/runtime/snapshot_store.h>
+#include <leapverify/runtime/weight_average.h>
 #include <torch/torch.h>
 #ifdef LEAPVERIFY_CUDA
 #include <ATen/cuda/CUDAEvent.h>
@@ -12,6 +13,7 @@
 #endif
 
 #include <algorithm>
+#include <utility>
 
 namespace leapverify {
 
@@ -118,9 +120,18 @@ void SnapshotStore::let_weights_change() const {
   if (host_copies_ && !steps_.empty()) host_copies_->let_current_stream_wait();
 }
 
+void SnapshotStore::shift(const TensorList& from, const TensorList& to) const {
+  if (host_copies_) host_copies_->finish();
+  if (is_delta()) {
+    leapverify::shift(newest_, from, to);
+    return;
+  }
+  for (std::int64_t i = 0; i < size(); ++i) leapverify::shift(at(i), from, to);
+}
+
 std::int64_t SnapshotStore::combine(const TensorList& destination,
-                                    const std::vector<double>& coefficients,
-                                    std::int64_t rows) const {
+                                    const std::vector<double>& coefficients, std::int64_t rows,
+                                    const TensorList* origin) const {
   const auto segments = static_cast<std::int64_t>(destination.tensors().size());
   LV_CHECK(rows == 1 || rows == segments,
            rows << " rows of coefficients for " << segments << " tensors");
@@ -139,6 +150,18 @@ std::int64_t SnapshotStore::combine(const TensorList& destination,
   }
   for (std::int64_t i = 0; static_cast<std::int64_t>(sources.size()) < columns; ++i) {
     sources.push_back(&at(i).table());
+  }
+  if (origin != nullptr) {
+    // One more source, added in full, from which the newest snapshot is taken away again.
+    std::vector<double> extended;
+    for (std::int64_t row = 0; row < rows; ++row) {
+      const double* c = factors.data() + row * columns;
+      extended.insert(extended.end(), c, c + columns);
+      extended[extended.size() - static_cast<std::size_t>(columns)] -= 1;
+      extended.push_back(1);
+    }
+    factors = std::move(extended);
+    sources.push_back(&origin->table());
   }
   const at::Device device = parameters_->torch_device();
   const at::Tensor values = at::tensor(factors, at::kDouble).to(device);

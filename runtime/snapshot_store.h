@@ -39,14 +39,19 @@ class SnapshotStore {
 
   void clear() { steps_.clear(); }
 
+  /// Carries all snapshots along when the weights were moved from `from` to `to` by other means than
+  /// training, so that what was learned of their direction stays.
+  void shift(const TensorList& from, const TensorList& to) const;
+
   /// Steps of the snapshots held, newest first.
   const std::vector<std::int64_t>& steps() const { return steps_; }
   std::int64_t size() const { return static_cast<std::int64_t>(steps_.size()); }
 
   /// destination ← Σ_k coefficients[row][k] · k-th newest snapshot, with one row for all tensors or
-  /// one row for each. Returns the number of results that are NaN or infinite. Synchronises.
+  /// one row for each; with an `origin` its tensors + Σ_k … − the newest snapshot: the same move from
+  /// elsewhere. Returns the number of results that are NaN or infinite. Synchronises.
   std::int64_t combine(const TensorList& destination, const std::vector<double>& coefficients,
-                       std::int64_t rows) const;
+                       std::int64_t rows, const TensorList* origin = nullptr) const;
 
   /// [segments × count × count] inner products by tensor, of the differences of the `count` newest
   /// snapshots to the newest (kernels/gram.h). Synchronises.

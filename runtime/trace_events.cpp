@@ -118,7 +118,7 @@ std::string to_json(const CandidateEvent& event) {
   out["verdict"] = name_of(event.decision.verdict);
   out["reason"] = event.decision.reason;
   out["non_finite"] = event.non_finite;
-  if (event.non_finite == 0) {
+  if (event.decision.pairs > 0) {
     out["reference_loss"] = number(event.decision.reference_loss);
     out["candidate_loss"] = number(event.decision.candidate_loss);
     out["limit"] = number(event.decision.limit);
@@ -135,8 +135,8 @@ std::string to_json(const CandidateEvent& event) {
 std::string to_json(const LeapEvent& event) {
   ordered_json out = event_at("leap", event.step);
   out["outcome"] = name_of(event.outcome);
-  if (event.outcome != LeapOutcome::kRejected) {
-    out["horizon"] = event.horizon;
+  if (event.outcome != LeapOutcome::kRejected) out["horizon"] = event.horizon;
+  if (event.outcome == LeapOutcome::kCommitted || event.outcome == LeapOutcome::kShadow) {
     out["gain"] = number(event.value.gain);
     out["gain_lower_bound"] = number(event.value.gain_lower_bound);
     out["fall_per_step"] = number(event.value.fall_per_step);
@@ -145,6 +145,14 @@ std::string to_json(const LeapEvent& event) {
   out["forwards"] = event.forwards;
   out["digest_before"] = hex(event.digest_before);
   out["digest_after"] = hex(event.digest_after);
+  return out.dump();
+}
+
+std::string rate_event(std::int64_t step, double from, double to, const std::string& reason) {
+  ordered_json out = event_at("rate", step);
+  out["from"] = number(from);
+  out["to"] = number(to);
+  out["reason"] = reason;
   return out.dump();
 }
 
@@ -180,6 +188,13 @@ json to_json_state(const policy::LossCurve::State& state) {
   return {{"first", points_json(state.first)}, {"points", points_json(state.points)}};
 }
 
+json to_json_state(const policy::RateScale::State& state) {
+  return {{"scale", state.scale},
+          {"changed", state.changed},
+          {"hold", state.hold},
+          {"next_hold", state.next_hold}};
+}
+
 Detector::State detector_state_from_json(const json& data) {
   Detector::State state;
   for (const json& reading : data.at("readings")) {
@@ -199,6 +214,15 @@ policy::Controller::State controller_state_from_json(const json& data) {
   state.ledger.accepted = data.at("accepted");
   state.rejections_in_row = data.at("rejections_in_row");
   state.observations_to_wait = data.at("observations_to_wait");
+  return state;
+}
+
+policy::RateScale::State rate_state_from_json(const json& data) {
+  policy::RateScale::State state;
+  state.scale = data.at("scale");
+  state.changed = data.at("changed");
+  state.hold = data.at("hold");
+  state.next_hold = data.at("next_hold");
   return state;
 }
 

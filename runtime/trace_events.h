@@ -34,13 +34,14 @@ struct CandidateEvent {
   policy::Decision decision;
 };
 
-enum class LeapOutcome { kCommitted, kRejected, kShadow };
+enum class LeapOutcome { kCommitted, kRejected, kShadow, kRateOnly };
 
 template <>
 struct EnumNames<LeapOutcome> {
   static constexpr Named<LeapOutcome> names[] = {{LeapOutcome::kCommitted, "committed"},
                                                  {LeapOutcome::kRejected, "rejected"},
-                                                 {LeapOutcome::kShadow, "shadow"}};
+                                                 {LeapOutcome::kShadow, "shadow"},
+                                                 {LeapOutcome::kRateOnly, "rate_only"}};
 };
 
 struct LeapEvent {
@@ -61,14 +62,17 @@ std::string settings_event(std::int64_t step, const std::string& settings);
 std::string to_json(const ObservationEvent& event);
 std::string to_json(const CandidateEvent& event);
 std::string to_json(const LeapEvent& event);
+std::string rate_event(std::int64_t step, double from, double to, const std::string& reason);
 std::string failure_event(std::int64_t step, const std::string& reason, std::int64_t forwards,
                           bool off);
 
 nlohmann::json to_json_state(const Detector::State& state);
 nlohmann::json to_json_state(const policy::Controller::State& state);
 nlohmann::json to_json_state(const policy::LossCurve::State& state);
+nlohmann::json to_json_state(const policy::RateScale::State& state);
 Detector::State detector_state_from_json(const nlohmann::json& json);
 policy::Controller::State controller_state_from_json(const nlohmann::json& json);
 policy::LossCurve::State curve_state_from_json(const nlohmann::json& json);
+policy::RateScale::State rate_state_from_json(const nlohmann::json& json);
 
 }  // namespace leapverify

@@ -45,13 +45,16 @@ void OptimizerOptions::describe(FieldVisitor& visitor) {
 
 void LeapVerifyConfig::apply_preset() {
   const bool enabled = options.enabled;
-  options = preset == LeapPreset::kPaper ? Options::paper() : Options();
+  options = preset == LeapPreset::kPaper  ? Options::paper()
+            : preset == LeapPreset::kAuto ? Options::automatic()
+                                          : Options();
   options.enabled = enabled;
 }
 
 void LeapVerifyConfig::describe(FieldVisitor& visitor) {
   visitor.choice("preset", preset,
-                 "what the keys below start from; paper: the published method and constants");
+                 "what the keys below start from; auto: adapts the learning rate; paper: the published "
+                 "method and constants");
   options.describe(visitor);
 }
 

@@ -15,7 +15,7 @@ namespace leapverify::trainer {
 
 enum class DeviceChoice { kAuto, kCpu, kCuda };
 enum class OptimizerName { kAdamW, kSgd };
-enum class LeapPreset { kDefault, kPaper };
+enum class LeapPreset { kDefault, kAuto, kPaper };
 
 }  // namespace leapverify::trainer
 
@@ -34,6 +34,7 @@ struct EnumNames<trainer::OptimizerName> {
 template <>
 struct EnumNames<trainer::LeapPreset> {
   static constexpr Named<trainer::LeapPreset> names[] = {{trainer::LeapPreset::kDefault, "default"},
+                                                         {trainer::LeapPreset::kAuto, "auto"},
                                                          {trainer::LeapPreset::kPaper, "paper"}};
 };
 }  // namespace leapverify

@@ -69,6 +69,10 @@ void print_summary(const trainer::Summary& summary, const trainer::Config& confi
         "sequence, %.2f %% of all cost\n",
         static_cast<long long>(ledger.tries), static_cast<long long>(ledger.accepted),
         ledger.steps_saved, static_cast<long long>(ledger.forwards()), 100 * summary.overhead);
+    if (config.leapverify.options.adapts_rate()) {
+      std::printf("the learning rate ended at %.3g times its schedule\n",
+                  summary.learning_rate_scale);
+    }
     if (!summary.off_reason.empty()) {
       std::printf("leaps were switched off during the run: %s\n", summary.off_reason.c_str());
     }

@@ -237,7 +237,8 @@ void Trainer::Implementation::log(bool keep) {
   state.steps_saved = status.ledger.steps_saved;
   progress_.update(state, keep);
   if (keep) {
-    metrics_->write(to_json(TrainMetrics{step_, loop_.last_loss, learning_rate_,
+    metrics_->write(to_json(TrainMetrics{step_, loop_.last_loss,
+                                         learning_rate_ * status.learning_rate_scale,
                                          state.tokens_per_second, seconds_before_ + seconds}));
   }
 }
@@ -294,6 +295,7 @@ Summary Trainer::Implementation::summary() {
   result.tokens = step_ * config_.batch.sequences * model_->context();
   result.ledger = status.ledger;
   result.overhead = status.overhead;
+  result.learning_rate_scale = status.learning_rate_scale;
   result.off_reason = status.off_reason;
   if (!result.interrupted && config_.run.sample_bytes > 0) {
     const std::vector<std::int64_t> bytes =

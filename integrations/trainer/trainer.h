@@ -20,6 +20,8 @@ struct Summary {
   std::int64_t tokens = 0;
   policy::Ledger ledger;
   double overhead = 0;
+  /// At the end, the factor on the scheduled learning rate.
+  double learning_rate_scale = 1;
   std::string off_reason;
   std::string sample;
 };

@@ -1,5 +1,8 @@
 #include <leapverify/runtime/policy/options.h>
 
+#include <algorithm>
+#include <cmath>
+
 namespace leapverify {
 
 Options Options::paper() {
@@ -20,18 +23,64 @@ Options Options::paper() {
   return options;
 }
 
+Options Options::automatic() {
+  Options options;
+  options.observe_every = 10;
+  options.probes = 0;
+  options.predictor.kind = policy::PredictorKind::kEmaTrend;
+  options.predictor.window = 4;
+  options.predictor.decay = 0.5;
+  options.controller.least_regime = Regime::kChaotic;
+  options.controller.max_overhead = 0.03;
+  options.verification.margin = 1e-4;
+  options.reference = Reference::kDenoised;
+  options.horizon = HorizonChoice::kSearch;
+  options.trust_path = 0.5;
+  options.trust_norm = 0.1;
+  options.on_accept = OnAccept::kRate;
+  return options;
+}
+
+std::vector<std::int64_t> Options::horizons() const {
+  if (horizon == HorizonChoice::kList) return controller.horizons;
+  // Beyond 64 windows no trend holds.
+  constexpr int kDoublings = 8;
+  std::vector<std::int64_t> doubled;
+  std::int64_t next = std::max<std::int64_t>(1, observe_every / 2);
+  for (int i = 0; i < kDoublings; ++i, next *= 2) {
+    if (planned_steps > 0 && next >= planned_steps) break;
+    doubled.push_back(next);
+  }
+  return doubled;
+}
+
+bool Options::has_trust_region() const { return std::isfinite(std::min(trust_path, trust_norm)); }
+
 void Options::describe(FieldVisitor& visitor) {
   visitor.field("enabled", enabled, "the whole switch; off: exactly the base optimizer");
   visitor.choice("mode", mode, "shadow: try, verify and trace, but never commit");
   visitor.field("observe_every", observe_every, at_least(1),
                 "steps between two snapshots of the weights");
-  visitor.field("probes", probes, at_least(1),
-                "held-out sequences whose activations tell the regime");
+  visitor.field("probes", probes, at_least(0),
+                "held-out sequences whose activations tell the regime; 0: no regime is told");
   predictor.describe(visitor);
   visitor.choice(
       "snapshots", snapshots,
       "bytes per parameter: float32: 4 each; bfloat16_deltas: 4, then 2 each; host: none "
       "on the GPU");
+  visitor.choice("reference", reference,
+                 "where candidates are compared: at the weights, or at their running average");
+  visitor.field("denoise_decay", denoise_decay, Range{0, 1, false, true},
+                "denoised: share of the average that stays at a step");
+  visitor.choice("horizon", horizon,
+                 "list: `horizons`; search: half of observe_every and its doublings");
+  visitor.field("trust_path", trust_path, above(0),
+                "longest leap, relative to the path walked so far; inf: no bound");
+  visitor.field("trust_norm", trust_norm, above(0),
+                "longest leap, relative to the norm of the weights; inf: no bound");
+  visitor.choice("on_accept", on_accept,
+                 "what an accepted candidate changes: weights, learning rate, or both");
+  visitor.group("rate", rate);
   controller.describe(visitor);
   visitor.group("detector", detector);
   visitor.group("verification", verification);
@@ -46,6 +95,17 @@ void Options::validate() const {
   const Detector detector_check(detector);
   const policy::Controller controller_check(controller);
   const policy::Verifier verifier_check(verification);
+  const policy::RateScale rate_check(rate);
+  if (probes == 0 && controller.least_regime != Regime::kChaotic) {
+    throw InvalidOption("probes", "0",
+                        "at least 1 where leaps wait for a regime (least_regime: chaotic waits for "
+                        "none)");
+  }
+  if (reference == Reference::kDenoised && predictor.kind == policy::PredictorKind::kMomentum) {
+    throw InvalidOption("predictor", name_of(predictor.kind),
+                        "one made of snapshots with reference: denoised; the optimizer's momentum "
+                        "starts from the weights");
+  }
   if (gate == GateSource::kFixed && verification.rule == policy::Rule::kSequential) {
     throw InvalidOption("gate", name_of(gate),
                         "fresh with the rule sequential, whose promise needs sequences not seen "
@@ -62,10 +122,10 @@ void Options::validate() const {
                             name_of(predictor.kind) + ") shorter than the run of " +
                             std::to_string(planned_steps) + " steps");
   }
-  for (const std::int64_t horizon : controller.horizons) {
-    if (enabled && planned_steps > 0 && horizon >= planned_steps) {
+  for (const std::int64_t steps : horizons()) {
+    if (enabled && planned_steps > 0 && steps >= planned_steps) {
       throw InvalidOption(
-          "horizons", std::to_string(horizon),
+          "horizons", std::to_string(steps),
           "a horizon shorter than the run of " + std::to_string(planned_steps) + " steps");
     }
   }

@@ -4,9 +4,12 @@
 #include <leapverify/regimes/detector.h>
 #include <leapverify/runtime/policy/controller.h>
 #include <leapverify/runtime/policy/predictor.h>
+#include <leapverify/runtime/policy/rate_scale.h>
 #include <leapverify/runtime/policy/verifier.h>
 
 #include <cstdint>
+#include <limits>
+#include <vector>
 
 namespace leapverify {
 
@@ -16,6 +19,18 @@ enum class Mode { kLeap, kShadow };
 /// fresh: sequences not asked for before, from the start again when all were used.
 /// fixed: always the same, as published.
 enum class GateSource { kFresh, kFixed };
+
+/// Where candidates are compared with what is. current: at the weights, as published. denoised: at
+/// the average of the recent weights, on both sides; predictions then extrapolate that average.
+/// Gradient noise lifts the loss at the weights, so a check there refuses what pays later.
+enum class Reference { kCurrent, kDenoised };
+
+/// Which horizons a try goes through. list: those given. search: half of observe_every and its
+/// doublings, as long as the verified loss falls.
+enum class HorizonChoice { kList, kSearch };
+
+/// What an accepted candidate changes: the weights, the learning rate, or both.
+enum class OnAccept { kLeap, kRate, kBoth };
 
 /// What becomes of the optimizer's moments after a committed leap. scale: multiplied by a factor,
 /// step counter kept. reset: the whole state, step counter included, starts anew.
@@ -40,6 +55,21 @@ struct EnumNames<Mode> {
   static constexpr Named<Mode> names[] = {{Mode::kLeap, "leap"}, {Mode::kShadow, "shadow"}};
 };
 template <>
+struct EnumNames<Reference> {
+  static constexpr Named<Reference> names[] = {{Reference::kCurrent, "current"},
+                                               {Reference::kDenoised, "denoised"}};
+};
+template <>
+struct EnumNames<HorizonChoice> {
+  static constexpr Named<HorizonChoice> names[] = {{HorizonChoice::kList, "list"},
+                                                   {HorizonChoice::kSearch, "search"}};
+};
+template <>
+struct EnumNames<OnAccept> {
+  static constexpr Named<OnAccept> names[] = {
+      {OnAccept::kLeap, "leap"}, {OnAccept::kRate, "rate"}, {OnAccept::kBoth, "both"}};
+};
+template <>
 struct EnumNames<GateSource> {
   static constexpr Named<GateSource> names[] = {{GateSource::kFresh, "fresh"},
                                                 {GateSource::kFixed, "fixed"}};
@@ -61,6 +91,13 @@ struct Options {
   DetectorOptions detector;
   policy::ControllerOptions controller;
   policy::VerifierOptions verification;
+  Reference reference = Reference::kCurrent;
+  double denoise_decay = 0.9;
+  HorizonChoice horizon = HorizonChoice::kList;
+  double trust_path = std::numeric_limits<double>::infinity();
+  double trust_norm = std::numeric_limits<double>::infinity();
+  OnAccept on_accept = OnAccept::kLeap;
+  policy::RateOptions rate;
   SnapshotFormat snapshots = SnapshotFormat::kFloat32;
   GateSource gate = GateSource::kFresh;
   MomentPolicy moments = MomentPolicy::kKeep;
@@ -70,6 +107,18 @@ struct Options {
   /// fixed held-out batch, no cap on the overhead, Adam's moments zeroed after a leap while their
   /// step counter stays.
   static Options paper();
+
+  /// Takes a learning rate that is too small up to where the run profits: candidates at the denoised
+  /// weights are probes for the rate, found by search within a trust region.
+  static Options automatic();
+
+  /// The horizons of a try, ascending.
+  std::vector<std::int64_t> horizons() const;
+
+  bool adapts_rate() const { return on_accept != OnAccept::kLeap; }
+  bool leaps() const { return on_accept != OnAccept::kRate; }
+  /// Whether a leap is bounded.
+  bool has_trust_region() const;
 
   /// Throws InvalidOption for the first option that is not legal by itself or beside the others.
   void validate() const;

@@ -1,0 +1,26 @@
+// The base optimizer's learning rates, scaled for the time of one step.
+#pragma once
+
+#include <torch/optim/optimizer.h>
+
+#include <vector>
+
+namespace leapverify {
+
+/// For its lifetime the learning rate of every param group is `scale` times what it was; afterwards
+/// it is bitwise what it was, also when an exception passes. So a scheduler that reads, multiplies
+/// or rewrites the rates between steps never meets the scale. With a scale of 1 nothing is touched.
+class ScaledRates {
+ public:
+  ScaledRates(torch::optim::Optimizer& optimizer, double scale);
+  ~ScaledRates();
+  ScaledRates(const ScaledRates&) = delete;
+  ScaledRates& operator=(const ScaledRates&) = delete;
+
+ private:
+  torch::optim::Optimizer& optimizer_;
+  // Empty with a scale of 1.
+  std::vector<double> rates_;
+};
+
+}  // namespace leapverify
