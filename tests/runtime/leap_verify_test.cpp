@@ -16,23 +16,6 @@ namespace {
 using nlohmann::json;
 using testing::HasSubstr;
 
-std::vector<json> events_of(const ToyRun& run, const std::string& kind) {
-  std::vector<json> events;
-  for (const std::string& line : run.trace) {
-    json event = json::parse(line);
-    if (event.at("event") == kind) events.push_back(std::move(event));
-  }
-  return events;
-}
-
-/// Makes every candidate look worse than any reference: the first evaluation of a try is the
-/// reference's, those after it until the next probe are the candidates'.
-void reject_everything(ToyRun& run) {
-  run.change_losses = [count = 0](const at::Tensor& losses) mutable {
-    return losses + static_cast<double>(count++);
-  };
-}
-
 class EveryOptimizer : public testing::TestWithParam<const char*> {};
 
 TEST_P(EveryOptimizer, DisabledIsTheBaseOptimizerBitwise) {
@@ -104,14 +87,6 @@ TEST(LeapVerify, ShadowAcceptsInTheTraceAndCommitsNothing) {
   EXPECT_GT(wrapped.leaps->status().ledger.accepted, 0);
   EXPECT_EQ(wrapped.leaps->status().ledger.steps_saved, 0);
   for (const json& leap : events_of(wrapped, "leap")) EXPECT_EQ(leap.at("outcome"), "shadow");
-}
-
-/// A run in which every candidate is accepted.
-Options accepting_options() {
-  Options options = eager_options();
-  options.verification.rule = policy::Rule::kProximity;
-  options.verification.proximity_tolerance = 1e9;
-  return options;
 }
 
 TEST(LeapVerify, AcceptedLeapLandsOnThePredictionInPlace) {
@@ -536,25 +511,10 @@ TEST_P(EverySnapshotFormat, ResumedRunIsBitwiseTheUninterruptedOne) {
     ToyRun first;
     first.wrap(options());
     first.train(stop);
-    const LeapVerifyState leaps = first.leaps->state();
-    const OptimizerState optimizer = export_state(*first.base);
-    const at::Tensor random = capture_random_state(at::kCPU).cpu;
-
+    const RandomState random = capture_random_state(at::kCPU);
     ToyRun second;
     second.wrap(options());
-    {
-      torch::NoGradGuard no_grad;
-      for (std::size_t i = 0; i < first.model->parameters().size(); ++i) {
-        second.model->parameters()[i].copy_(first.model->parameters()[i]);
-      }
-      for (std::size_t i = 0; i < first.model->buffers().size(); ++i) {
-        second.model->buffers()[i].copy_(first.model->buffers()[i]);
-      }
-    }
-    import_state(*second.base, optimizer, "test");
-    second.leaps->restore(leaps);
-    second.step = stop;
-    restore_random_state({random, {}}, at::kCPU);
+    second.go_on_from(first, random);
     second.train(70 - stop);
 
     EXPECT_TRUE(bitwise_equal(expected, second.everything())) << "stopped at " << stop;

@@ -80,6 +80,36 @@ class EveryFormat : public testing::TestWithParam<SnapshotFormat> {
   TensorList list_{weights_};
 };
 
+TEST_P(EveryFormat, CombinesFromElsewhereAndIsCarriedAlong) {
+  SnapshotStore store(list_, 3, GetParam());
+  record_walk(store, weights_, 3);
+  const std::vector<double> coefficients = {3.0, -1.5, -0.5};
+  const TensorList result = list_.allocate_like(TensorList::Precision::kAtLeastFloat32);
+  const auto combined = [&](const TensorList* origin) {
+    store.combine(result, coefficients, 1, origin);
+    std::vector<at::Tensor> copies;
+    for (const at::Tensor& tensor : result.tensors()) copies.push_back(tensor.clone());
+    return copies;
+  };
+  const std::vector<at::Tensor> here = combined(nullptr);
+  const TensorList elsewhere = list_.allocate_like(TensorList::Precision::kAtLeastFloat32);
+  for (const at::Tensor& tensor : elsewhere.tensors()) tensor.fill_(5);
+  const std::vector<at::Tensor> there = combined(&elsewhere);
+
+  // One move for all: from the weights of now to those plus a quarter, which bfloat16 holds exactly.
+  const TensorList now = list_.allocate_like(TensorList::Precision::kSame);
+  now.copy_from(list_);
+  for (const at::Tensor& weight : weights_) weight.add_(0.25);
+  store.shift(now, list_);
+  const std::vector<at::Tensor> moved = combined(nullptr);
+  for (std::size_t i = 0; i < here.size(); ++i) {
+    const at::Tensor step = list_.tensors()[i].to(at::kFloat) - now.tensors()[i].to(at::kFloat);
+    EXPECT_TRUE(torch::allclose(moved[i], here[i] + step, 0, 1e-2)) << i;
+    EXPECT_TRUE(torch::allclose(there[i], here[i] + 5 - now.tensors()[i].to(at::kFloat), 0, 1e-5))
+        << i;
+  }
+}
+
 TEST_P(EveryFormat, CombinesAndMultipliesLikeFloat32) {
   for (const std::int64_t capacity : {1, 2, 4}) {
     SnapshotStore expected(list_, capacity);

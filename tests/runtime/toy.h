@@ -10,6 +10,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -111,6 +112,22 @@ struct ToyRun {
     }
   }
 
+  /// Takes over what a checkpoint of `other` would hold, `random` captured when it stopped.
+  void go_on_from(const ToyRun& other, const RandomState& random) {
+    {
+      const torch::NoGradGuard no_grad;
+      const auto copy = [](std::vector<at::Tensor> to, const std::vector<at::Tensor>& from) {
+        for (std::size_t i = 0; i < to.size(); ++i) to[i].copy_(from[i]);
+      };
+      copy(model->parameters(), other.model->parameters());
+      copy(model->buffers(), other.model->buffers());
+    }
+    import_state(*base, export_state(*other.base), "test");
+    leaps->restore(other.leaps->state());
+    step = other.step;
+    restore_random_state(random, at::kCPU);
+  }
+
   /// Weights, buffers, gradients, optimizer tensors and the random generator.
   std::vector<std::pair<std::string, at::Tensor>> everything() const {
     std::vector<std::pair<std::string, at::Tensor>> all;
@@ -154,6 +171,31 @@ inline Options eager_options() {
   options.controller.max_overhead = std::numeric_limits<double>::infinity();
   options.controller.max_backoff = 0;
   options.verification.sequences = 16;
+  return options;
+}
+
+inline std::vector<nlohmann::json> events_of(const ToyRun& run, const std::string& kind) {
+  std::vector<nlohmann::json> events;
+  for (const std::string& line : run.trace) {
+    nlohmann::json event = nlohmann::json::parse(line);
+    if (event.at("event") == kind) events.push_back(std::move(event));
+  }
+  return events;
+}
+
+/// Makes every candidate look worse than any reference: the first evaluation of a try is the
+/// reference's, those after it until the next probe are the candidates'.
+inline void reject_everything(ToyRun& run) {
+  run.change_losses = [count = 0](const at::Tensor& losses) mutable {
+    return losses + static_cast<double>(count++);
+  };
+}
+
+/// A run in which every candidate is accepted.
+inline Options accepting_options() {
+  Options options = eager_options();
+  options.verification.rule = policy::Rule::kProximity;
+  options.verification.proximity_tolerance = 1e9;
   return options;
 }
 

@@ -56,6 +56,11 @@ std::string another_value(const std::string& name, const YAML::Node& node) {
       {"leapverify.gate", "fixed"},
       {"leapverify.moments", "reset"},
       {"leapverify.moment_scale", "0.5"},
+      {"leapverify.reference", "denoised"},
+      {"leapverify.horizon", "search"},
+      {"leapverify.on_accept", "both"},
+      {"leapverify.rate.growth", "1.25"},
+      {"leapverify.rate.smallest", "0.5"},
       {"leapverify.detector.stable_at_least", "0.9999"},
       {"leapverify.detector.stable_percentile", "80"}};
   const auto word = words.find(name);
@@ -153,6 +158,7 @@ TEST_F(ConfigTest, ALaterLeapPresetResetsAllButTheSwitch) {
   EXPECT_EQ(paper.observe_every, Options::paper().observe_every);
   EXPECT_TRUE(paper.enabled);
   EXPECT_FALSE(load("", to_paper).leapverify.options.enabled);
+  EXPECT_EQ(load("leapverify: {preset: auto}").leapverify.options.on_accept, OnAccept::kRate);
   const Options options =
       load("leapverify: {preset: paper}", {"leapverify.preset=default"}).leapverify.options;
   EXPECT_EQ(options.probes, Options().probes);

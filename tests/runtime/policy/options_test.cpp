@@ -10,6 +10,15 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
+void expect_refusal(const Options& options, const char* words) {
+  try {
+    options.validate();
+    FAIL() << "accepted: " << words;
+  } catch (const InvalidOption& error) {
+    EXPECT_THAT(error.what(), HasSubstr(words));
+  }
+}
+
 TEST(Options, DefaultsAreLegal) { EXPECT_NO_THROW(Options().validate()); }
 
 TEST(Options, PaperPresetHasThePublishedConstants) {
@@ -31,13 +40,36 @@ TEST(Options, PaperPresetHasThePublishedConstants) {
   EXPECT_EQ(paper.moment_scale, 0);
 }
 
-void expect_refusal(const Options& options, const char* words) {
-  try {
-    options.validate();
-    FAIL() << "accepted: " << words;
-  } catch (const InvalidOption& error) {
-    EXPECT_THAT(error.what(), HasSubstr(words));
-  }
+TEST(Options, AutomaticPresetIsLegalAndMovesOnlyTheRate) {
+  const Options automatic = Options::automatic();
+  EXPECT_NO_THROW(automatic.validate());
+  EXPECT_TRUE(automatic.adapts_rate());
+  EXPECT_FALSE(automatic.leaps());
+  EXPECT_TRUE(automatic.has_trust_region());
+  EXPECT_FALSE(Options().has_trust_region());
+}
+
+TEST(Options, SearchDoublesFromHalfAWindowWithinTheRun) {
+  Options options;
+  EXPECT_EQ(options.horizons(), options.controller.horizons);
+  options.horizon = HorizonChoice::kSearch;
+  options.observe_every = 10;
+  EXPECT_THAT(options.horizons(), ElementsAre(5, 10, 20, 40, 80, 160, 320, 640));
+  options.planned_steps = 40;
+  EXPECT_THAT(options.horizons(), ElementsAre(5, 10, 20));
+  options.observe_every = 1;
+  EXPECT_THAT(options.horizons(), ElementsAre(1, 2, 4, 8, 16, 32));
+}
+
+TEST(Options, RefusesWhatContradictsItself) {
+  Options options;
+  options.probes = 0;
+  expect_refusal(options, "probes: 0 is not legal, expected at least 1 where leaps wait");
+  options.controller.least_regime = Regime::kChaotic;
+  EXPECT_NO_THROW(options.validate());
+  options.reference = Reference::kDenoised;
+  options.predictor.kind = policy::PredictorKind::kMomentum;
+  expect_refusal(options, "predictor: momentum is not legal");
 }
 
 TEST(Options, RefusesNegativeHorizon) {

@@ -1,0 +1,173 @@
+"""Does it pay? The demo's kind of model trained at many learning rates with and without LeapVerify, on the CPU.
+
+Usage: closed_loop.py PATH_OF_LEAPVERIFY TEXT FOLDER [--grid default|wide] [--seconds N] [--jobs 2]
+
+One line of FOLDER/closed_loop.jsonl a run. Runs that are there already are not repeated, so it can be stopped at any
+time and called again; with --seconds it stops by itself. Writes FOLDER/closed_loop.md from all lines.
+"""
+
+import argparse
+import concurrent.futures
+import json
+import math
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+STEPS = 1000
+RATES = [3e-4, 1e-3, 3e-3, 8e-3, 1.6e-2, 3.2e-2]
+SETTINGS = {
+    "run.steps": STEPS, "run.threads": 1, "run.device": "cpu", "run.sample_bytes": 0,
+    "run.eval_every": 25, "run.eval_sequences": 256, "run.checkpoint_every": 0,
+    "data.extensions": "[.py]", "model.context": 64, "model.width": 96, "model.heads": 4, "model.layers": 3,
+    "batch.sequences": 32, "optimizer.weight_decay": 0.01, "schedule.warmup": 100, "schedule.final_share": 0.02,
+}
+PREDICTORS = ["ema_trend", "linear", "least_squares", "outer_momentum", "low_rank", "quadratic"]
+
+
+def variant(predictor, reference, on_accept):
+    return f"{predictor} / {reference} / {on_accept}"
+
+
+def options_of(name):
+    """Overrides of a variant: "bare", or predictor / reference / on_accept over the preset auto."""
+    if name == "bare":
+        return {"leapverify.enabled": "false"}
+    predictor, reference, on_accept = name.split(" / ")
+    return {"leapverify.enabled": "true", "leapverify.preset": "auto", "leapverify.predictor": predictor,
+            "leapverify.reference": reference, "leapverify.on_accept": on_accept}
+
+
+def runs_of(grid):
+    """(variant, rate, seed), the most telling first."""
+    auto = variant("ema_trend", "denoised", "rate")
+    for rate in RATES:
+        yield "bare", rate, 0
+        yield auto, rate, 0
+    predictors = PREDICTORS[:3] if grid == "default" else PREDICTORS
+    for rate in [3e-4, 8e-3] if grid == "default" else RATES:
+        for predictor in predictors:
+            for reference in ("denoised", "current"):
+                for on_accept in ("rate", "both", "leap"):
+                    yield variant(predictor, reference, on_accept), rate, 0
+    for seed in (1, 2):
+        for rate in RATES:
+            yield "bare", rate, seed
+            yield auto, rate, seed
+
+
+def train(program, text, name, rate, seed):
+    with tempfile.TemporaryDirectory() as folder:
+        run = pathlib.Path(folder) / "run"
+        settings = {**SETTINGS, **options_of(name), "optimizer.lr": rate, "run.seed": seed}
+        overrides = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+        start = time.monotonic()
+        result = subprocess.run([program, "train", "--data", text, "--run", run, *overrides],
+                                capture_output=True, text=True)
+        line = {"variant": name, "lr": rate, "seed": seed, "seconds": round(time.monotonic() - start, 1)}
+        if result.returncode != 0:
+            return {**line, "failed": result.stderr.strip().splitlines()[-1]}
+        metrics = [json.loads(text) for text in (run / "metrics.jsonl").read_text().splitlines()]
+        trace = []
+        if (run / "trace.jsonl").exists():
+            trace = [json.loads(text) for text in (run / "trace.jsonl").read_text().splitlines()]
+    curve = [[m["step"], m["validation_loss"]] for m in metrics if "validation_loss" in m]
+    leaps = [event for event in trace if event["event"] == "leap"]
+    forwards = sum(event["forwards"] for event in leaps)
+    cost = next((event["step_cost"] for event in trace if event["event"] == "start"), math.inf)
+    return {**line, "final": curve[-1][1], "tries": len(leaps),
+            "accepted": sum(event["outcome"] != "rejected" for event in leaps),
+            "cost_steps": round(forwards / cost, 1),
+            "rates": [[event["step"], event["to"]] for event in trace if event["event"] == "rate"],
+            "curve": curve}
+
+
+def median(values):
+    values = sorted(values)
+    middle = len(values) // 2
+    return values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2
+
+
+def table(lines):
+    """Final validation losses: a row for each variant, a column for each learning rate."""
+    rates = sorted({line["lr"] for line in lines})
+    names = sorted({line["variant"] for line in lines}, key=lambda name: (name != "bare", name))
+    out = [f"Final validation loss in nats per byte after {STEPS} steps (median where there are several seeds, their number "
+           "in brackets); below it the verification's cost in training steps, and what the learning rate ended at, as a "
+           "multiple of its schedule.", "",
+           "| predictor / reference / on_accept | " + " | ".join(f"{rate:g}" for rate in rates) + " |",
+           "|---|" + "--:|" * len(rates)]
+    for name in names:
+        cells = []
+        for rate in rates:
+            found = [line for line in lines if line["variant"] == name and line["lr"] == rate]
+            good = [line for line in found if "final" in line]
+            if not found:
+                cells.append("")
+            elif not good:
+                cells.append("failed")
+            else:
+                cell = f"{median([line['final'] for line in good]):.3f}"
+                if len(found) > 1:
+                    cell += f" ({len(good)} of {len(found)})"
+                if name != "bare":
+                    ends = [line["rates"][-1][1] if line["rates"] else 1 for line in good]
+                    cell += f"<br>{median([line['cost_steps'] for line in good]):.0f}, ×{median(ends):.3g}"
+                cells.append(cell)
+        out.append(f"| {name} | " + " | ".join(cells) + " |")
+    out += ["", *headway(lines)]
+    return "\n".join(out) + "\n"
+
+
+def headway(lines):
+    """When the default variant has passed the final loss of the bare run at the same rate, by seed."""
+    auto = variant("ema_trend", "denoised", "rate")
+    bare = {(line["lr"], line["seed"]): line for line in lines if line["variant"] == "bare" and "final" in line}
+    out = [f"Steps, verification included, until {auto} has reached the final loss of the bare run at the same rate:", "",
+           "| learning rate | seed | steps of the bare run's 1000 |", "|--:|--:|--:|"]
+    for line in sorted(lines, key=lambda line: (line["lr"], line["seed"])):
+        rival = bare.get((line["lr"], line["seed"]))
+        if line["variant"] == auto and "final" in line and rival:
+            passed = [step for step, loss in line["curve"] if loss <= rival["final"]]
+            share = line["cost_steps"] / STEPS
+            out.append(f"| {line['lr']:g} | {line['seed']} | " +
+                       (f"{passed[0] * (1 + share):.0f} |" if passed else "not reached |"))
+    return out
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("program")
+    parser.add_argument("text")
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--grid", choices=["default", "wide"], default="default")
+    parser.add_argument("--seconds", type=float, default=math.inf)
+    parser.add_argument("--jobs", type=int, default=2)
+    arguments = parser.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    log = arguments.folder / "closed_loop.jsonl"
+    lines = [json.loads(text) for text in log.read_text().splitlines()] if log.exists() else []
+    done = {(line["variant"], line["lr"], line["seed"]) for line in lines}
+    wanted = [run for run in dict.fromkeys(runs_of(arguments.grid)) if run not in done]
+    end = time.monotonic() + arguments.seconds
+
+    def go(run):
+        return train(arguments.program, arguments.text, *run) if time.monotonic() < end else None
+
+    with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool, log.open("a") as file:
+        for number, line in enumerate(pool.map(go, wanted), 1):
+            if line is None:
+                continue
+            lines.append(line)
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            print(f"{number} of {len(wanted)}: {line['variant']} at {line['lr']:g}, seed {line['seed']}: "
+                  f"{line.get('final', line.get('failed'))}", flush=True)
+    (arguments.folder / "closed_loop.md").write_text(table(lines))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,299 @@
+// Candidates at the denoised weights: rejected they leave no trace, accepted they move what they
+// should and nothing else.
+#include <gmock/gmock.h>
+#include <leapverify/runtime/leap_verify.h>
+#include <leapverify/runtime/scaled_rates.h>
+
+#include "runtime/tensor_matchers.h"
+#include "runtime/toy.h"
+
+namespace leapverify {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+
+constexpr double kDecay = 0.75;
+
+Options denoised(OnAccept on_accept, Options options = eager_options()) {
+  options.reference = Reference::kDenoised;
+  options.denoise_decay = kDecay;
+  options.on_accept = on_accept;
+  options.predictor.kind = policy::PredictorKind::kEmaTrend;
+  options.predictor.window = 3;
+  options.probes = 0;
+  return options;
+}
+
+class EveryOptimizerDenoised : public testing::TestWithParam<const char*> {};
+
+TEST_P(EveryOptimizerDenoised, AllRejectedIsTheBaseOptimizerBitwise) {
+  ToyRun bare(GetParam());
+  bare.train(220);
+  const auto expected = bare.everything();
+  for (const OnAccept on_accept : {OnAccept::kLeap, OnAccept::kRate, OnAccept::kBoth}) {
+    ToyRun wrapped(GetParam());
+    wrapped.wrap(denoised(on_accept));
+    reject_everything(wrapped);
+    wrapped.train(220);
+    EXPECT_TRUE(bitwise_equal(expected, wrapped.everything())) << name_of(on_accept);
+    const std::vector<json> candidates = events_of(wrapped, "candidate");
+    const std::vector<json> leaps = events_of(wrapped, "leap");
+    ASSERT_GE(candidates.size(), 20u) << "rejecting must have been real work";
+    for (std::size_t i = 0; i < leaps.size(); ++i) {
+      EXPECT_EQ(leaps[i].at("outcome"), "rejected");
+      EXPECT_NE(candidates[i].at("digest"), leaps[i].at("digest_before"));
+      EXPECT_EQ(leaps[i].at("digest_after"), leaps[i].at("digest_before"));
+    }
+    EXPECT_EQ(wrapped.leaps->status().learning_rate_scale, 1);
+    EXPECT_TRUE(events_of(wrapped, "rate").empty());
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, EveryOptimizerDenoised,
+                         testing::Values("sgd", "adam", "adamw", "rmsprop", "adagrad"),
+                         [](const auto& instance) { return std::string(instance.param); });
+
+/// Weights of the first layer at every step of a run of the base optimizer, and their average.
+struct Walk {
+  std::vector<at::Tensor> weights;
+  std::vector<at::Tensor> averages;
+
+  explicit Walk(int steps) {
+    ToyRun bare;
+    const auto weight = [&] { return bare.model->first->weight.detach().to(at::kDouble); };
+    averages.push_back(weight());
+    weights.push_back(weight());
+    for (int i = 0; i < steps; ++i) {
+      bare.train(1);
+      weights.push_back(weight());
+      averages.push_back(kDecay * averages.back() + (1 - kDecay) * weights.back());
+    }
+  }
+};
+
+bool close(const at::Tensor& weight, const at::Tensor& expected) {
+  return torch::allclose(weight.detach().to(at::kDouble), expected, 0, 1e-6);
+}
+
+Options two_snapshots(OnAccept on_accept) {
+  Options options = denoised(on_accept, accepting_options());
+  options.predictor.kind = policy::PredictorKind::kLinear;
+  options.controller.horizons = {15};
+  return options;
+}
+
+TEST(Denoised, ComparesAtTheAverageAndMovesTheWeightsByWhatVerifiedThere) {
+  const Walk walk(10);
+  ToyRun run;
+  run.wrap(two_snapshots(OnAccept::kLeap));
+  std::vector<at::Tensor> evaluated;
+  run.before_evaluation = [&] { evaluated.push_back(run.model->first->weight.detach().clone()); };
+  run.train(10);
+  const at::Tensor move = 3 * (walk.averages[10] - walk.averages[5]);
+  ASSERT_EQ(evaluated.size(), 4u) << "reference, candidate, and both again for the value";
+  EXPECT_TRUE(close(evaluated[0], walk.averages[10]));
+  EXPECT_TRUE(close(evaluated[1], walk.averages[10] + move));
+  EXPECT_TRUE(close(evaluated[2], walk.averages[10]));
+  EXPECT_TRUE(close(evaluated[3], walk.averages[10] + move));
+  EXPECT_TRUE(close(run.model->first->weight, walk.weights[10] + move));
+  EXPECT_FALSE(close(run.model->first->weight, walk.weights[10]));
+  EXPECT_EQ(events_of(run, "leap").at(0).at("outcome"), "committed");
+}
+
+TEST(Denoised, HistoryAndAverageAreCarriedAlongWithALeap) {
+  for (const SnapshotFormat format :
+       {SnapshotFormat::kFloat32, SnapshotFormat::kBFloat16Deltas, SnapshotFormat::kHost}) {
+    ToyRun run;
+    Options options = two_snapshots(OnAccept::kLeap);
+    options.snapshots = format;
+    run.wrap(options);
+    at::Tensor reference;
+    run.before_evaluation = [&] { reference = run.model->first->weight.detach().clone(); };
+    run.train(10);
+    const at::Tensor candidate = reference;
+    const LeapVerifyState state = run.leaps->state();
+    for (const auto& [name, tensor] : state.tensors) {
+      if (name == "average.0" || name == "snapshot.0.0") {
+        EXPECT_TRUE(close(tensor, candidate.to(at::kDouble))) << name << name_of(format);
+      }
+    }
+    // No pause until there are two snapshots again.
+    run.train(5);
+    EXPECT_EQ(events_of(run, "leap").size(), 2u) << name_of(format);
+  }
+}
+
+TEST(Denoised, WithRateOnlyNoWeightMovesAndEachStepIsTakenAtTheScaledRate) {
+  for (const char* name : {"sgd", "adamw"}) {
+    Options options = two_snapshots(OnAccept::kRate);
+    options.rate.growth = 1.25;
+    options.rate.largest = 2.2;
+    options.rate.look_back = 100;
+    ToyRun run(name);
+    run.wrap(options);
+    torch::optim::StepLR schedule(*run.base, 7, 0.5);
+    ToyRun bare(name);
+    torch::optim::StepLR bare_schedule(*bare.base, 7, 0.5);
+    for (int step = 1; step <= 40; ++step) {
+      // Rises at steps 10, 15, 20; the one at 25 stops at the largest.
+      const double scale = step > 25   ? 2.2
+                           : step > 20 ? 1.25 * 1.25 * 1.25
+                           : step > 15 ? 1.25 * 1.25
+                           : step > 10 ? 1.25
+                                       : 1;
+      torch::manual_seed(static_cast<std::uint64_t>(step));
+      run.train(1);
+      schedule.step();
+      torch::manual_seed(static_cast<std::uint64_t>(step));
+      {
+        const ScaledRates rates(*bare.base, scale);
+        bare.train(1);
+      }
+      bare_schedule.step();
+      ASSERT_TRUE(bitwise_equal(bare.everything(), run.everything())) << name << " step " << step;
+      ASSERT_EQ(run.base->param_groups()[0].options().get_lr(),
+                bare.base->param_groups()[0].options().get_lr());
+    }
+    const std::vector<json> rises = events_of(run, "rate");
+    ASSERT_EQ(rises.size(), 4u);
+    EXPECT_EQ(rises[0].at("step"), 10);
+    EXPECT_EQ(rises[0].at("from"), 1);
+    EXPECT_EQ(rises[0].at("to"), 1.25);
+    EXPECT_EQ(rises[3].at("to"), 2.2);
+    EXPECT_EQ(run.leaps->status().learning_rate_scale, 2.2);
+    for (const json& leap : events_of(run, "leap")) EXPECT_EQ(leap.at("outcome"), "rate_only");
+    EXPECT_EQ(run.leaps->status().ledger.steps_saved, 0);
+  }
+}
+
+TEST(Denoised, RateIsBackWhenAStepThrows) {
+  ToyRun run;
+  run.wrap(two_snapshots(OnAccept::kRate));
+  run.train(10);
+  ASSERT_GT(run.leaps->status().learning_rate_scale, 1);
+  const double before = run.base->param_groups()[0].options().get_lr();
+  EXPECT_THROW(run.leaps->step([]() -> at::Tensor { throw std::runtime_error("no data"); }),
+               std::runtime_error);
+  EXPECT_EQ(run.base->param_groups()[0].options().get_lr(), before);
+}
+
+TEST(Denoised, RateFallsWhenTheWeightsOfBeforeAreBetter) {
+  ToyRun run;
+  Options options = denoised(OnAccept::kRate);
+  options.rate.growth = 2;
+  options.rate.look_back = 2;
+  run.wrap(options);
+  const Walk walk(10);
+  // By the evaluation's number: the first candidate is accepted, the next rejected (step 15);
+  // rejected (20); then the look back at step 25 is.
+  run.train(14);
+  run.change_losses = [n = 0](const at::Tensor& losses) mutable {
+    constexpr double kLosses[] = {5, 4, 6,   // step 15: candidate of horizon 2, not of 5
+                                  5, 6,      // step 20: none
+                                  5, 4};     // step 25: the weights of step 15
+    return at::full_like(losses, kLosses[std::min(n++, 6)]);
+  };
+  run.train(16);
+  const std::vector<json> changes = events_of(run, "rate");
+  ASSERT_EQ(changes.size(), 2u);
+  EXPECT_EQ(changes[0].at("step"), 15);
+  EXPECT_EQ(changes[0].at("to"), 2);
+  EXPECT_EQ(changes[1].at("step"), 25);
+  EXPECT_EQ(changes[1].at("to"), 1);
+  const std::vector<json> candidates = events_of(run, "candidate");
+  EXPECT_EQ(candidates.at(3).at("horizon"), -10) << "ten steps back, from step 25";
+}
+
+TEST(Denoised, ShadowChangesNeitherWeightsNorRate) {
+  ToyRun bare;
+  bare.train(60);
+  ToyRun run;
+  Options options = two_snapshots(OnAccept::kBoth);
+  options.mode = Mode::kShadow;
+  run.wrap(options);
+  run.train(60);
+  EXPECT_TRUE(bitwise_equal(bare.everything(), run.everything()));
+  EXPECT_GT(run.leaps->status().ledger.accepted, 5);
+  EXPECT_EQ(run.leaps->status().learning_rate_scale, 1);
+}
+
+TEST(Denoised, ResumedRunIsBitwiseTheUninterruptedOne) {
+  Options options = Options::automatic();
+  options.observe_every = 5;
+  options.on_accept = OnAccept::kBoth;
+  options.controller.first_leap = 0;
+  options.controller.max_overhead = std::numeric_limits<double>::infinity();
+  options.verification.sequences = 16;
+  options.rate.growth = 1.2;
+  for (const int stop : {3, 21, 33, 50}) {
+    ToyRun whole;
+    whole.wrap(options);
+    whole.train(70);
+    ASSERT_GT(whole.leaps->status().learning_rate_scale, 1);
+    ASSERT_FALSE(events_of(whole, "leap").empty());
+    ToyRun first;
+    first.wrap(options);
+    first.train(stop);
+    const RandomState random = capture_random_state(at::kCPU);
+    ToyRun second;
+    second.wrap(options);
+    second.go_on_from(first, random);
+    second.train(70 - stop);
+    EXPECT_TRUE(bitwise_equal(whole.everything(), second.everything())) << "stopped at " << stop;
+    std::vector<std::string> stitched = first.trace;
+    stitched.insert(stitched.end(), second.trace.begin(), second.trace.end());
+    EXPECT_EQ(whole.trace, stitched) << "stopped at " << stop;
+  }
+}
+
+TEST(TrustRegion, BoundsALeapByThePathAndByTheNormOfTheWeights) {
+  // At the first try the path is the one move between the two snapshots, and the linear prediction
+  // at twice that horizon is a leap of twice its length.
+  struct Case {
+    double path, norm;
+    const char* verdict;
+    const char* reason;
+  };
+  for (const Case& expected : {Case{2.1, 1e9, "accepted", "within"},
+                               Case{1.9, 1e9, "rejected", "beyond the trust region"},
+                               Case{1e9, 1e-9, "rejected", "beyond the trust region"}}) {
+    for (const Reference reference : {Reference::kCurrent, Reference::kDenoised}) {
+      ToyRun run;
+      Options options = accepting_options();
+      options.reference = reference;
+      options.controller.horizons = {10};
+      options.trust_path = expected.path;
+      options.trust_norm = expected.norm;
+      run.wrap(options);
+      run.train(10);
+      const json candidate = events_of(run, "candidate").at(0);
+      EXPECT_EQ(candidate.at("verdict"), expected.verdict) << expected.path;
+      EXPECT_THAT(candidate.at("reason"), HasSubstr(expected.reason));
+      EXPECT_EQ(candidate.contains("candidate_loss"), expected.verdict == std::string("accepted"));
+    }
+  }
+}
+
+TEST(TrustRegion, AddsUpThePath) {
+  const Walk walk(15);
+  double path = 0;
+  for (int i = 10; i <= 15; i += 5) {
+    path += (walk.averages[static_cast<std::size_t>(i)] -
+             walk.averages[static_cast<std::size_t>(i - 5)])
+                .norm()
+                .item<double>();
+  }
+  ToyRun run;
+  Options options = denoised(OnAccept::kLeap);
+  options.trust_path = 1e9;
+  options.mode = Mode::kShadow;
+  run.wrap(options);
+  run.train(15);
+  const double traced = json::parse(run.leaps->state().json).at("path");
+  EXPECT_GT(traced, path) << "the other tensors have moved too";
+  EXPECT_LT(traced, 10 * path);
+}
+
+}  // namespace
+}  // namespace leapverify

@@ -1,0 +1,28 @@
+// Learning rates are scaled for one step and bitwise back afterwards.
+#include <gtest/gtest.h>
+#include <leapverify/runtime/scaled_rates.h>
+#include <torch/torch.h>
+
+namespace leapverify {
+namespace {
+
+TEST(ScaledRates, ScalesEveryGroupForItsLifetimeOnly) {
+  const auto parameter = [] { return torch::zeros({1}, torch::requires_grad()); };
+  torch::optim::AdamW optimizer({torch::optim::OptimizerParamGroup({parameter()}),
+                                 torch::optim::OptimizerParamGroup({parameter()})},
+                                torch::optim::AdamWOptions(0.1));
+  auto& groups = optimizer.param_groups();
+  groups[1].options().set_lr(0.3);
+  try {
+    const ScaledRates rates(optimizer, 0.7);
+    EXPECT_EQ(groups[0].options().get_lr(), 0.1 * 0.7);
+    EXPECT_EQ(groups[1].options().get_lr(), 0.3 * 0.7);
+    throw 1;
+  } catch (int) {
+  }
+  EXPECT_EQ(groups[0].options().get_lr(), 0.1);
+  EXPECT_EQ(groups[1].options().get_lr(), 0.3);
+}
+
+}  // namespace
+}  // namespace leapverify
