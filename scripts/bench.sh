@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
 # Runs the measurements and leaves raw logs, the commands and the environment in a new folder under bench/results/.
 #
-# Usage: scripts/bench.sh [all|overhead|throughput|demo|kernels]
+# Usage: scripts/bench.sh [all|overhead|throughput|demo|kernels|closed-loop]
+# closed-loop takes an hour and is not part of all; bench/closed_loop.py says how to do it in parts.
 # LEAPVERIFY_PRESET chooses the build, as in scripts/setup.sh.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-[ $# -le 1 ] || die "one measurement at a time; usage: scripts/bench.sh [all|overhead|throughput|demo|kernels]"
+[ $# -le 1 ] || die "one measurement at a time; usage: scripts/bench.sh [all|overhead|throughput|demo|kernels|closed-loop]"
 what="${1:-all}"
 case "$what" in
-  all | overhead | throughput | demo | kernels) ;;
-  *) die "unknown measurement '$what'; legal are all, overhead, throughput, demo and kernels" ;;
+  all | overhead | throughput | demo | kernels | closed-loop) ;;
+  *) die "unknown measurement '$what'; legal are all, overhead, throughput, demo, kernels and closed-loop" ;;
 esac
 preset="${LEAPVERIFY_PRESET:-dev}"
 "$root/scripts/setup.sh" "$preset"
@@ -45,5 +46,9 @@ if [ "$what" = all ] || [ "$what" = kernels ]; then
   "$build_dir/bench/bench_kernels" --benchmark_out_format=json --benchmark_out="$results/kernels.json" \
     2>&1 | tee "$results/kernels.log"
   "$venv/bin/python" "$root/bench/kernels/table.py" "$results/kernels.json" "$results/kernels.md"
+fi
+if [ "$what" = closed-loop ]; then
+  say "Measuring closed-loop"
+  "$venv/bin/python" "$root/bench/closed_loop.py" "$build_dir/leapverify" "$(demo_text)" "$results"
 fi
 say "Raw logs are in ${results#"$root/"}"

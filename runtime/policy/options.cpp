@@ -32,6 +32,7 @@ Options Options::automatic() {
   options.predictor.decay = 0.5;
   options.controller.least_regime = Regime::kChaotic;
   options.controller.max_overhead = 0.03;
+  options.verification.rule = policy::Rule::kSequential;
   options.verification.margin = 1e-4;
   options.reference = Reference::kDenoised;
   options.horizon = HorizonChoice::kSearch;
@@ -43,11 +44,11 @@ Options Options::automatic() {
 
 std::vector<std::int64_t> Options::horizons() const {
   if (horizon == HorizonChoice::kList) return controller.horizons;
-  // Beyond 64 windows no trend holds.
-  constexpr int kDoublings = 8;
+  // Beyond 64 windows no trend holds. The rate rises by the same factor whatever the horizon.
+  const int doublings = leaps() ? 8 : 1;
   std::vector<std::int64_t> doubled;
   std::int64_t next = std::max<std::int64_t>(1, observe_every / 2);
-  for (int i = 0; i < kDoublings; ++i, next *= 2) {
+  for (int i = 0; i < doublings; ++i, next *= 2) {
     if (planned_steps > 0 && next >= planned_steps) break;
     doubled.push_back(next);
   }

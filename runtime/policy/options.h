@@ -26,7 +26,7 @@ enum class GateSource { kFresh, kFixed };
 enum class Reference { kCurrent, kDenoised };
 
 /// Which horizons a try goes through. list: those given. search: half of observe_every and its
-/// doublings, as long as the verified loss falls.
+/// doublings, as long as the verified loss falls; with on_accept: rate only the first, which says all.
 enum class HorizonChoice { kList, kSearch };
 
 /// What an accepted candidate changes: the weights, the learning rate, or both.

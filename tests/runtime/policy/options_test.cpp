@@ -57,6 +57,9 @@ TEST(Options, SearchDoublesFromHalfAWindowWithinTheRun) {
   EXPECT_THAT(options.horizons(), ElementsAre(5, 10, 20, 40, 80, 160, 320, 640));
   options.planned_steps = 40;
   EXPECT_THAT(options.horizons(), ElementsAre(5, 10, 20));
+  options.on_accept = OnAccept::kRate;
+  EXPECT_THAT(options.horizons(), ElementsAre(5));
+  options.on_accept = OnAccept::kBoth;
   options.observe_every = 1;
   EXPECT_THAT(options.horizons(), ElementsAre(1, 2, 4, 8, 16, 32));
 }
