@@ -31,12 +31,6 @@ TensorList trainable_parameters(torch::optim::Optimizer& base) {
   return TensorList(std::move(parameters));
 }
 
-policy::ControllerOptions controller_options(const Options& options) {
-  policy::ControllerOptions controller = options.controller;
-  controller.horizons = options.horizons();
-  return controller;
-}
-
 std::vector<double> to_host(const at::Tensor& values) {
   const at::Tensor host = values.detach().to(at::kCPU, at::kDouble).contiguous();
   const double* data = host.data_ptr<double>();
@@ -70,7 +64,7 @@ LeapVerify::Implementation::Implementation(torch::optim::Optimizer& base, torch:
       trace_(std::move(trace)),
       predictor_(options_.predictor),
       detector_(options_.detector),
-      controller_(controller_options(options_)),
+      controller_(options_.resolved_controller()),
       verifier_(options_.verification),
       rate_(options_.rate),
       weights_(trainable_parameters(base)),

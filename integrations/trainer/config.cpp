@@ -45,9 +45,7 @@ void OptimizerOptions::describe(FieldVisitor& visitor) {
 
 void LeapVerifyConfig::apply_preset() {
   const bool enabled = options.enabled;
-  options = preset == LeapPreset::kPaper  ? Options::paper()
-            : preset == LeapPreset::kAuto ? Options::automatic()
-                                          : Options();
+  options = preset == LeapPreset::kPaper ? Options::paper() : Options();
   options.enabled = enabled;
 }
 

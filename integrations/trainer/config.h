@@ -15,7 +15,7 @@ namespace leapverify::trainer {
 
 enum class DeviceChoice { kAuto, kCpu, kCuda };
 enum class OptimizerName { kAdamW, kSgd };
-enum class LeapPreset { kDefault, kAuto, kPaper };
+enum class LeapPreset { kAuto, kPaper };
 
 }  // namespace leapverify::trainer
 
@@ -33,8 +33,7 @@ struct EnumNames<trainer::OptimizerName> {
 };
 template <>
 struct EnumNames<trainer::LeapPreset> {
-  static constexpr Named<trainer::LeapPreset> names[] = {{trainer::LeapPreset::kDefault, "default"},
-                                                         {trainer::LeapPreset::kAuto, "auto"},
+  static constexpr Named<trainer::LeapPreset> names[] = {{trainer::LeapPreset::kAuto, "auto"},
                                                          {trainer::LeapPreset::kPaper, "paper"}};
 };
 }  // namespace leapverify
@@ -80,7 +79,7 @@ struct OptimizerOptions {
 struct LeapVerifyConfig {
   LeapVerifyConfig() { options.enabled = false; }
 
-  LeapPreset preset = LeapPreset::kDefault;
+  LeapPreset preset = LeapPreset::kAuto;
   Options options;
 
   /// Sets all options but `enabled` as the preset has them.

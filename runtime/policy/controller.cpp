@@ -7,7 +7,8 @@ namespace leapverify::policy {
 
 void ControllerOptions::describe(FieldVisitor& visitor) {
   visitor.field("horizons", horizons, at_least(1),
-                "optimizer steps that a leap looks ahead, tried in ascending order");
+                "optimizer steps that a leap looks ahead, tried in ascending order; []: half of "
+                "observe_every and its doublings");
   visitor.choice("least_regime", least_regime, "leaps are tried in this regime and in calmer ones");
   visitor.field("first_leap", first_leap, at_least(0), "no leap is tried before this step");
   visitor.field("max_overhead", max_overhead, above(0),

@@ -13,10 +13,10 @@
 namespace leapverify::policy {
 
 struct ControllerOptions {
-  std::vector<std::int64_t> horizons = {5, 10, 25};
-  Regime least_regime = Regime::kStable;
+  std::vector<std::int64_t> horizons;
+  Regime least_regime = Regime::kChaotic;
   std::int64_t first_leap = 100;
-  double max_overhead = 0.01;
+  double max_overhead = 0.03;
   double savings_share = 0.25;
   std::int64_t max_backoff = 8;
 

@@ -7,15 +7,23 @@ namespace leapverify {
 
 Options Options::paper() {
   Options options;
+  constexpr double kNone = std::numeric_limits<double>::infinity();
   options.observe_every = 50;
   options.probes = 100;
+  options.predictor.kind = policy::PredictorKind::kLinear;
+  options.reference = Reference::kCurrent;
+  options.trust_path = kNone;
+  options.trust_norm = kNone;
+  options.on_accept = OnAccept::kLeap;
+  options.controller.least_regime = Regime::kStable;
   options.detector.thresholds = ThresholdKind::kFixed;
   options.detector.hysteresis = 2;
   options.controller.horizons = {5, 10, 25, 50, 75, 100};
   options.controller.first_leap = 0;
-  options.controller.max_overhead = std::numeric_limits<double>::infinity();
+  options.controller.max_overhead = kNone;
   options.controller.max_backoff = 0;
   options.verification.rule = policy::Rule::kStrict;
+  options.verification.margin = 0;
   options.verification.sequences = 32;
   options.gate = GateSource::kFixed;
   options.moments = MomentPolicy::kScale;
@@ -23,36 +31,17 @@ Options Options::paper() {
   return options;
 }
 
-Options Options::automatic() {
-  Options options;
-  options.observe_every = 10;
-  options.probes = 0;
-  options.predictor.kind = policy::PredictorKind::kEmaTrend;
-  options.predictor.window = 4;
-  options.predictor.decay = 0.5;
-  options.controller.least_regime = Regime::kChaotic;
-  options.controller.max_overhead = 0.03;
-  options.verification.rule = policy::Rule::kSequential;
-  options.verification.margin = 1e-4;
-  options.reference = Reference::kDenoised;
-  options.horizon = HorizonChoice::kSearch;
-  options.trust_path = 0.5;
-  options.trust_norm = 0.1;
-  options.on_accept = OnAccept::kRate;
-  return options;
-}
-
-std::vector<std::int64_t> Options::horizons() const {
-  if (horizon == HorizonChoice::kList) return controller.horizons;
+policy::ControllerOptions Options::resolved_controller() const {
+  policy::ControllerOptions resolved = controller;
+  if (!resolved.horizons.empty()) return resolved;
   // Beyond 64 windows no trend holds. The rate rises by the same factor whatever the horizon.
   const int doublings = leaps() ? 8 : 1;
-  std::vector<std::int64_t> doubled;
   std::int64_t next = std::max<std::int64_t>(1, observe_every / 2);
   for (int i = 0; i < doublings; ++i, next *= 2) {
-    if (planned_steps > 0 && next >= planned_steps) break;
-    doubled.push_back(next);
+    if (i > 0 && planned_steps > 0 && next >= planned_steps) break;
+    resolved.horizons.push_back(next);
   }
-  return doubled;
+  return resolved;
 }
 
 bool Options::has_trust_region() const { return std::isfinite(std::min(trust_path, trust_norm)); }
@@ -73,8 +62,6 @@ void Options::describe(FieldVisitor& visitor) {
                  "where candidates are compared: at the weights, or at their running average");
   visitor.field("denoise_decay", denoise_decay, Range{0, 1, false, true},
                 "denoised: share of the average that stays at a step");
-  visitor.choice("horizon", horizon,
-                 "list: `horizons`; search: half of observe_every and its doublings");
   visitor.field("trust_path", trust_path, above(0),
                 "longest leap, relative to the path walked so far; inf: no bound");
   visitor.field("trust_norm", trust_norm, above(0),
@@ -94,7 +81,7 @@ void Options::describe(FieldVisitor& visitor) {
 void Options::validate() const {
   validate_fields(*this);
   const Detector detector_check(detector);
-  const policy::Controller controller_check(controller);
+  const policy::Controller controller_check(resolved_controller());
   const policy::Verifier verifier_check(verification);
   const policy::RateScale rate_check(rate);
   if (probes == 0 && controller.least_regime != Regime::kChaotic) {
@@ -123,7 +110,7 @@ void Options::validate() const {
                             name_of(predictor.kind) + ") shorter than the run of " +
                             std::to_string(planned_steps) + " steps");
   }
-  for (const std::int64_t steps : horizons()) {
+  for (const std::int64_t steps : resolved_controller().horizons) {
     if (enabled && planned_steps > 0 && steps >= planned_steps) {
       throw InvalidOption(
           "horizons", std::to_string(steps),

@@ -25,10 +25,6 @@ enum class GateSource { kFresh, kFixed };
 /// Gradient noise lifts the loss at the weights, so a check there refuses what pays later.
 enum class Reference { kCurrent, kDenoised };
 
-/// Which horizons a try goes through. list: those given. search: half of observe_every and its
-/// doublings, as long as the verified loss falls; with on_accept: rate only the first, which says all.
-enum class HorizonChoice { kList, kSearch };
-
 /// What an accepted candidate changes: the weights, the learning rate, or both.
 enum class OnAccept { kLeap, kRate, kBoth };
 
@@ -60,11 +56,6 @@ struct EnumNames<Reference> {
                                                {Reference::kDenoised, "denoised"}};
 };
 template <>
-struct EnumNames<HorizonChoice> {
-  static constexpr Named<HorizonChoice> names[] = {{HorizonChoice::kList, "list"},
-                                                   {HorizonChoice::kSearch, "search"}};
-};
-template <>
 struct EnumNames<OnAccept> {
   static constexpr Named<OnAccept> names[] = {
       {OnAccept::kLeap, "leap"}, {OnAccept::kRate, "rate"}, {OnAccept::kBoth, "both"}};
@@ -81,22 +72,23 @@ struct EnumNames<MomentPolicy> {
                                                   {MomentPolicy::kReset, "reset"}};
 };
 
+/// The defaults take a learning rate that is too small up to where the run profits, and leave one
+/// that is right as it is: candidates at the denoised weights are probes for the rate.
 struct Options {
   bool enabled = true;
   Mode mode = Mode::kLeap;
   std::int64_t planned_steps = 0;
-  std::int64_t observe_every = 25;
-  std::int64_t probes = 8;
+  std::int64_t observe_every = 10;
+  std::int64_t probes = 0;
   policy::PredictorOptions predictor;
   DetectorOptions detector;
   policy::ControllerOptions controller;
   policy::VerifierOptions verification;
-  Reference reference = Reference::kCurrent;
+  Reference reference = Reference::kDenoised;
   double denoise_decay = 0.9;
-  HorizonChoice horizon = HorizonChoice::kList;
-  double trust_path = std::numeric_limits<double>::infinity();
-  double trust_norm = std::numeric_limits<double>::infinity();
-  OnAccept on_accept = OnAccept::kLeap;
+  double trust_path = 0.5;
+  double trust_norm = 0.1;
+  OnAccept on_accept = OnAccept::kRate;
   policy::RateOptions rate;
   SnapshotFormat snapshots = SnapshotFormat::kFloat32;
   GateSource gate = GateSource::kFresh;
@@ -108,12 +100,9 @@ struct Options {
   /// step counter stays.
   static Options paper();
 
-  /// Takes a learning rate that is too small up to where the run profits: candidates at the denoised
-  /// weights are probes for the rate, found by search within a trust region.
-  static Options automatic();
-
-  /// The horizons of a try, ascending.
-  std::vector<std::int64_t> horizons() const;
+  /// `controller` with the horizons that a try goes through: those given or, where none are, half of
+  /// observe_every and its doublings; only the first of these where the rate is all that moves.
+  policy::ControllerOptions resolved_controller() const;
 
   bool adapts_rate() const { return on_accept != OnAccept::kLeap; }
   bool leaps() const { return on_accept != OnAccept::kRate; }

@@ -64,9 +64,9 @@ struct Prediction {
 };
 
 struct PredictorOptions {
-  PredictorKind kind = PredictorKind::kLinear;
-  std::int64_t window = 5;
-  double decay = 0.9;
+  PredictorKind kind = PredictorKind::kEmaTrend;
+  std::int64_t window = 4;
+  double decay = 0.5;
   bool half_moments = false;
 
   void describe(FieldVisitor& visitor);

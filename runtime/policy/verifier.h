@@ -35,9 +35,9 @@ struct EnumNames<policy::Verdict> {
 namespace leapverify::policy {
 
 struct VerifierOptions {
-  Rule rule = Rule::kStrict;
+  Rule rule = Rule::kSequential;
   std::int64_t sequences = 32;
-  double margin = 0;
+  double margin = 1e-4;
   double proximity_tolerance = 0.05;
   std::int64_t adaptive_window = 10;
   double alpha = 0.05;

@@ -219,12 +219,13 @@ TEST(Denoised, ShadowChangesNeitherWeightsNorRate) {
 }
 
 TEST(Denoised, ResumedRunIsBitwiseTheUninterruptedOne) {
-  Options options = Options::automatic();
+  Options options = Options();
   options.observe_every = 5;
   options.on_accept = OnAccept::kBoth;
   options.controller.first_leap = 0;
   options.controller.max_overhead = std::numeric_limits<double>::infinity();
   options.verification.sequences = 16;
+  options.verification.max_sequences = 64;
   options.rate.growth = 1.2;
   for (const int stop : {3, 21, 33, 50}) {
     ToyRun whole;

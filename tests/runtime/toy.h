@@ -161,8 +161,9 @@ struct ToyRun {
 };
 
 /// Options under which every observation from step 10 on is a try.
+/// Leaps from the weights of now as published, tried at every observation.
 inline Options eager_options() {
-  Options options;
+  Options options = Options::paper();
   options.observe_every = 5;
   options.probes = 8;
   options.controller.horizons = {2, 5};
@@ -170,6 +171,9 @@ inline Options eager_options() {
   options.controller.first_leap = 0;
   options.controller.max_overhead = std::numeric_limits<double>::infinity();
   options.controller.max_backoff = 0;
+  options.gate = GateSource::kFresh;
+  options.moments = MomentPolicy::kKeep;
+  options.moment_scale = 1;
   options.verification.sequences = 16;
   return options;
 }

@@ -32,6 +32,10 @@ leapverify:
   max_overhead: inf
   max_backoff: 1
   horizons: [2, 4]
+  predictor: linear
+  reference: current
+  on_accept: leap
+  probes: 8
   verification: {rule: proximity, sequences: 16, proximity_tolerance: 0.02}
 """
 

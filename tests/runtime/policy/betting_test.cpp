@@ -45,6 +45,7 @@ Rates rates(Rule rule, const Draw& draw, double mean) {
   VerifierOptions options;
   options.rule = rule;
   options.alpha = kAlpha;
+  options.margin = 0;
   options.sequences = 16;
   const Verifier verifier(options);
   std::mt19937_64 random(17);

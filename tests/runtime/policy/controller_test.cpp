@@ -23,15 +23,23 @@ Situation ready() {
   return now;
 }
 
+ControllerOptions demanding() {
+  ControllerOptions options;
+  options.least_regime = Regime::kStable;
+  options.max_overhead = 0.01;
+  options.horizons = {5, 10, 25};
+  return options;
+}
+
 std::string reason_for(const Situation& situation) {
-  Controller controller{ControllerOptions()};
+  Controller controller(demanding());
   const Action action = controller.next(situation);
   EXPECT_THAT(action.horizons, IsEmpty());
   return action.reason;
 }
 
 TEST(Controller, TriesAllHorizonsAscending) {
-  ControllerOptions options;
+  ControllerOptions options = demanding();
   options.horizons = {25, 5, 10};
   Controller controller(options);
   EXPECT_THAT(controller.next(ready()).horizons, ElementsAre(5, 10, 25));
@@ -45,7 +53,7 @@ TEST(Controller, WaitsAndSaysWhy) {
   now.step = 99;
   EXPECT_EQ(reason_for(now), "before the first leap");
   now.step = 100;
-  EXPECT_FALSE(Controller{ControllerOptions()}.next(now).horizons.empty());
+  EXPECT_FALSE(Controller(demanding()).next(now).horizons.empty());
   now = ready();
   now.regime = Regime::kTransition;
   EXPECT_EQ(reason_for(now), "regime");
@@ -55,7 +63,7 @@ TEST(Controller, WaitsAndSaysWhy) {
 }
 
 TEST(Controller, LeastRegimeOpensCalmerOnesToo) {
-  ControllerOptions options;
+  ControllerOptions options = demanding();
   options.least_regime = Regime::kTransition;
   Controller controller(options);
   Situation now = ready();
@@ -67,7 +75,7 @@ TEST(Controller, LeastRegimeOpensCalmerOnesToo) {
 }
 
 TEST(Controller, BudgetIsAShareOfThePlannedRun) {
-  Controller controller{ControllerOptions()};
+  Controller controller(demanding());
   // 1 % of 1000 steps at 100 units.
   controller.state().ledger.verification_forwards = 990;
   EXPECT_TRUE(controller.affords(ready(), 10));
@@ -78,7 +86,7 @@ TEST(Controller, BudgetIsAShareOfThePlannedRun) {
 }
 
 TEST(Controller, ConfirmedSavingsWidenTheBudget) {
-  Controller controller{ControllerOptions()};
+  Controller controller(demanding());
   controller.state().ledger.steps_saved = 20;
   // A quarter of 20 steps at 100 units on top of 1000.
   EXPECT_TRUE(controller.affords(ready(), 1500));
@@ -86,7 +94,7 @@ TEST(Controller, ConfirmedSavingsWidenTheBudget) {
 }
 
 TEST(Controller, WithoutAPlanTheStepsDoneAreTheBasis) {
-  Controller controller{ControllerOptions()};
+  Controller controller(demanding());
   Situation now = ready();
   now.planned_steps = 0;
   EXPECT_TRUE(controller.affords(now, 500));
@@ -94,7 +102,7 @@ TEST(Controller, WithoutAPlanTheStepsDoneAreTheBasis) {
 }
 
 TEST(Controller, InfiniteOverheadIsNoCap) {
-  ControllerOptions options;
+  ControllerOptions options = demanding();
   options.max_overhead = std::numeric_limits<double>::infinity();
   Controller controller(options);
   EXPECT_TRUE(controller.affords(ready(), std::int64_t{1} << 60));
@@ -108,7 +116,7 @@ int waits(Controller& controller) {
 }
 
 TEST(Controller, RejectionsBackOffByDoublingUpToTheCap) {
-  Controller controller{ControllerOptions()};
+  Controller controller(demanding());
   for (const int expected : {1, 3, 7, 8, 8}) {
     controller.record(false);
     EXPECT_EQ(waits(controller), expected);
@@ -116,7 +124,7 @@ TEST(Controller, RejectionsBackOffByDoublingUpToTheCap) {
 }
 
 TEST(Controller, AcceptanceEndsTheBackOff) {
-  Controller controller{ControllerOptions()};
+  Controller controller(demanding());
   controller.record(false);
   controller.record(false);
   controller.record(true);

@@ -40,33 +40,36 @@ TEST(Options, PaperPresetHasThePublishedConstants) {
   EXPECT_EQ(paper.moment_scale, 0);
 }
 
-TEST(Options, AutomaticPresetIsLegalAndMovesOnlyTheRate) {
-  const Options automatic = Options::automatic();
-  EXPECT_NO_THROW(automatic.validate());
-  EXPECT_TRUE(automatic.adapts_rate());
-  EXPECT_FALSE(automatic.leaps());
-  EXPECT_TRUE(automatic.has_trust_region());
-  EXPECT_FALSE(Options().has_trust_region());
+TEST(Options, DefaultsMoveOnlyTheRateWithinATrustRegion) {
+  EXPECT_TRUE(Options().adapts_rate());
+  EXPECT_FALSE(Options().leaps());
+  EXPECT_TRUE(Options().has_trust_region());
+  EXPECT_FALSE(Options::paper().adapts_rate());
+  EXPECT_TRUE(Options::paper().leaps());
+  EXPECT_FALSE(Options::paper().has_trust_region());
 }
 
 TEST(Options, SearchDoublesFromHalfAWindowWithinTheRun) {
   Options options;
-  EXPECT_EQ(options.horizons(), options.controller.horizons);
-  options.horizon = HorizonChoice::kSearch;
+  options.controller.horizons = {7, 3};
+  EXPECT_EQ(options.resolved_controller().horizons, options.controller.horizons);
+  options.controller.horizons = {};
+  options.on_accept = OnAccept::kLeap;
   options.observe_every = 10;
-  EXPECT_THAT(options.horizons(), ElementsAre(5, 10, 20, 40, 80, 160, 320, 640));
+  EXPECT_THAT(options.resolved_controller().horizons, ElementsAre(5, 10, 20, 40, 80, 160, 320, 640));
   options.planned_steps = 40;
-  EXPECT_THAT(options.horizons(), ElementsAre(5, 10, 20));
+  EXPECT_THAT(options.resolved_controller().horizons, ElementsAre(5, 10, 20));
   options.on_accept = OnAccept::kRate;
-  EXPECT_THAT(options.horizons(), ElementsAre(5));
+  EXPECT_THAT(options.resolved_controller().horizons, ElementsAre(5));
   options.on_accept = OnAccept::kBoth;
   options.observe_every = 1;
-  EXPECT_THAT(options.horizons(), ElementsAre(1, 2, 4, 8, 16, 32));
+  EXPECT_THAT(options.resolved_controller().horizons, ElementsAre(1, 2, 4, 8, 16, 32));
 }
 
 TEST(Options, RefusesWhatContradictsItself) {
   Options options;
   options.probes = 0;
+  options.controller.least_regime = Regime::kTransition;
   expect_refusal(options, "probes: 0 is not legal, expected at least 1 where leaps wait");
   options.controller.least_regime = Regime::kChaotic;
   EXPECT_NO_THROW(options.validate());
@@ -83,8 +86,8 @@ TEST(Options, RefusesNegativeHorizon) {
 
 TEST(Options, RefusesWindowAndHorizonAsLongAsTheRun) {
   Options options;
-  options.planned_steps = 50;
-  expect_refusal(options, "observe_every: 25 is not legal");
+  options.planned_steps = 40;
+  expect_refusal(options, "observe_every: 10 is not legal");
   options.planned_steps = 51;
   options.controller.horizons = {51};
   expect_refusal(options, "horizons: 51 is not legal");

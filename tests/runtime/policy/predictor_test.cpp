@@ -185,7 +185,7 @@ TEST(WindowedPredictor, HorizonZeroIsTheNewestSnapshotButForTheFittedOnes) {
     const Prediction prediction = Predictor({kind}).predict(scalar.history, 0);
     EXPECT_NEAR(weighted_sum(prediction, scalar.values), scalar.values[0], 1e-9) << name_of(kind);
   }
-  const Prediction fitted = Predictor({PredictorKind::kLeastSquares}).predict(scalar.history, 0);
+  const Prediction fitted = Predictor({PredictorKind::kLeastSquares, 5}).predict(scalar.history, 0);
   EXPECT_GT(std::abs(weighted_sum(fitted, scalar.values) - scalar.values[0]), 100);
 }
 
@@ -287,11 +287,11 @@ TEST(Predictor, RefusesWhatItCannotPredictFrom) {
   expect_refusal(PredictorKind::kQuadratic, {{10, 5, 1}, {}, 1}, 5, "got 5 and 4 steps");
   expect_refusal(PredictorKind::kQuadraticCode, {{10, 5, 0}, {}, 1}, 5,
                  "Gram matrix has 0 entries, expected 9");
-  expect_refusal(PredictorKind::kAverage, {{10, 5, 1}, {}, 1}, 5, "needs 5 snapshots, got 3");
-  expect_refusal(PredictorKind::kOuterMomentum, {{50, 40, 30, 20, 11}, {}, 1}, 5,
+  expect_refusal(PredictorKind::kAverage, {{10, 5, 1}, {}, 1}, 5, "needs 4 snapshots, got 3");
+  expect_refusal(PredictorKind::kOuterMomentum, {{50, 40, 30, 21}, {}, 1}, 5,
                  "got 10 and 9 steps");
-  expect_refusal(PredictorKind::kLowRank, {{50, 40, 30, 20, 11}, {}, 1}, 5,
-                 "Gram matrix has 0 entries, expected 25");
+  expect_refusal(PredictorKind::kLowRank, {{50, 40, 30, 20}, {}, 1}, 5,
+                 "Gram matrix has 0 entries, expected 16");
 }
 
 }  // namespace

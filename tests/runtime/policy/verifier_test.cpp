@@ -13,6 +13,7 @@ using testing::HasSubstr;
 VerifierOptions options_for(Rule rule) {
   VerifierOptions options;
   options.rule = rule;
+  options.margin = 0;
   options.sequences = 2;
   return options;
 }
