@@ -169,8 +169,9 @@ TEST_F(ConfigTest, EveryKeyCanBeSetAndSurvivesARoundTrip) {
     if (name == "model.name") return;
     const std::string value = another_value(name, node);
     std::vector<std::string> overrides = {name + "=" + value};
-    // Waiting for a regime takes probes.
+    // What these values need beside them.
     if (name == "leapverify.least_regime") overrides.emplace_back("leapverify.probes=8");
+    if (name == "leapverify.gate") overrides.emplace_back("leapverify.verification.rule=strict");
     const std::string changed = to_yaml(load_config("", "", overrides));
     EXPECT_NE(changed, defaults) << name << "=" << value;
     EXPECT_EQ(to_yaml(load(changed)), changed) << name << "=" << value;
