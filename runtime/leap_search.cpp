@@ -87,8 +87,7 @@ LeapVerify::Implementation::Point LeapVerify::Implementation::reference_point() 
 
 double LeapVerify::Implementation::longest_leap() const {
   if (!options_.has_trust_region()) return std::numeric_limits<double>::infinity();
-  return std::min(options_.trust_path * path_,
-                  options_.trust_norm * distance(origin(), nullptr));
+  return std::min(options_.trust_path * path_, options_.trust_norm * distance(origin(), nullptr));
 }
 
 std::int64_t LeapVerify::Implementation::write(const policy::Prediction& prediction,
@@ -145,8 +144,7 @@ bool LeapVerify::Implementation::looked_back(Point& reference, Comparison& compa
   policy::Prediction earlier;
   earlier.coefficients.resize(static_cast<std::size_t>(back) + 1, 0.0);
   earlier.coefficients.back() = 1;
-  const std::int64_t steps_back =
-      step_ - snapshots_->steps()[static_cast<std::size_t>(back)];
+  const std::int64_t steps_back = step_ - snapshots_->steps()[static_cast<std::size_t>(back)];
   Point point{-steps_back, std::move(earlier), {}};
   CandidateEvent event;
   event.step = step_;

@@ -3,8 +3,7 @@
 
 namespace leapverify {
 
-ScaledRates::ScaledRates(torch::optim::Optimizer& optimizer, double scale)
-    : optimizer_(optimizer) {
+ScaledRates::ScaledRates(torch::optim::Optimizer& optimizer, double scale) : optimizer_(optimizer) {
   if (scale == 1) return;
   for (auto& group : optimizer_.param_groups()) {
     rates_.push_back(group.options().get_lr());

@@ -50,9 +50,10 @@ void LeapVerifyConfig::apply_preset() {
 }
 
 void LeapVerifyConfig::describe(FieldVisitor& visitor) {
-  visitor.choice("preset", preset,
-                 "what the keys below start from; auto: adapts the learning rate; paper: the published "
-                 "method and constants");
+  visitor.choice(
+      "preset", preset,
+      "what the keys below start from; auto: adapts the learning rate; paper: the published "
+      "method and constants");
   options.describe(visitor);
 }
 

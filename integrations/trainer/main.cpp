@@ -121,8 +121,9 @@ int main(int argc, char** argv) {
                             "Named settings below the file's: " + preset_list());
   train_command->add_option("--data", arguments.data, "Text file or folder (data.path)");
   train_command->add_option("--run", arguments.run, "New run folder, runs/DATE-TIME if not given");
-  train_command->add_option("--set", arguments.overrides,
-                            "an option over file and preset; may be given again")
+  train_command
+      ->add_option("--set", arguments.overrides,
+                   "an option over file and preset; may be given again")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
   train_command->footer(trainer::explain_config());
@@ -133,8 +134,8 @@ int main(int argc, char** argv) {
   CLI::App* resume_command =
       app.add_subcommand("resume", "Continue a run from its last checkpoint");
   resume_command->add_option("run", folder, "Run folder")->required();
-  resume_command->add_option("--set", resume_overrides,
-                             "an option over the run's config; may be given again")
+  resume_command
+      ->add_option("--set", resume_overrides, "an option over the run's config; may be given again")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
   resume_command->callback([&] { resume(folder, resume_overrides); });

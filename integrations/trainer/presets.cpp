@@ -4,7 +4,8 @@ namespace leapverify::trainer {
 
 const std::vector<Preset>& presets() {
   static const std::vector<Preset> all = {
-      {"demo", "byte-level GPT of 0.8M parameters on Python sources, from a learning rate ten times too "
+      {"demo",
+       "byte-level GPT of 0.8M parameters on Python sources, from a learning rate ten times too "
        "small; a minute on two CPU cores",
        R"(run: {steps: 600, log_every: 10, eval_every: 50, eval_sequences: 64, checkpoint_every: 200}
 data: {extensions: [.py]}

@@ -237,9 +237,9 @@ void Trainer::Implementation::log(bool keep) {
   state.steps_saved = status.ledger.steps_saved;
   progress_.update(state, keep);
   if (keep) {
-    metrics_->write(to_json(TrainMetrics{step_, loop_.last_loss,
-                                         learning_rate_ * status.learning_rate_scale,
-                                         state.tokens_per_second, seconds_before_ + seconds}));
+    metrics_->write(
+        to_json(TrainMetrics{step_, loop_.last_loss, learning_rate_ * status.learning_rate_scale,
+                             state.tokens_per_second, seconds_before_ + seconds}));
   }
 }
 

@@ -184,9 +184,10 @@ void PredictorOptions::describe(FieldVisitor& visitor) {
   visitor.field(
       "window", window, between(2, 32),
       "snapshots that least_squares, average, outer_momentum, ema_trend and low_rank use");
-  visitor.field("decay", decay, between(0, 1),
-                "outer_momentum, ema_trend: weight of a move relative to the next newer one; outer_momentum: "
-                "of the newest move too");
+  visitor.field(
+      "decay", decay, between(0, 1),
+      "outer_momentum, ema_trend: weight of a move relative to the next newer one; outer_momentum: "
+      "of the newest move too");
   visitor.field("half_moments", half_moments,
                 "momentum: moments in float16, which reproduces the published catastrophe");
 }

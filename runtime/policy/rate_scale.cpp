@@ -12,9 +12,10 @@ void RateOptions::describe(FieldVisitor& visitor) {
                 "largest factor on the scheduled learning rate");
   visitor.field("smallest", smallest, Range{0, 1, true, false},
                 "smallest factor on the scheduled learning rate");
-  visitor.field("look_back", look_back, at_least(1),
-                "observations back to weights that are compared with those of now; better ones lower "
-                "the learning rate");
+  visitor.field(
+      "look_back", look_back, at_least(1),
+      "observations back to weights that are compared with those of now; better ones lower "
+      "the learning rate");
   visitor.field("max_hold", max_hold, at_least(0),
                 "most verified candidates that do not raise the rate after it was lowered");
 }

@@ -16,7 +16,13 @@ void LossCurve::add(std::int64_t step, double loss) {
 }
 
 double LossCurve::fall_per_step() const {
-  if (points_.size() < 2) return 0;
+  if (points_.empty()) return 0;
+  const Point& first = first_.front();
+  const Point& last = points_.back();
+  const bool beyond_first = last.step > first.step;
+  const double since_start =
+      beyond_first ? (first.loss - last.loss) / static_cast<double>(last.step - first.step) : 0;
+  if (points_.size() < 2) return beyond_first ? std::max(since_start, kFloor) : 0;
   double mean_step = 0;
   double mean_loss = 0;
   for (const Point& point : points_) {
@@ -30,12 +36,6 @@ double LossCurve::fall_per_step() const {
     covariance += offset * (point.loss - mean_loss);
     spread += offset * offset;
   }
-  const Point& first = first_.front();
-  const Point& last = points_.back();
-  const double since_start =
-      last.step > first.step
-          ? (first.loss - last.loss) / static_cast<double>(last.step - first.step)
-          : 0;
   return std::max({-covariance / spread, 0.1 * since_start, kFloor});
 }
 

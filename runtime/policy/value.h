@@ -17,7 +17,9 @@ class LossCurve {
 
   /// Nats per step by which the loss falls: the least-squares line through the last
   /// kWindow points of this stretch, but at least a tenth of the mean fall since the first point
-  /// of the run and at least kFloor. 0 when there are fewer than two points.
+  /// of the run and at least kFloor. With a single point in the stretch the mean fall since the first
+  /// point of the run, which a leap has made steeper and the value of the next one smaller; 0 before
+  /// there are two points in all.
   double fall_per_step() const;
 
   struct Point {

@@ -1,7 +1,9 @@
 // Candidates at the denoised weights: rejected they leave no trace, accepted they move what they
 // should and nothing else.
 #include <gmock/gmock.h>
+#include <leapverify/runtime/leap_transaction.h>
 #include <leapverify/runtime/leap_verify.h>
+#include <leapverify/runtime/momentum.h>
 #include <leapverify/runtime/scaled_rates.h>
 
 #include "runtime/tensor_matchers.h"
@@ -189,9 +191,9 @@ TEST(Denoised, RateFallsWhenTheWeightsOfBeforeAreBetter) {
   // rejected (20); then the look back at step 25 is.
   run.train(14);
   run.change_losses = [n = 0](const at::Tensor& losses) mutable {
-    constexpr double kLosses[] = {5, 4, 6,   // step 15: candidate of horizon 2, not of 5
-                                  5, 6,      // step 20: none
-                                  5, 4};     // step 25: the weights of step 15
+    constexpr double kLosses[] = {5, 4, 6,  // step 15: candidate of horizon 2, not of 5
+                                  5, 6,     // step 20: none
+                                  5, 4};    // step 25: the weights of step 15
     return at::full_like(losses, kLosses[std::min(n++, 6)]);
   };
   run.train(16);
@@ -216,6 +218,74 @@ TEST(Denoised, ShadowChangesNeitherWeightsNorRate) {
   EXPECT_TRUE(bitwise_equal(bare.everything(), run.everything()));
   EXPECT_GT(run.leaps->status().ledger.accepted, 5);
   EXPECT_EQ(run.leaps->status().learning_rate_scale, 1);
+}
+
+TEST(Denoised, ShadowDoesNotLowerTheRateEither) {
+  ToyRun run;
+  Options options = denoised(OnAccept::kRate, accepting_options());
+  options.mode = Mode::kShadow;
+  options.rate.smallest = 0.25;
+  run.wrap(options);
+  run.train(60);
+  const std::vector<json> candidates = events_of(run, "candidate");
+  ASSERT_GT(candidates.size(), 5u);
+  EXPECT_LT(candidates[0].at("horizon"), 0) << "a look back, which verified";
+  EXPECT_EQ(run.leaps->status().learning_rate_scale, 1);
+  EXPECT_TRUE(events_of(run, "rate").empty());
+}
+
+TEST(Denoised, WithoutProbesTheFallOfTheLossIsThatOfTheReferences) {
+  ToyRun run;
+  run.wrap(two_snapshots(OnAccept::kLeap));
+  // A try evaluates reference and candidate, and both again for the value.
+  run.change_losses = [n = 0](const at::Tensor& losses) mutable {
+    return at::full_like(losses, n++ < 4 ? 8.0 : 7.5);
+  };
+  run.train(15);
+  const std::vector<json> leaps = events_of(run, "leap");
+  ASSERT_EQ(leaps.size(), 2u);
+  EXPECT_EQ(leaps[0].at("fall_per_step"), 0) << "one point is no line";
+  EXPECT_EQ(leaps[1].at("fall_per_step"), 0.5 / 5) << "the fall since the first try";
+}
+
+TEST(Denoised, ATryThatTheBudgetCannotPayInFullIsNotMade) {
+  // In sequences: reference and candidate 16 each; the look back 16; the value twice 16.
+  for (const auto& [on_accept, needed] :
+       {std::pair{OnAccept::kRate, 48}, {OnAccept::kLeap, 64}, {OnAccept::kBoth, 80}}) {
+    for (const int missing : {1, 0}) {
+      ToyRun run;
+      Options options = two_snapshots(on_accept);
+      options.planned_steps = 100;
+      // A step costs 48; a little more than the number against rounding.
+      options.controller.max_overhead = (needed - missing + 0.01) / 4800;
+      run.wrap(options);
+      run.train(10);
+      EXPECT_EQ(events_of(run, "leap").size(), missing == 0 ? 1u : 0u)
+          << name_of(on_accept) << " " << missing;
+    }
+  }
+}
+
+TEST(Denoised, MomentumIsPredictedAtTheScaledRate) {
+  ToyRun run;
+  Options options = accepting_options();
+  options.on_accept = OnAccept::kRate;
+  options.predictor.kind = policy::PredictorKind::kMomentum;
+  options.controller.horizons = {5};
+  options.rate.growth = 2;
+  options.rate.look_back = 100;
+  options.probes = 0;
+  run.wrap(options);
+  at::Tensor candidate;
+  run.before_evaluation = [&] { candidate = run.model->first->weight.detach().clone(); };
+  run.train(10);  // tries at steps 5 and 10, the second at twice the rate
+  const at::Tensor now = run.model->first->weight.detach().clone();
+  const TensorList weights(run.model->parameters());
+  const TensorList backup = weights.allocate_like(TensorList::Precision::kSame);
+  LeapTransaction transaction(weights, backup);
+  transaction.write(momentum_ahead(*run.base, 5, /*half=*/false));
+  const at::Tensor unscaled = weights.tensors()[0].detach() - now;
+  EXPECT_TRUE(torch::allclose(candidate - now, 2 * unscaled, 1e-3, 1e-6));
 }
 
 TEST(Denoised, ResumedRunIsBitwiseTheUninterruptedOne) {
@@ -256,9 +326,9 @@ TEST(TrustRegion, BoundsALeapByThePathAndByTheNormOfTheWeights) {
     const char* verdict;
     const char* reason;
   };
-  for (const Case& expected : {Case{2.1, 1e9, "accepted", "within"},
-                               Case{1.9, 1e9, "rejected", "beyond the trust region"},
-                               Case{1e9, 1e-9, "rejected", "beyond the trust region"}}) {
+  for (const Case& expected :
+       {Case{2.1, 1e9, "accepted", "within"}, Case{1.9, 1e9, "rejected", "beyond the trust region"},
+        Case{1e9, 1e-9, "rejected", "beyond the trust region"}}) {
     for (const Reference reference : {Reference::kCurrent, Reference::kDenoised}) {
       ToyRun run;
       Options options = accepting_options();

@@ -12,8 +12,8 @@ namespace {
 
 TEST(WeightAverage, FollowsTheRecursionInFloat32) {
   torch::manual_seed(3);
-  const std::vector<at::Tensor> weights = {torch::randn({7, 5}), torch::randn({9}).to(at::kBFloat16),
-                                           torch::randn({4}, at::kDouble)};
+  const std::vector<at::Tensor> weights = {
+      torch::randn({7, 5}), torch::randn({9}).to(at::kBFloat16), torch::randn({4}, at::kDouble)};
   const TensorList list(weights);
   WeightAverage average(list, 0.9);
   average.start();

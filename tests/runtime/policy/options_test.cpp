@@ -56,7 +56,8 @@ TEST(Options, SearchDoublesFromHalfAWindowWithinTheRun) {
   options.controller.horizons = {};
   options.on_accept = OnAccept::kLeap;
   options.observe_every = 10;
-  EXPECT_THAT(options.resolved_controller().horizons, ElementsAre(5, 10, 20, 40, 80, 160, 320, 640));
+  EXPECT_THAT(options.resolved_controller().horizons,
+              ElementsAre(5, 10, 20, 40, 80, 160, 320, 640));
   options.planned_steps = 40;
   EXPECT_THAT(options.resolved_controller().horizons, ElementsAre(5, 10, 20));
   options.on_accept = OnAccept::kRate;

@@ -288,8 +288,7 @@ TEST(Predictor, RefusesWhatItCannotPredictFrom) {
   expect_refusal(PredictorKind::kQuadraticCode, {{10, 5, 0}, {}, 1}, 5,
                  "Gram matrix has 0 entries, expected 9");
   expect_refusal(PredictorKind::kAverage, {{10, 5, 1}, {}, 1}, 5, "needs 4 snapshots, got 3");
-  expect_refusal(PredictorKind::kOuterMomentum, {{50, 40, 30, 21}, {}, 1}, 5,
-                 "got 10 and 9 steps");
+  expect_refusal(PredictorKind::kOuterMomentum, {{50, 40, 30, 21}, {}, 1}, 5, "got 10 and 9 steps");
   expect_refusal(PredictorKind::kLowRank, {{50, 40, 30, 20}, {}, 1}, 5,
                  "Gram matrix has 0 entries, expected 16");
 }

@@ -37,14 +37,25 @@ TEST(LossCurve, NeverFallsBelowTheFloor) {
   EXPECT_EQ(curve.fall_per_step(), LossCurve::kFloor);
 }
 
-TEST(LossCurve, UnknownWithFewerThanTwoPointsOfTheStretch) {
+TEST(LossCurve, UnknownWithFewerThanTwoPoints) {
   LossCurve curve;
   EXPECT_EQ(curve.fall_per_step(), 0);
   curve.add(0, 5);
-  curve.add(10, 4);
+  EXPECT_EQ(curve.fall_per_step(), 0);
+  curve.interrupt();
+  EXPECT_EQ(curve.fall_per_step(), 0);
+}
+
+TEST(LossCurve, FirstPointOfAStretchIsHeldAgainstTheFirstOfTheRun) {
+  LossCurve curve;
+  curve.add(0, 5);
+  curve.add(10, 4.5);
   curve.interrupt();
   curve.add(20, 3);
-  EXPECT_EQ(curve.fall_per_step(), 0);
+  EXPECT_DOUBLE_EQ(curve.fall_per_step(), 0.1);
+  curve.interrupt();
+  curve.add(30, 6);
+  EXPECT_EQ(curve.fall_per_step(), LossCurve::kFloor);
 }
 
 TEST(LossCurve, LossThatIsNotFiniteIsLeftOut) {
