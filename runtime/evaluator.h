@@ -20,7 +20,9 @@ struct Evaluation {
 /// from the training data, never be trained on, and never be the validation set.
 ///
 /// Calls come in evaluation mode and without gradients; buffers, random generators and modes are
-/// put back afterwards. An exception ends the leap, not the run.
+/// put back afterwards. An exception ends the leap, not the run. It must be deterministic and answer
+/// for the weights of now: before the first try, LeapVerify changes all weights by a sixteenth and
+/// back, and leaps stay off where the losses do not follow exactly (the canary).
 class Evaluator {
  public:
   virtual ~Evaluator() = default;

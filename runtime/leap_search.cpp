@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <utility>
 
 namespace leapverify {
@@ -20,6 +21,16 @@ void LeapVerify::Implementation::try_leap(const std::vector<std::int64_t>& horiz
   std::optional<Point> winner;
   try {
     LeapTransaction transaction(weights_, saved_weights_);
+    if (!canary_passed_) {
+      if (const std::string reason = canary(transaction); !reason.empty()) {
+        transaction.roll_back();
+        controller_.record(false);
+        off_reason_ = reason;
+        emit(failure_event(step_, reason, ledger().forwards() - forwards_before, /*off=*/true));
+        return;
+      }
+      canary_passed_ = true;
+    }
     event.digest_before = weights_.digest();
     winner = search(horizons, transaction);
     if (winner) {
@@ -49,6 +60,31 @@ void LeapVerify::Implementation::try_leap(const std::vector<std::int64_t>& horiz
     const double before = rate_.value();
     if (rate_.raise(observations_)) change_rate(before, "a candidate verified");
   }
+}
+
+std::string LeapVerify::Implementation::canary(LeapTransaction& transaction) {
+  // Small enough to stay finite, large enough to show in the loss of a model in bfloat16.
+  constexpr double kFactor = 1 + 1.0 / 16;
+  std::vector<std::int64_t> sequences(kCanarySequences);
+  std::iota(sequences.begin(), sequences.end(), 0);
+  const std::vector<double> before = losses_of(sequences);
+  transaction.scale(kFactor);
+  const std::vector<double> disturbed = losses_of(sequences);
+  transaction.roll_back();
+  const std::vector<double> after = losses_of(sequences);
+  if (before == disturbed) {
+    return "canary: the evaluator's losses stay the same when all weights change; it must run the "
+           "model that the optimizer trains, without caches of its weights";
+  }
+  // NaN equals NaN here: a model that is broken already is no fault of the evaluator.
+  const bool back = std::equal(before.begin(), before.end(), after.begin(), [](double a, double b) {
+    return a == b || (std::isnan(a) && std::isnan(b));
+  });
+  if (!back) {
+    return "canary: the evaluator's losses differ between two calls with the same weights; it must "
+           "be deterministic";
+  }
+  return "";
 }
 
 void LeapVerify::Implementation::land(const Point& winner, LeapTransaction& transaction) {

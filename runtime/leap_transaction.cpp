@@ -1,3 +1,4 @@
+#include <leapverify/kernels/combine.h>
 #include <leapverify/runtime/error_text.h>
 #include <leapverify/runtime/leap_transaction.h>
 #include <leapverify/runtime/momentum.h>
@@ -51,6 +52,16 @@ std::int64_t LeapTransaction::write(const Momentum& momentum) {
                           {reinterpret_cast<const kernels::AdamRow*>(rows.data_ptr<double>()),
                            count, row_of_segment.data_ptr<std::int32_t>()},
                           static_cast<std::uint64_t*>(non_finite.data_ptr()), weights_.stream());
+  return non_finite.item<std::int64_t>();
+}
+
+std::int64_t LeapTransaction::scale(double factor) {
+  const at::Device device = weights_.torch_device();
+  const at::Tensor coefficient = at::full({1}, factor, at::kDouble).to(device);
+  const at::Tensor non_finite = at::zeros({1}, at::TensorOptions().dtype(at::kLong).device(device));
+  changed_ = true;
+  kernels::combine(weights_.table(), {&backup_.table()}, {coefficient.data_ptr<double>()},
+                   static_cast<std::uint64_t*>(non_finite.data_ptr()), weights_.stream());
   return non_finite.item<std::int64_t>();
 }
 

@@ -37,6 +37,9 @@ class LeapTransaction {
   /// and synchronises likewise.
   std::int64_t write(const Momentum& momentum);
 
+  /// Writes the weights as they were, each times `factor`; returns and synchronises likewise.
+  std::int64_t scale(double factor);
+
   /// Restores the weights; further candidates may follow.
   void roll_back();
 

@@ -147,9 +147,9 @@ Options LeapVerify::Implementation::validated(const Options& options,
   const std::int64_t needed = options.gate == GateSource::kFixed
                                   ? std::max(options.probes, batch + gain)
                                   : options.probes + batch + gain;
-  if (evaluator.sequence_count() < needed) {
+  if (evaluator.sequence_count() < std::max(needed, kCanarySequences)) {
     throw InvalidOption("gate set", std::to_string(evaluator.sequence_count()) + " sequences",
-                        "at least " + std::to_string(needed) + " for " +
+                        "at least " + std::to_string(std::max(needed, kCanarySequences)) + " for " +
                             std::to_string(options.probes) + " probes and " +
                             std::to_string(batch) +
                             " sequences a comparison (or fewer probes, verification.sequences or "
@@ -174,7 +174,8 @@ policy::Situation LeapVerify::Implementation::situation() const {
   const std::int64_t looks_back = options_.adapts_rate() ? 1 : 0;
   const std::int64_t passes_of_worth = options_.leaps() ? 2 : 0;
   now.try_forwards = (links + 1 + looks_back) * verifier_.max_pairs() +
-                     passes_of_worth * options_.verification.sequences;
+                     passes_of_worth * options_.verification.sequences +
+                     (canary_passed_ ? 0 : 3 * kCanarySequences);
   return now;
 }
 

@@ -85,6 +85,11 @@ class LeapVerify::Implementation {
   void know_losses(Point& point, std::int64_t count, Comparison& comparison);
   policy::Decision compare(Point& reference, Point& candidate, Comparison& comparison);
   void try_leap(const std::vector<std::int64_t>& horizons);
+  // The canary is evaluated three times on so many sequences.
+  static constexpr std::int64_t kCanarySequences = 2;
+  /// Why the evaluator cannot be trusted with candidates; empty when it can. Leaves the weights as
+  /// they were.
+  std::string canary(LeapTransaction& transaction);
   std::optional<Point> search(const std::vector<std::int64_t>& horizons,
                               LeapTransaction& transaction);
   policy::Value worth(const Point& winner, LeapTransaction& transaction);
@@ -123,6 +128,7 @@ class LeapVerify::Implementation {
   at::Tensor activations_;
   std::vector<double> probe_losses_;
   int failures_in_row_ = 0;
+  bool canary_passed_ = false;
   std::string off_reason_;
 };
 

@@ -19,6 +19,7 @@ LeapVerifyState LeapVerify::Implementation::state() const {
   data["rate"] = to_json_state(rate_.state());
   data["gate_cursor"] = gate_cursor_;
   data["failures_in_row"] = failures_in_row_;
+  data["canary_passed"] = canary_passed_;
   data["off_reason"] = off_reason_;
   data["past_losses"] = verifier_.past_losses();
   data["detector"] = to_json_state(detector_.state());
@@ -52,6 +53,7 @@ void LeapVerify::Implementation::restore(const LeapVerifyState& state) {
     rate_.restore(rate_state_from_json(data.at("rate")));
     gate_cursor_ = data.at("gate_cursor").get<std::int64_t>();
     failures_in_row_ = data.at("failures_in_row").get<int>();
+    canary_passed_ = data.at("canary_passed").get<bool>();
     off_reason_ = data.at("off_reason").get<std::string>();
     verifier_.restore(data.at("past_losses").get<std::vector<double>>());
     detector_.restore(detector_state_from_json(data.at("detector")));

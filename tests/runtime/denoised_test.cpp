@@ -249,9 +249,10 @@ TEST(Denoised, WithoutProbesTheFallOfTheLossIsThatOfTheReferences) {
 }
 
 TEST(Denoised, ATryThatTheBudgetCannotPayInFullIsNotMade) {
-  // In sequences: reference and candidate 16 each; the look back 16; the value twice 16.
+  // In sequences: the canary 6; reference and candidate 16 each; the look back 16; the value twice
+  // 16.
   for (const auto& [on_accept, needed] :
-       {std::pair{OnAccept::kRate, 48}, {OnAccept::kLeap, 64}, {OnAccept::kBoth, 80}}) {
+       {std::pair{OnAccept::kRate, 54}, {OnAccept::kLeap, 70}, {OnAccept::kBoth, 86}}) {
     for (const int missing : {1, 0}) {
       ToyRun run;
       Options options = two_snapshots(on_accept);

@@ -56,6 +56,46 @@ INSTANTIATE_TEST_SUITE_P(All, EveryOptimizer,
                          testing::Values("sgd", "adam", "adamw", "rmsprop", "adagrad"),
                          [](const auto& instance) { return std::string(instance.param); });
 
+TEST(LeapVerify, CanaryKeepsLeapsOffWhereTheEvaluatorDoesNotAnswerForTheWeights) {
+  ToyRun bare;
+  bare.train(60);
+  const auto expected = bare.everything();
+  const std::vector<std::pair<const char*, std::function<at::Tensor(const at::Tensor&)>>> faults = {
+      {"stay the same when all weights change",
+       [](const at::Tensor& losses) { return at::full_like(losses, 3.0); }},
+      {"differ between two calls with the same weights",
+       [n = 0](const at::Tensor& losses) mutable { return losses + 1e-6 * n++; }}};
+  for (const auto& [words, fault] : faults) {
+    ToyRun run;
+    run.wrap(accepting_options());
+    run.change_losses = fault;
+    run.tamper_with_canary = true;
+    run.train(60);
+    EXPECT_TRUE(bitwise_equal(expected, run.everything())) << words;
+    EXPECT_TRUE(events_of(run, "candidate").empty());
+    const std::vector<json> failures = events_of(run, "failure");
+    ASSERT_EQ(failures.size(), 1u);
+    EXPECT_THAT(failures[0].at("reason").get<std::string>(), HasSubstr(words));
+    EXPECT_EQ(failures[0].at("off"), true);
+    EXPECT_EQ(failures[0].at("forwards"), 6);
+    EXPECT_THAT(run.leaps->status().off_reason, HasSubstr(words));
+  }
+}
+
+TEST(LeapVerify, CanaryIsAskedOnceInARun) {
+  ToyRun run;
+  run.wrap(eager_options());
+  run.tamper_with_canary = true;
+  int canaries = 0;
+  run.change_losses = [&](const at::Tensor& losses) {
+    canaries += losses.size(0) == 2 ? 1 : 0;
+    return losses;
+  };
+  run.train(60);
+  EXPECT_GT(events_of(run, "candidate").size(), 5u);
+  EXPECT_EQ(canaries, 3);
+}
+
 TEST(LeapVerify, EveryPredictorRollsBackBitwise) {
   ToyRun bare;
   bare.train(60);
@@ -425,6 +465,7 @@ TEST(LeapVerify, SequentialRuleComparesEachLinkWithTheLastWinnerAtItsOwnWeights)
 TEST(LeapVerify, SequentialRuleBooksEveryForwardPass) {
   ToyRun run;
   run.wrap(sequential_options());
+  run.tamper_with_canary = true;
   std::int64_t seen = 0;
   run.change_losses = [&seen](const at::Tensor& losses) {
     seen += losses.size(0);
@@ -566,6 +607,7 @@ INSTANTIATE_TEST_SUITE_P(RejectingAndAccepting, Cap, testing::Bool());
 TEST(LeapVerify, EveryForwardPassIsBooked) {
   ToyRun run;
   run.wrap(accepting_options());
+  run.tamper_with_canary = true;
   std::int64_t seen = 0;
   run.change_losses = [&seen](const at::Tensor& losses) {
     seen += losses.size(0);
@@ -588,8 +630,8 @@ TEST(LeapVerify, FixedGateReusesTheProbesForwardPass) {
   run.train(20);
   const auto tries = static_cast<std::int64_t>(events_of(run, "leap").size());
   ASSERT_EQ(tries, 3);
-  EXPECT_EQ(run.leaps->status().ledger.verification_forwards, 16 * tries)
-      << "one candidate each, no reference";
+  EXPECT_EQ(run.leaps->status().ledger.verification_forwards, 6 + 16 * tries)
+      << "the canary, then one candidate each, no reference";
 }
 
 template <class Error>

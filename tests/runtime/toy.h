@@ -90,11 +90,14 @@ struct ToyRun {
   }
 
   Evaluation evaluate(const at::Tensor& x, const at::Tensor& y) {
-    ++evaluations;
-    if (before_evaluation) before_evaluation();
+    const bool canary = x.size(0) == 2 && !tamper_with_canary;
+    if (!canary) {
+      ++evaluations;
+      if (before_evaluation) before_evaluation();
+    }
     const at::Tensor features = model->features(x);
     at::Tensor losses = (model->second(features).squeeze(1) - y).square();
-    if (change_losses) losses = change_losses(losses);
+    if (change_losses && !canary) losses = change_losses(losses);
     return {losses, integer_activations ? features.to(at::kLong) : features};
   }
 
@@ -154,6 +157,8 @@ struct ToyRun {
   std::vector<std::string> trace;
   std::function<void()> before_evaluation;
   std::function<at::Tensor(const at::Tensor&)> change_losses;
+  /// Whether these two meet the canary's evaluations as well.
+  bool tamper_with_canary = false;
   bool integer_activations = false;
   double clip = 0;
   std::int64_t step = 0;
