@@ -1,6 +1,8 @@
-// What the wrapper costs when nothing is due: steps of the demo model with the bare optimizer and
-// with LeapVerify enabled, taken in turns, as a ratio within one run.
-// Usage: bench_step_overhead [pairs]. Prints one JSON object a pair and one with the medians.
+// What the wrapper costs when no leap is tried: steps of the demo model with the bare optimizer and
+// with LeapVerify enabled, in turns, as ratios within one run. idle: nothing is ever due. observing:
+// the defaults, with the average at every step and a snapshot of it at every tenth; its mean holds
+// the snapshots, which the median leaves out.
+// Usage: bench_step_overhead [ROUNDS]. Prints one JSON object a step and one summary each.
 #include <leapverify/integrations/models/language_model.h>
 #include <leapverify/runtime/batch_evaluator.h>
 #include <leapverify/runtime/leap_verify.h>
@@ -9,15 +11,21 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
+#include <numeric>
 #include <vector>
 
 namespace {
 
 constexpr std::int64_t kBatch = 16;
 
-double median(std::vector<double> values) {
+double quantile(std::vector<double> values, double q) {
   std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
+  return values[static_cast<std::size_t>(q * static_cast<double>(values.size() - 1))];
+}
+
+double mean(const std::vector<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
 /// Seconds of a whole training step, and of the call to the optimizer within it.
@@ -43,33 +51,68 @@ Times timed_step(leapverify::models::LanguageModel& model, torch::optim::Optimiz
           std::chrono::duration<double>(end - before).count()};
 }
 
+/// One way of wrapping: its own model, so that no two share a state.
+struct Subject {
+  Subject(const char* title, const leapverify::Options& options)
+      : name(title),
+        model(leapverify::models::make_model({})),
+        adamw(model->parameters(), torch::optim::AdamWOptions(1e-3)),
+        gate(torch::randint(256, {256, model->context()}, torch::kInt64)),
+        evaluator(gate, gate, kBatch, [](const auto&, const auto&) {
+          return leapverify::Evaluation{};  // never due, never called
+        }) {
+    leaps = std::make_unique<leapverify::LeapVerify>(adamw, *model, options, evaluator);
+  }
+
+  const char* name;
+  std::shared_ptr<leapverify::models::LanguageModel> model;
+  torch::optim::AdamW adamw;
+  torch::Tensor gate;
+  leapverify::BatchEvaluator evaluator;
+  std::unique_ptr<leapverify::LeapVerify> leaps;
+};
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  const int pairs = argc > 1 ? std::atoi(argv[1]) : 100;
-  torch::manual_seed(0);
-  const auto model = leapverify::models::make_model({});
-  torch::optim::AdamW adamw(model->parameters(), torch::optim::AdamWOptions(1e-3));
-  const torch::Tensor gate = torch::randint(256, {256, model->context()}, torch::kInt64);
-  leapverify::BatchEvaluator evaluator(gate, gate, kBatch, [](const auto&, const auto&) {
-    return leapverify::Evaluation{};  // never due, never called
-  });
-  leapverify::Options options;
-  options.observe_every = std::int64_t{1} << 40;
-  leapverify::LeapVerify wrapped(adamw, *model, options, evaluator);
-
-  std::vector<double> step_ratios, optimizer_ratios;
-  for (int i = -5; i < pairs; ++i) {
-    const Times bare = timed_step(*model, adamw, [&] { adamw.step(); });
-    const Times leaps = timed_step(*model, adamw, [&] { wrapped.step(); });
-    if (i < 0) continue;  // warm-up
-    step_ratios.push_back(leaps.step / bare.step);
-    optimizer_ratios.push_back((leaps.optimizer - bare.optimizer) / bare.step);
-    std::printf("{\"pair\": %d, \"bare_ms\": %.3f, \"wrapped_ms\": %.3f}\n", i, 1e3 * bare.step,
-                1e3 * leaps.step);
+  const int rounds = argc > 1 ? std::atoi(argv[1]) : 100;
+  if (argc > 2 || rounds < 1) {
+    std::fprintf(stderr, "usage: bench_step_overhead [ROUNDS], at least 1\n");
+    return 1;
   }
-  std::printf(
-      "{\"pairs\": %d, \"median_step_ratio\": %.5f, \"median_extra_share_of_step\": %.6f}\n", pairs,
-      median(step_ratios), median(optimizer_ratios));
+  torch::manual_seed(0);
+  constexpr std::int64_t kNever = std::int64_t{1} << 40;
+  leapverify::Options off;
+  off.enabled = false;
+  leapverify::Options idle;
+  idle.observe_every = kNever;
+  idle.reference = leapverify::Reference::kCurrent;
+  leapverify::Options observing;
+  observing.controller.first_leap = kNever;
+  Subject bare("bare", off);
+  Subject subjects[] = {{"idle", idle}, {"observing", observing}};
+
+  std::vector<double> step_ratios[2], optimizer_ratios[2];
+  for (int i = -20; i < rounds; ++i) {
+    const Times base = timed_step(*bare.model, bare.adamw, [&] { bare.adamw.step(); });
+    for (int k = 0; k < 2; ++k) {
+      Subject& subject = subjects[k];
+      const Times leaps = timed_step(*subject.model, subject.adamw, [&] { subject.leaps->step(); });
+      if (i < 0) continue;  // warm-up
+      step_ratios[k].push_back(leaps.step / base.step);
+      optimizer_ratios[k].push_back((leaps.optimizer - base.optimizer) / base.step);
+      std::printf("{\"round\": %d, \"wrapped\": \"%s\", \"bare_ms\": %.3f, \"wrapped_ms\": %.3f}\n",
+                  i, subject.name, 1e3 * base.step, 1e3 * leaps.step);
+    }
+  }
+  for (int k = 0; k < 2; ++k) {
+    std::printf(
+        "{\"wrapped\": \"%s\", \"rounds\": %d, \"median_step_ratio\": %.5f, "
+        "\"step_ratio_quartiles\": "
+        "[%.5f, %.5f], \"median_extra_share_of_step\": %.6f, \"mean_extra_share_of_step\": %.6f}\n",
+        subjects[k].name, rounds, quantile(step_ratios[k], 0.5), quantile(step_ratios[k], 0.25),
+        quantile(step_ratios[k], 0.75), quantile(optimizer_ratios[k], 0.5),
+        mean(optimizer_ratios[k]));
+  }
   return 0;
 }

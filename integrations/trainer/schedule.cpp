@@ -9,7 +9,9 @@ void ScheduleOptions::describe(FieldVisitor& visitor) {
   visitor.choice("kind", kind, "how the learning rate falls after the warm-up");
   visitor.field("warmup", warmup, at_least(0), "steps over which the learning rate rises linearly");
   visitor.field("final_share", final_share, between(0, 1),
-                "share of the learning rate left at the last step (linear, cosine)");
+                "share of the learning rate left at the last step (linear, cosine, wsd)");
+  visitor.field("decay_share", decay_share, Range{0, 1, true, false},
+                "wsd: share of the steps after the warm-up over which the learning rate falls");
 }
 
 double schedule_factor(const ScheduleOptions& options, std::int64_t step, std::int64_t steps) {
@@ -23,6 +25,10 @@ double schedule_factor(const ScheduleOptions& options, std::int64_t step, std::i
       return 1;
     case ScheduleKind::kLinear:
       return 1 - (1 - options.final_share) * way;
+    case ScheduleKind::kWsd: {
+      const double fallen = std::max(0.0, 1 - (1 - way) / options.decay_share);
+      return 1 - (1 - options.final_share) * fallen;
+    }
     case ScheduleKind::kCosine: {
       const double pi = std::acos(-1.0);
       return options.final_share + (1 - options.final_share) * 0.5 * (1 + std::cos(pi * way));
