@@ -35,11 +35,14 @@ if [ "$what" = all ] || [ "$what" = throughput ]; then
   measure throughput "$venv/bin/python" "$root/bench/throughput.py" "$build_dir/leapverify"
 fi
 if [ "$what" = all ] || [ "$what" = demo ]; then
-  say "Measuring demo"
-  run="$(mktemp -d)/run"
-  "$build_dir/leapverify" train --preset demo --data "$(demo_text)" --run "$run" \
-    2>&1 | sed "s#$run#RUN#" | tee "$results/demo.log" | tail -n 3
-  rm -rf "$(dirname "$run")"
+  for enabled in true false; do
+    say "Measuring demo with leapverify.enabled=$enabled"
+    run="$(mktemp -d)/run"
+    "$build_dir/leapverify" train --preset demo --data "$(demo_text)" --run "$run" \
+      --set "leapverify.enabled=$enabled" 2>&1 |
+      sed "s#$run#RUN#" | tee "$results/demo-enabled-$enabled.log" | tail -n 3
+    rm -rf "$(dirname "$run")"
+  done
 fi
 if [ "$what" = all ] || [ "$what" = kernels ]; then
   say "Measuring kernels"
