@@ -22,7 +22,7 @@ struct Checkpoint {
 };
 
 /// Version of the format; newer ones are refused.
-inline constexpr int kCheckpointFormat = 1;
+inline constexpr int kCheckpointFormat = 2;
 
 /// Writes checkpoints/step-N under `run` and makes it the latest; afterwards all but the `keep`
 /// newest are removed. Throws FileError; the checkpoints that were there stay.

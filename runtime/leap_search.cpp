@@ -20,6 +20,7 @@ void LeapVerify::Implementation::try_leap(const std::vector<std::int64_t>& horiz
   const std::int64_t forwards_before = ledger().forwards();
   std::optional<Point> winner;
   try {
+    snapshots_->let_weights_change();
     LeapTransaction transaction(weights_, saved_weights_);
     if (!canary_passed_) {
       if (const std::string reason = canary(transaction); !reason.empty()) {
@@ -53,8 +54,12 @@ void LeapVerify::Implementation::try_leap(const std::vector<std::int64_t>& horiz
   }
   failures_in_row_ = 0;
   event.forwards = ledger().forwards() - forwards_before;
-  controller_.record(winner.has_value());
-  if (event.outcome == LeapOutcome::kCommitted) ledger().steps_saved += event.value.steps_saved;
+  if (search_looked_back_) {
+    controller_.record_look_back();
+  } else {
+    controller_.record(winner.has_value());
+  }
+  if (event.outcome == LeapOutcome::kCommitted) ledger().steps_saved += event.value->steps_saved;
   emit(to_json(event));
   if (winner && options_.adapts_rate() && options_.mode == Mode::kLeap) {
     const double before = rate_.value();
@@ -123,13 +128,16 @@ LeapVerify::Implementation::Point LeapVerify::Implementation::reference_point() 
 
 double LeapVerify::Implementation::longest_leap() const {
   if (!options_.has_trust_region()) return std::numeric_limits<double>::infinity();
-  return std::min(options_.trust_path * path_, options_.trust_norm * distance(origin(), nullptr));
+  double longest = std::numeric_limits<double>::infinity();
+  if (std::isfinite(options_.trust_path)) longest = options_.trust_path * path_;
+  if (!std::isfinite(options_.trust_norm)) return longest;
+  return std::min(longest, options_.trust_norm * distance(origin(), nullptr));
 }
 
 std::int64_t LeapVerify::Implementation::write(const policy::Prediction& prediction,
                                                LeapTransaction& transaction) {
   if (!prediction.momentum_steps) return transaction.write(prediction, *snapshots_);
-  const ScaledRates rates(base_, rate_.value());
+  const ScaledRates rates(base_, rate_scale());
   return transaction.write(
       momentum_ahead(base_, *prediction.momentum_steps, options_.predictor.half_moments));
 }
@@ -176,7 +184,7 @@ policy::Decision LeapVerify::Implementation::compare(Point& reference, Point& ca
 
 bool LeapVerify::Implementation::looked_back(Point& reference, Comparison& comparison) {
   const std::int64_t back = std::min(options_.rate.look_back, snapshots_->size() - 1);
-  if (back < 1 || !rate_.looks_back(observations_)) return false;
+  if (!options_.adapts_rate() || back < 1 || !rate_.looks_back(observations_)) return false;
   policy::Prediction earlier;
   earlier.coefficients.resize(static_cast<std::size_t>(back) + 1, 0.0);
   earlier.coefficients.back() = 1;
@@ -203,7 +211,7 @@ std::optional<LeapVerify::Implementation::Point> LeapVerify::Implementation::sea
   policy::History history{
       snapshots_->steps(), {}, static_cast<std::int64_t>(weights_.tensors().size())};
   if (predictor_.needs_gram()) history.gram = snapshots_->gram(snapshots_->size());
-  const std::int64_t batch = options_.verification.sequences;
+  const std::int64_t batch = std::min(options_.verification.sequences, verifier_.max_pairs());
   if (options_.gate == GateSource::kFixed) gate_cursor_ = 0;
   Comparison comparison{transaction, next_gate_sequences(batch), std::nullopt};
   Point reference = reference_point();
@@ -220,7 +228,9 @@ std::optional<LeapVerify::Implementation::Point> LeapVerify::Implementation::sea
                        options_.verification.rule == policy::Rule::kSequential;
 
   std::optional<Point> winner;
-  if (looked_back(reference, comparison)) return winner;
+  verifier_.remember(first_reference);
+  search_looked_back_ = looked_back(reference, comparison);
+  if (search_looked_back_) return winner;
   const double longest = longest_leap();
   for (const std::int64_t horizon : horizons) {
     CandidateEvent event;
@@ -244,7 +254,6 @@ std::optional<LeapVerify::Implementation::Point> LeapVerify::Implementation::sea
     if (event.decision.verdict != policy::Verdict::kAccepted) break;
     winner = std::move(candidate);
   }
-  verifier_.remember(first_reference);
   return winner;
 }
 

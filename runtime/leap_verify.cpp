@@ -101,7 +101,7 @@ at::Tensor LeapVerify::Implementation::base_step(const std::function<at::Tensor(
   const auto let_weights_change = [this] {
     if (snapshots_) snapshots_->let_weights_change();
   };
-  const ScaledRates rates(base_, rate_.value());
+  const ScaledRates rates(base_, rate_scale());
   if (!closure) {
     let_weights_change();
     return base_.step();
@@ -115,16 +115,23 @@ at::Tensor LeapVerify::Implementation::base_step(const std::function<at::Tensor(
 
 Status LeapVerify::Implementation::status() const {
   const policy::Ledger& ledger = controller_.state().ledger;
-  Status status{step_, detector_.regime(), ledger, 0, rate_.value(), off_reason_};
+  Status status{step_, detector_.regime(), ledger, 0, rate_scale(), off_reason_};
   const double forwards = static_cast<double>(ledger.forwards());
   const double training = static_cast<double>(step_) * evaluator_.step_cost();
   if (forwards > 0) status.overhead = forwards / (forwards + training);
   return status;
 }
 
+double LeapVerify::Implementation::rate_scale() const {
+  const bool moves = options_.enabled && options_.mode == Mode::kLeap && options_.adapts_rate();
+  return moves ? rate_.value() : 1;
+}
+
 std::int64_t LeapVerify::Implementation::snapshots_to_keep() const {
   const std::int64_t looked_back_on = options_.adapts_rate() ? options_.rate.look_back + 1 : 0;
-  return std::max(predictor_.snapshots_needed(), looked_back_on);
+  // The path is made of moves between two.
+  const std::int64_t walked_between = options_.has_trust_region() ? 2 : 0;
+  return std::max({predictor_.snapshots_needed(), looked_back_on, walked_between});
 }
 
 std::int64_t LeapVerify::Implementation::memory_bytes() const {
@@ -206,7 +213,8 @@ void LeapVerify::Implementation::observe() {
   event.reason = action.reason;
   emit(to_json(event));
   if (action.horizons.empty()) {
-    failures_in_row_ = 0;
+    // Only where the evaluator was asked has it shown that it works.
+    if (options_.probes > 0) failures_in_row_ = 0;
   } else {
     try_leap(action.horizons);
   }

@@ -1,5 +1,5 @@
-// The wrapper around an optimizer: predicts the weights some steps ahead and leaps there when
-// held-out loss says that it pays.
+// The wrapper around an optimizer: predicts the weights some steps ahead, and raises the learning
+// rate or leaps there when held-out loss says that it pays.
 #pragma once
 
 #include <leapverify/runtime/evaluator.h>
@@ -67,8 +67,9 @@ struct LeapVerifyState {
 class LeapVerify {
  public:
   /// All references must outlive this object. `trace` gets every event.
-  /// Memory: one copy of the weights and of the buffers on the parameters' device, and the snapshots
-  /// that the predictor needs in the format of Options::snapshots; see memory_bytes(). Throws
+  /// Memory: one copy of the weights and of the buffers on the parameters' device, their average with
+  /// reference: denoised, and the snapshots that the predictor and the look back need in the format of
+  /// Options::snapshots; see memory_bytes(). Throws
   /// InvalidOption for illegal options, an unsupported base optimizer or a gate set that is too
   /// small; ContractError for parameters on several devices or with gaps in memory.
   LeapVerify(torch::optim::Optimizer& base, ModelReference model, const Options& options,

@@ -78,6 +78,8 @@ class LeapVerify::Implementation {
   /// The longest leap that the trust region allows. Synchronises where it is bounded.
   double longest_leap() const;
   bool looked_back(Point& reference, Comparison& comparison);
+  /// Factor on the learning rate that is in force: 1 where the options do not let it move.
+  double rate_scale() const;
   void change_rate(double from, const std::string& reason);
   /// Writes the point into the weights; returns the number of weights that are not finite.
   std::int64_t place(const Point& point, Comparison& comparison);
@@ -129,6 +131,8 @@ class LeapVerify::Implementation {
   std::vector<double> probe_losses_;
   int failures_in_row_ = 0;
   bool canary_passed_ = false;
+  // Whether the last search ended with a look back that verified.
+  bool search_looked_back_ = false;
   std::string off_reason_;
 };
 

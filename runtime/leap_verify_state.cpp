@@ -14,6 +14,7 @@ LeapVerifyState LeapVerify::Implementation::state() const {
   json data;
   data["step"] = step_;
   data["settings"] = traced_settings_;
+  data["reference"] = name_of(options_.reference);
   data["observations"] = observations_;
   data["path"] = path_;
   data["rate"] = to_json_state(rate_.state());
@@ -48,6 +49,11 @@ void LeapVerify::Implementation::restore(const LeapVerifyState& state) {
     const json data = json::parse(state.json);
     step_ = data.at("step").get<std::int64_t>();
     traced_settings_ = data.at("settings").get<std::string>();
+    if (data.at("reference").get<std::string>() != name_of(options_.reference)) {
+      throw FormatError(source + ": its snapshots are for reference " +
+                        data.at("reference").get<std::string>() + ", not for " +
+                        name_of(options_.reference));
+    }
     observations_ = data.at("observations").get<std::int64_t>();
     path_ = data.at("path").get<double>();
     rate_.restore(rate_state_from_json(data.at("rate")));
@@ -75,12 +81,9 @@ void LeapVerify::Implementation::restore(const LeapVerifyState& state) {
       tensor.copy_(find_like(state.tensors, "average." + std::to_string(j), tensor, source));
     }
     snapshots_->clear();
-    const auto steps = data.at("snapshot_steps").get<std::vector<std::int64_t>>();
-    if (static_cast<std::int64_t>(steps.size()) > snapshots_to_keep()) {
-      throw FormatError(source + ": " + std::to_string(steps.size()) + " snapshots, " +
-                        name_of(options_.predictor.kind) + " keeps " +
-                        std::to_string(snapshots_to_keep()));
-    }
+    // Newest first; with other options now, fewer may be needed.
+    auto steps = data.at("snapshot_steps").get<std::vector<std::int64_t>>();
+    steps.resize(std::min(steps.size(), static_cast<std::size_t>(snapshots_to_keep())));
     for (std::size_t i = 0; i < steps.size(); ++i) {
       const std::vector<at::Tensor>& tensors = snapshots_->restore_older(steps[i]).tensors();
       for (std::size_t j = 0; j < tensors.size(); ++j) {

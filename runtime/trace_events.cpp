@@ -136,11 +136,11 @@ std::string to_json(const LeapEvent& event) {
   ordered_json out = event_at("leap", event.step);
   out["outcome"] = name_of(event.outcome);
   if (event.outcome != LeapOutcome::kRejected) out["horizon"] = event.horizon;
-  if (event.outcome == LeapOutcome::kCommitted || event.outcome == LeapOutcome::kShadow) {
-    out["gain"] = number(event.value.gain);
-    out["gain_lower_bound"] = number(event.value.gain_lower_bound);
-    out["fall_per_step"] = number(event.value.fall_per_step);
-    out["steps_saved"] = number(event.value.steps_saved);
+  if (event.value) {
+    out["gain"] = number(event.value->gain);
+    out["gain_lower_bound"] = number(event.value->gain_lower_bound);
+    out["fall_per_step"] = number(event.value->fall_per_step);
+    out["steps_saved"] = number(event.value->steps_saved);
   }
   out["forwards"] = event.forwards;
   out["digest_before"] = hex(event.digest_before);

@@ -49,7 +49,8 @@ struct LeapEvent {
   LeapOutcome outcome = LeapOutcome::kRejected;
   /// Of the winner; 0 when there was none.
   std::int64_t horizon = 0;
-  policy::Value value;
+  /// Of a leap, where it was measured.
+  std::optional<policy::Value> value;
   std::int64_t forwards = 0;
   std::uint64_t digest_before = 0;
   std::uint64_t digest_after = 0;

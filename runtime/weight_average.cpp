@@ -6,11 +6,19 @@
 #include <cmath>
 
 namespace leapverify {
+namespace {
+
+/// To float32, so that the two coefficients of an update still sum to 1 when a kernel rounds them:
+/// else the average of weights that stand still would drift.
+double rounded(double decay) { return static_cast<double>(static_cast<float>(decay)); }
+
+}  // namespace
 
 WeightAverage::WeightAverage(const TensorList& weights, double decay)
     : weights_(&weights),
       average_(weights.allocate_like(TensorList::Precision::kAtLeastFloat32)),
-      coefficients_(at::tensor({1.0, decay, 1 - decay}, at::kDouble).to(weights.torch_device())) {}
+      coefficients_(at::tensor({1.0, rounded(decay), 1 - rounded(decay)}, at::kDouble)
+                        .to(weights.torch_device())) {}
 
 void WeightAverage::start() {
   kernels::combine(average_.table(), {&weights_->table()}, {coefficients_.data_ptr<double>()},

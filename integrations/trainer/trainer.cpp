@@ -205,6 +205,7 @@ torch::Tensor Trainer::Implementation::train_step() {
   if (config_.optimizer.clip > 0) {
     torch::nn::utils::clip_grad_norm_(model_->parameters(), config_.optimizer.clip);
   }
+  learning_rate_ *= optimizer_.status().learning_rate_scale;
   optimizer_.step();
   ++step_;
   return loss.detach();
@@ -237,9 +238,8 @@ void Trainer::Implementation::log(bool keep) {
   state.steps_saved = status.ledger.steps_saved;
   progress_.update(state, keep);
   if (keep) {
-    metrics_->write(
-        to_json(TrainMetrics{step_, loop_.last_loss, learning_rate_ * status.learning_rate_scale,
-                             state.tokens_per_second, seconds_before_ + seconds}));
+    metrics_->write(to_json(TrainMetrics{step_, loop_.last_loss, learning_rate_,
+                                         state.tokens_per_second, seconds_before_ + seconds}));
   }
 }
 

@@ -67,4 +67,10 @@ void Controller::record(bool accepted) {
       std::min(options_.max_backoff, (std::int64_t{1} << state_.rejections_in_row) - 1);
 }
 
+void Controller::record_look_back() {
+  ++state_.ledger.tries;
+  state_.rejections_in_row = 0;
+  state_.observations_to_wait = 0;
+}
+
 }  // namespace leapverify::policy

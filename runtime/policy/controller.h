@@ -78,6 +78,9 @@ class Controller {
   /// Books a finished try.
   void record(bool accepted);
 
+  /// Books a try that ended with a look back that verified: there is no reason to look more rarely.
+  void record_look_back();
+
   const std::vector<std::int64_t>& horizons() const { return options_.horizons; }
 
   struct State {

@@ -35,7 +35,7 @@ enum class MomentPolicy { kKeep, kScale, kReset };
 /// How snapshots of the weights are kept, in bytes per parameter and snapshot. float32: 4 on the
 /// weights' device. bfloat16_deltas: 4 for the newest and 2 for each older one, as the difference to
 /// the next newer; a leap then differs from the exact one by at most 2^-8 of the moves that it is
-/// made of. host: the weights' own dtype in pinned memory of the host, 0 on the device; copied while
+/// made of. host: the dtype of what is kept, the weights or their average, in pinned memory of the host, 0 on the device; copied while
 /// training goes on.
 enum class SnapshotFormat { kFloat32, kBFloat16Deltas, kHost };
 

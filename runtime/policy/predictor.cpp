@@ -182,7 +182,7 @@ std::vector<double> low_rank_row(const History& history, std::size_t count, doub
 void PredictorOptions::describe(FieldVisitor& visitor) {
   visitor.choice("predictor", kind, "formula that extrapolates the weights");
   visitor.field(
-      "window", window, between(2, 32),
+      "window", window, between(2, 31),
       "snapshots that least_squares, average, outer_momentum, ema_trend and low_rank use");
   visitor.field(
       "decay", decay, between(0, 1),

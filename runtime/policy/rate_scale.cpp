@@ -13,7 +13,7 @@ void RateOptions::describe(FieldVisitor& visitor) {
   visitor.field("smallest", smallest, Range{0, 1, true, false},
                 "smallest factor on the scheduled learning rate");
   visitor.field(
-      "look_back", look_back, at_least(1),
+      "look_back", look_back, between(1, 30),
       "observations back to weights that are compared with those of now; better ones lower "
       "the learning rate");
   visitor.field("max_hold", max_hold, at_least(0),
@@ -21,6 +21,11 @@ void RateOptions::describe(FieldVisitor& visitor) {
 }
 
 RateScale::RateScale(const RateOptions& options) : options_(options) { validate_fields(options_); }
+
+void RateScale::restore(const State& state) {
+  state_ = state;
+  state_.scale = std::clamp(state_.scale, options_.smallest, options_.largest);
+}
 
 bool RateScale::looks_back(std::int64_t observation) const {
   return state_.scale > options_.smallest && observation - state_.changed >= options_.look_back;

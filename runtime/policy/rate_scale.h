@@ -52,7 +52,8 @@ class RateScale {
     std::int64_t next_hold = 1;
   };
   const State& state() const { return state_; }
-  void restore(const State& state) { state_ = state; }
+  /// A scale outside of [smallest, largest], from a run with other options, goes to the nearer end.
+  void restore(const State& state);
 
  private:
   RateOptions options_;

@@ -155,10 +155,10 @@ TEST_F(CheckpointTest, RefusesANewerFormat) {
   expect_refusal_after(
       [](const fs::path& f) {
         std::string text = read_file(f / "state.json");
-        text.replace(text.find("\"format\": 1"), 11, "\"format\": 9");
+        text.replace(text.find("\"format\": 2"), 11, "\"format\": 9");
         write_synced(f / "state.json", text);
       },
-      "format 9, this program reads 1");
+      "format 9, this program reads 2");
 }
 
 TEST_F(CheckpointTest, UnwritableRunFolderIsSaidPlainly) {

@@ -131,7 +131,7 @@ TEST(Denoised, WithRateOnlyNoWeightMovesAndEachStepIsTakenAtTheScaledRate) {
     Options options = two_snapshots(OnAccept::kRate);
     options.rate.growth = 1.25;
     options.rate.largest = 2.2;
-    options.rate.look_back = 100;
+    options.rate.look_back = 30;
     ToyRun run(name);
     run.wrap(options);
     torch::optim::StepLR schedule(*run.base, 7, 0.5);
@@ -267,6 +267,49 @@ TEST(Denoised, ATryThatTheBudgetCannotPayInFullIsNotMade) {
   }
 }
 
+TEST(Denoised, ResumedWithTheRateNoLongerAllowedToMoveTheScaleIsOne) {
+  ToyRun raised;
+  raised.wrap(two_snapshots(OnAccept::kRate));
+  raised.train(20);
+  ASSERT_GT(raised.leaps->status().learning_rate_scale, 1);
+  for (const int what : {0, 1, 2}) {
+    Options options = two_snapshots(what == 0 ? OnAccept::kLeap : OnAccept::kRate);
+    if (what == 1) options.enabled = false;
+    if (what == 2) options.mode = Mode::kShadow;
+    ToyRun resumed;
+    resumed.wrap(options);
+    resumed.go_on_from(raised, capture_random_state(at::kCPU));
+    EXPECT_EQ(resumed.leaps->status().learning_rate_scale, 1) << what;
+  }
+}
+
+TEST(Denoised, StateForAnotherReferenceIsRefused) {
+  ToyRun denoised_run;
+  denoised_run.wrap(two_snapshots(OnAccept::kRate));
+  denoised_run.train(10);
+  ToyRun current;
+  Options options = two_snapshots(OnAccept::kRate);
+  options.reference = Reference::kCurrent;
+  current.wrap(options);
+  try {
+    current.leaps->restore(denoised_run.leaps->state());
+    FAIL() << "accepted";
+  } catch (const FormatError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("for reference denoised, not for current"));
+  }
+}
+
+TEST(Denoised, EvaluatorThatAlwaysThrowsIsAskedNoMoreThanThreeTimes) {
+  ToyRun run;
+  Options options = denoised(OnAccept::kRate);
+  options.controller.max_backoff = 8;
+  run.wrap(options);
+  run.before_evaluation = [] { throw std::runtime_error("out of candles"); };
+  run.train(200);
+  EXPECT_EQ(run.leaps->status().off_reason, "out of candles");
+  EXPECT_EQ(run.evaluations, 3);
+}
+
 TEST(Denoised, MomentumIsPredictedAtTheScaledRate) {
   ToyRun run;
   Options options = accepting_options();
@@ -274,7 +317,7 @@ TEST(Denoised, MomentumIsPredictedAtTheScaledRate) {
   options.predictor.kind = policy::PredictorKind::kMomentum;
   options.controller.horizons = {5};
   options.rate.growth = 2;
-  options.rate.look_back = 100;
+  options.rate.look_back = 30;
   options.probes = 0;
   run.wrap(options);
   at::Tensor candidate;
@@ -345,6 +388,17 @@ TEST(TrustRegion, BoundsALeapByThePathAndByTheNormOfTheWeights) {
       EXPECT_EQ(candidate.contains("candidate_loss"), expected.verdict == std::string("accepted"));
     }
   }
+}
+
+TEST(TrustRegion, HasAPathForMomentumToo) {
+  ToyRun run;
+  Options options = accepting_options();
+  options.predictor.kind = policy::PredictorKind::kMomentum;
+  options.controller.horizons = {1};
+  options.trust_path = 5;
+  run.wrap(options);
+  run.train(20);
+  EXPECT_GT(run.leaps->status().ledger.accepted, 0);
 }
 
 TEST(TrustRegion, AddsUpThePath) {

@@ -22,7 +22,9 @@ TEST(WeightAverage, FollowsTheRecursionInFloat32) {
   for (int step = 0; step < 20; ++step) {
     for (std::size_t i = 0; i < weights.size(); ++i) {
       weights[i].add_(torch::randn(weights[i].sizes()).to(weights[i].scalar_type()), 0.1);
-      expected[i] = 0.9 * expected[i] + 0.1 * weights[i].to(at::kDouble);
+      // The decay as float32 has it.
+      const auto decay = static_cast<double>(0.9F);
+      expected[i] = decay * expected[i] + (1 - decay) * weights[i].to(at::kDouble);
     }
     average.update();
   }
@@ -42,6 +44,17 @@ TEST(WeightAverage, OfDecayZeroIsTheWeights) {
   weight.mul_(1.7);
   average.update();
   EXPECT_TRUE(bitwise_equal(average.tensors().tensors()[0], weight));
+}
+
+TEST(WeightAverage, OfWeightsThatStandStillDoesNotDrift) {
+  const at::Tensor weight = torch::full({100}, 0.3);
+  const TensorList list({weight});
+  for (const double decay : {0.9, 0.999, 0.9999}) {
+    WeightAverage average(list, decay);
+    average.start();
+    for (int i = 0; i < 100000; ++i) average.update();
+    EXPECT_TRUE(torch::allclose(average.tensors().tensors()[0], weight, 1e-5, 0)) << decay;
+  }
 }
 
 TEST(Shift, MovesByTheDifference) {

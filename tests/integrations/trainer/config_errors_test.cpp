@@ -72,8 +72,9 @@ TEST_F(ConfigErrorsTest, AValueOfTheWrongType) {
             "FILE:1: run.folder: an empty value is not legal, expected a text");
   EXPECT_EQ(error_of("optimizer: {name: adam}"),
             "FILE:1: optimizer.name: adam is not legal, expected adamw or sgd");
-  EXPECT_EQ(error_of("schedule: {kind: [cosine]}"),
-            "FILE:1: schedule.kind: [cosine] is not legal, expected constant, linear, cosine or wsd");
+  EXPECT_EQ(
+      error_of("schedule: {kind: [cosine]}"),
+      "FILE:1: schedule.kind: [cosine] is not legal, expected constant, linear, cosine or wsd");
   EXPECT_EQ(error_of("data: {extensions: .py}"),
             "FILE:1: data.extensions: .py is not legal, expected a list of texts");
   EXPECT_EQ(error_of("data: {extensions: [.py, [.md]]}"),

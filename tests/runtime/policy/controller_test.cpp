@@ -135,6 +135,18 @@ TEST(Controller, AcceptanceEndsTheBackOff) {
   EXPECT_EQ(controller.state().ledger.accepted, 1);
 }
 
+TEST(Controller, ALookBackThatVerifiedEndsTheBackOffAndIsNoAcceptance) {
+  Controller controller(demanding());
+  controller.record(false);
+  controller.record(false);
+  controller.record_look_back();
+  EXPECT_EQ(waits(controller), 0);
+  EXPECT_EQ(controller.state().ledger.tries, 3);
+  EXPECT_EQ(controller.state().ledger.accepted, 0);
+  controller.record(false);
+  EXPECT_EQ(waits(controller), 1);
+}
+
 TEST(Controller, RefusesEmptyAndDoubleHorizons) {
   ControllerOptions options;
   options.horizons = {};

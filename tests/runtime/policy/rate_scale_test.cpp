@@ -88,6 +88,14 @@ TEST(RateScale, GoesOnFromItsState) {
   EXPECT_EQ(raises_needed(second), raises_needed(first));
 }
 
+TEST(RateScale, ScaleOfARunWithOtherOptionsGoesToTheNearerEnd) {
+  RateScale rate(options());
+  rate.restore({40, 1, 0, 1});
+  EXPECT_EQ(rate.value(), 5);
+  rate.restore({0.1, 1, 0, 1});
+  EXPECT_EQ(rate.value(), 0.5);
+}
+
 TEST(RateScale, RefusesIllegalOptions) {
   for (const auto& [field, change] :
        std::vector<std::pair<std::string, std::function<void(RateOptions&)>>>{
