@@ -44,6 +44,7 @@ std::string progress_line(const ProgressState& state, int bar_width) {
     line += format("  %s  leaps %lld/%lld  saved %.1f", name_of(state.regime),
                    static_cast<long long>(state.accepted), static_cast<long long>(state.tried),
                    state.steps_saved);
+    if (state.learning_rate_scale != 1) line += format("  rate x%.3g", state.learning_rate_scale);
   }
   return line;
 }

@@ -20,6 +20,8 @@ struct ProgressState {
   std::int64_t tried = 0;
   std::int64_t accepted = 0;
   double steps_saved = 0;
+  /// Factor on the scheduled learning rate.
+  double learning_rate_scale = 1;
 };
 
 /// One line: a bar of `bar_width` characters and the numbers.

@@ -236,6 +236,7 @@ void Trainer::Implementation::log(bool keep) {
   state.tried = status.ledger.tries;
   state.accepted = status.ledger.accepted;
   state.steps_saved = status.ledger.steps_saved;
+  state.learning_rate_scale = status.learning_rate_scale;
   progress_.update(state, keep);
   if (keep) {
     metrics_->write(to_json(TrainMetrics{step_, loop_.last_loss, learning_rate_,
