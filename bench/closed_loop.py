@@ -11,6 +11,7 @@ import concurrent.futures
 import json
 import math
 import pathlib
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,10 @@ def variant(predictor, reference, on_accept):
     return f"{predictor} / {reference} / {on_accept}"
 
 
+# What the defaults are.
+AUTO = variant("ema_trend", "denoised", "rate")
+
+
 def options_of(name):
     """Overrides of a variant: "bare", or predictor / reference / on_accept over the preset auto."""
     if name == "bare":
@@ -42,10 +47,9 @@ def options_of(name):
 
 def runs_of(grid):
     """(variant, rate, seed), the most telling first."""
-    auto = variant("ema_trend", "denoised", "rate")
     for rate in RATES:
         yield "bare", rate, 0
-        yield auto, rate, 0
+        yield AUTO, rate, 0
     predictors = PREDICTORS[:3] if grid == "default" else PREDICTORS
     for rate in [3e-4, 8e-3] if grid == "default" else RATES:
         for predictor in predictors:
@@ -55,7 +59,7 @@ def runs_of(grid):
     for seed in (1, 2):
         for rate in RATES:
             yield "bare", rate, seed
-            yield auto, rate, seed
+            yield AUTO, rate, seed
 
 
 def train(program, text, name, rate, seed):
@@ -84,12 +88,6 @@ def train(program, text, name, rate, seed):
             "curve": curve}
 
 
-def median(values):
-    values = sorted(values)
-    middle = len(values) // 2
-    return values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2
-
-
 def table(lines):
     """Final validation losses: a row for each variant, a column for each learning rate."""
     rates = sorted({line["lr"] for line in lines})
@@ -109,12 +107,12 @@ def table(lines):
             elif not good:
                 cells.append("failed")
             else:
-                cell = f"{median([line['final'] for line in good]):.3f}"
+                cell = f"{statistics.median([line['final'] for line in good]):.3f}"
                 if len(found) > 1:
                     cell += f" ({len(good)} of {len(found)})"
                 if name != "bare":
                     ends = [line["rates"][-1][1] if line["rates"] else 1 for line in good]
-                    cell += f"<br>{median([line['cost_steps'] for line in good]):.0f}, ×{median(ends):.3g}"
+                    cell += f"<br>{statistics.median([line['cost_steps'] for line in good]):.0f}, ×{statistics.median(ends):.3g}"
                 cells.append(cell)
         out.append(f"| {name} | " + " | ".join(cells) + " |")
     out += ["", *headway(lines)]
@@ -124,13 +122,12 @@ def table(lines):
 def headway(lines):
     """When the default variant has passed the final loss of the bare run at the same rate, by seed. What verification
     costs up to there is at most the whole run's in the table."""
-    auto = variant("ema_trend", "denoised", "rate")
     bare = {(line["lr"], line["seed"]): line for line in lines if line["variant"] == "bare" and "final" in line}
-    out = [f"Steps until {auto} has reached the final loss of the bare run at the same rate, verification not included:", "",
+    out = [f"Steps until {AUTO} has reached the final loss of the bare run at the same rate, verification not included:", "",
            "| learning rate | seed | steps of the bare run's 1000 |", "|--:|--:|--:|"]
     for line in sorted(lines, key=lambda line: (line["lr"], line["seed"])):
         rival = bare.get((line["lr"], line["seed"]))
-        if line["variant"] == auto and "final" in line and rival:
+        if line["variant"] == AUTO and "final" in line and rival:
             passed = [step for step, loss in line["curve"] if loss <= rival["final"]]
             out.append(f"| {line['lr']:g} | {line['seed']} | " + (f"{passed[0]} |" if passed else "not reached |"))
     return out

@@ -18,7 +18,8 @@ void LeapVerify::Implementation::try_leap(const std::vector<std::int64_t>& horiz
   LeapEvent event;
   event.step = step_;
   const std::int64_t forwards_before = ledger().forwards();
-  std::optional<Point> winner;
+  SearchResult found;
+  const std::optional<Point>& winner = found.winner;
   try {
     snapshots_->let_weights_change();
     LeapTransaction transaction(weights_, saved_weights_);
@@ -33,7 +34,7 @@ void LeapVerify::Implementation::try_leap(const std::vector<std::int64_t>& horiz
       canary_passed_ = true;
     }
     event.digest_before = weights_.digest();
-    winner = search(horizons, transaction);
+    found = search(horizons, transaction);
     if (winner) {
       event.horizon = winner->horizon;
       event.outcome = options_.mode == Mode::kShadow ? LeapOutcome::kShadow
@@ -54,17 +55,14 @@ void LeapVerify::Implementation::try_leap(const std::vector<std::int64_t>& horiz
   }
   failures_in_row_ = 0;
   event.forwards = ledger().forwards() - forwards_before;
-  if (search_looked_back_) {
+  if (found.looked_back) {
     controller_.record_look_back();
   } else {
     controller_.record(winner.has_value());
   }
   if (event.outcome == LeapOutcome::kCommitted) ledger().steps_saved += event.value->steps_saved;
   emit(to_json(event));
-  if (winner && options_.adapts_rate() && options_.mode == Mode::kLeap) {
-    const double before = rate_.value();
-    if (rate_.raise(observations_)) change_rate(before, "a candidate verified");
-  }
+  if (winner && options_.adapts_rate()) move_rate(/*up=*/true);
 }
 
 std::string LeapVerify::Implementation::canary(LeapTransaction& transaction) {
@@ -107,9 +105,7 @@ void LeapVerify::Implementation::land(const Point& winner, LeapTransaction& tran
   if (options_.moments == MomentPolicy::kScale) scale_moments(base_, options_.moment_scale);
   if (options_.moments == MomentPolicy::kReset) reset_state(base_);
   if (average_) {
-    detector_.interrupt();
-    curve_.interrupt();
-    activations_ = at::Tensor();
+    forget_readings();
     return;
   }
   // The jump is no part of the trajectory: history begins anew at the landing point.
@@ -117,8 +113,12 @@ void LeapVerify::Implementation::land(const Point& winner, LeapTransaction& tran
   snapshots_->record(step_);
 }
 
-void LeapVerify::Implementation::change_rate(double from, const std::string& reason) {
-  emit(rate_event(step_, from, rate_.value(), reason));
+void LeapVerify::Implementation::move_rate(bool up) {
+  if (options_.mode != Mode::kLeap) return;
+  const double from = rate_.value();
+  if (!(up ? rate_.raise(observations_) : rate_.lower(observations_))) return;
+  emit(rate_event(step_, from, rate_.value(),
+                  up ? "a candidate verified" : "the weights have got worse"));
 }
 
 LeapVerify::Implementation::Point LeapVerify::Implementation::reference_point() const {
@@ -127,7 +127,6 @@ LeapVerify::Implementation::Point LeapVerify::Implementation::reference_point() 
 }
 
 double LeapVerify::Implementation::longest_leap() const {
-  if (!options_.has_trust_region()) return std::numeric_limits<double>::infinity();
   double longest = std::numeric_limits<double>::infinity();
   if (std::isfinite(options_.trust_path)) longest = options_.trust_path * path_;
   if (!std::isfinite(options_.trust_norm)) return longest;
@@ -147,6 +146,17 @@ std::int64_t LeapVerify::Implementation::place(const Point& point, Comparison& c
   if (point.prediction) return write(*point.prediction, comparison.transaction);
   comparison.transaction.roll_back();
   return 0;
+}
+
+CandidateEvent LeapVerify::Implementation::place_candidate(const Point& point,
+                                                           Comparison& comparison) {
+  CandidateEvent event;
+  event.step = step_;
+  event.horizon = point.horizon;
+  event.non_finite = place(point, comparison);
+  event.digest = weights_.digest();
+  ++ledger().candidates;
+  return event;
 }
 
 void LeapVerify::Implementation::know_losses(Point& point, std::int64_t count,
@@ -190,23 +200,15 @@ bool LeapVerify::Implementation::looked_back(Point& reference, Comparison& compa
   earlier.coefficients.back() = 1;
   const std::int64_t steps_back = step_ - snapshots_->steps()[static_cast<std::size_t>(back)];
   Point point{-steps_back, std::move(earlier), {}};
-  CandidateEvent event;
-  event.step = step_;
-  event.horizon = point.horizon;
-  event.non_finite = place(point, comparison);
-  event.digest = weights_.digest();
-  ++ledger().candidates;
+  CandidateEvent event = place_candidate(point, comparison);
   event.decision = compare(reference, point, comparison);
   emit(to_json(event));
   if (event.decision.verdict != policy::Verdict::kAccepted) return false;
-  if (options_.mode == Mode::kLeap) {
-    const double before = rate_.value();
-    if (rate_.lower(observations_)) change_rate(before, "the weights have got worse");
-  }
+  move_rate(/*up=*/false);
   return true;
 }
 
-std::optional<LeapVerify::Implementation::Point> LeapVerify::Implementation::search(
+LeapVerify::Implementation::SearchResult LeapVerify::Implementation::search(
     const std::vector<std::int64_t>& horizons, LeapTransaction& transaction) {
   policy::History history{
       snapshots_->steps(), {}, static_cast<std::int64_t>(weights_.tensors().size())};
@@ -229,17 +231,11 @@ std::optional<LeapVerify::Implementation::Point> LeapVerify::Implementation::sea
 
   std::optional<Point> winner;
   verifier_.remember(first_reference);
-  search_looked_back_ = looked_back(reference, comparison);
-  if (search_looked_back_) return winner;
+  if (looked_back(reference, comparison)) return {std::nullopt, true};
   const double longest = longest_leap();
   for (const std::int64_t horizon : horizons) {
-    CandidateEvent event;
-    event.step = step_;
-    event.horizon = horizon;
     Point candidate{horizon, predictor_.predict(history, horizon), {}};
-    event.non_finite = place(candidate, comparison);
-    event.digest = weights_.digest();
-    ++ledger().candidates;
+    CandidateEvent event = place_candidate(candidate, comparison);
     if (event.non_finite > 0) {
       event.decision.verdict = policy::Verdict::kRejected;
       event.decision.reason = "predicted weights are not finite";
@@ -254,7 +250,7 @@ std::optional<LeapVerify::Implementation::Point> LeapVerify::Implementation::sea
     if (event.decision.verdict != policy::Verdict::kAccepted) break;
     winner = std::move(candidate);
   }
-  return winner;
+  return {std::move(winner), false};
 }
 
 policy::Value LeapVerify::Implementation::worth(const Point& winner, LeapTransaction& transaction) {

@@ -55,14 +55,11 @@ std::int64_t LeapTransaction::write(const Momentum& momentum) {
   return non_finite.item<std::int64_t>();
 }
 
-std::int64_t LeapTransaction::scale(double factor) {
-  const at::Device device = weights_.torch_device();
-  const at::Tensor coefficient = at::full({1}, factor, at::kDouble).to(device);
-  const at::Tensor non_finite = at::zeros({1}, at::TensorOptions().dtype(at::kLong).device(device));
+void LeapTransaction::scale(double factor) {
+  const at::Tensor coefficient = at::full({1}, factor, at::kDouble).to(weights_.torch_device());
   changed_ = true;
-  kernels::combine(weights_.table(), {&backup_.table()}, {coefficient.data_ptr<double>()},
-                   static_cast<std::uint64_t*>(non_finite.data_ptr()), weights_.stream());
-  return non_finite.item<std::int64_t>();
+  kernels::combine(weights_.table(), {&backup_.table()}, {coefficient.data_ptr<double>()}, nullptr,
+                   weights_.stream());
 }
 
 void LeapTransaction::roll_back() {

@@ -37,8 +37,8 @@ class LeapTransaction {
   /// and synchronises likewise.
   std::int64_t write(const Momentum& momentum);
 
-  /// Writes the weights as they were, each times `factor`; returns and synchronises likewise.
-  std::int64_t scale(double factor);
+  /// Writes the weights as they were, each times `factor`.
+  void scale(double factor);
 
   /// Restores the weights; further candidates may follow.
   void roll_back();

@@ -288,6 +288,10 @@ std::vector<std::int64_t> LeapVerify::Implementation::next_gate_sequences(std::i
 
 void LeapVerify::Implementation::begin_stretch() {
   snapshots_->clear();
+  forget_readings();
+}
+
+void LeapVerify::Implementation::forget_readings() {
   detector_.interrupt();
   curve_.interrupt();
   activations_ = at::Tensor();

@@ -47,6 +47,12 @@ class LeapVerify::Implementation {
     std::optional<std::int64_t> placed;
   };
 
+  /// What a try found: the last candidate that was accepted, or that an earlier point is better.
+  struct SearchResult {
+    std::optional<Point> winner;
+    bool looked_back = false;
+  };
+
   /// Writes what the decisions rest on to the trace, at the start and when a resumed run changed it.
   void trace_settings();
 
@@ -80,9 +86,13 @@ class LeapVerify::Implementation {
   bool looked_back(Point& reference, Comparison& comparison);
   /// Factor on the learning rate that is in force: 1 where the options do not let it move.
   double rate_scale() const;
-  void change_rate(double from, const std::string& reason);
+  /// Up after a candidate, down after a look back that verified, and the event of it; in mode shadow
+  /// it stays.
+  void move_rate(bool up);
   /// Writes the point into the weights; returns the number of weights that are not finite.
   std::int64_t place(const Point& point, Comparison& comparison);
+  /// Places a point that is to be judged, and begins its event.
+  CandidateEvent place_candidate(const Point& point, Comparison& comparison);
   /// Places the point and evaluates it where fewer than `count` of its losses are known.
   void know_losses(Point& point, std::int64_t count, Comparison& comparison);
   policy::Decision compare(Point& reference, Point& candidate, Comparison& comparison);
@@ -92,13 +102,14 @@ class LeapVerify::Implementation {
   /// Why the evaluator cannot be trusted with candidates; empty when it can. Leaves the weights as
   /// they were.
   std::string canary(LeapTransaction& transaction);
-  std::optional<Point> search(const std::vector<std::int64_t>& horizons,
-                              LeapTransaction& transaction);
+  SearchResult search(const std::vector<std::int64_t>& horizons, LeapTransaction& transaction);
   policy::Value worth(const Point& winner, LeapTransaction& transaction);
   /// Makes the winner the weights for good, and carries along what follows them.
   void land(const Point& winner, LeapTransaction& transaction);
   /// Forgets the trajectory: what comes is no evenly spaced continuation of it.
   void begin_stretch();
+  /// Forgets what was observed along it, not the snapshots.
+  void forget_readings();
   void fail(const std::string& reason, std::int64_t forwards);
 
   torch::optim::Optimizer& base_;
@@ -131,8 +142,6 @@ class LeapVerify::Implementation {
   std::vector<double> probe_losses_;
   int failures_in_row_ = 0;
   bool canary_passed_ = false;
-  // Whether the last search ended with a look back that verified.
-  bool search_looked_back_ = false;
   std::string off_reason_;
 };
 

@@ -3,7 +3,6 @@
 #include <leapverify/kernels/error.h>
 #include <leapverify/kernels/gram.h>
 #include <leapverify/runtime/snapshot_store.h>
-#include <leapverify/runtime/weight_average.h>
 #include <torch/torch.h>
 #ifdef LEAPVERIFY_CUDA
 #include <ATen/cuda/CUDAEvent.h>

@@ -1,13 +1,17 @@
-// Building segment tables of tensors, and the copies and digests that need nothing else.
+// Building segment tables of tensors, and the copies, digests, moves and distances that need nothing
+// else.
 #include <leapverify/kernels/checksum.h>
+#include <leapverify/kernels/combine.h>
 #include <leapverify/kernels/copy.h>
 #include <leapverify/kernels/error.h>
+#include <leapverify/kernels/gram.h>
 #include <leapverify/runtime/tensor_list.h>
 #include <torch/torch.h>
 #ifdef LEAPVERIFY_CUDA
 #include <c10/cuda/CUDAStream.h>
 #endif
 
+#include <cmath>
 #include <utility>
 
 namespace leapverify {
@@ -161,6 +165,22 @@ kernels::Stream TensorList::stream() const {
   }
 #endif
   return nullptr;
+}
+
+void shift(const TensorList& destination, const TensorList& from, const TensorList& to) {
+  const at::Tensor coefficients =
+      at::tensor({1.0, 1.0, -1.0}, at::kDouble).to(destination.torch_device());
+  kernels::combine(destination.table(), {&destination.table(), &to.table(), &from.table()},
+                   {coefficients.data_ptr<double>()}, nullptr, destination.stream());
+}
+
+double distance(const TensorList& a, const TensorList* b) {
+  const auto options = at::TensorOptions().dtype(at::kDouble).device(a.torch_device());
+  const at::Tensor squares = at::empty({static_cast<std::int64_t>(a.tensors().size())}, options);
+  const at::Tensor workspace = at::empty({kernels::gram_workspace(a.table(), 1)}, options);
+  kernels::gram({&a.table()}, b == nullptr ? nullptr : &b->table(), squares.data_ptr<double>(),
+                workspace.data_ptr<double>(), a.stream());
+  return std::sqrt(squares.sum().item<double>());
 }
 
 }  // namespace leapverify

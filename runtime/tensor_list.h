@@ -64,4 +64,10 @@ class TensorList {
   mutable at::Tensor placed_;
 };
 
+/// destination ← destination + to − from, in one launch; lists of the same shapes.
+void shift(const TensorList& destination, const TensorList& from, const TensorList& to);
+
+/// ‖a − b‖ over all tensors, or ‖a‖ where b is null: sums in float64. Synchronises.
+double distance(const TensorList& a, const TensorList* b);
+
 }  // namespace leapverify

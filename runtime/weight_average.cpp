@@ -1,9 +1,6 @@
 #include <leapverify/kernels/combine.h>
-#include <leapverify/kernels/gram.h>
 #include <leapverify/runtime/weight_average.h>
 #include <torch/torch.h>
-
-#include <cmath>
 
 namespace leapverify {
 namespace {
@@ -28,22 +25,6 @@ void WeightAverage::start() {
 void WeightAverage::update() {
   kernels::combine(average_.table(), {&average_.table(), &weights_->table()},
                    {coefficients_.data_ptr<double>() + 1}, nullptr, weights_->stream());
-}
-
-void shift(const TensorList& destination, const TensorList& from, const TensorList& to) {
-  const at::Tensor coefficients =
-      at::tensor({1.0, 1.0, -1.0}, at::kDouble).to(destination.torch_device());
-  kernels::combine(destination.table(), {&destination.table(), &to.table(), &from.table()},
-                   {coefficients.data_ptr<double>()}, nullptr, destination.stream());
-}
-
-double distance(const TensorList& a, const TensorList* b) {
-  const auto options = at::TensorOptions().dtype(at::kDouble).device(a.torch_device());
-  const at::Tensor squares = at::empty({static_cast<std::int64_t>(a.tensors().size())}, options);
-  const at::Tensor workspace = at::empty({kernels::gram_workspace(a.table(), 1)}, options);
-  kernels::gram({&a.table()}, b == nullptr ? nullptr : &b->table(), squares.data_ptr<double>(),
-                workspace.data_ptr<double>(), a.stream());
-  return std::sqrt(squares.sum().item<double>());
 }
 
 }  // namespace leapverify

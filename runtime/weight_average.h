@@ -28,10 +28,4 @@ class WeightAverage {
   at::Tensor coefficients_;
 };
 
-/// destination ← destination + to − from, in one launch; lists of the same shapes.
-void shift(const TensorList& destination, const TensorList& from, const TensorList& to);
-
-/// ‖a − b‖ over all tensors, or ‖a‖ where b is null: sums in float64. Synchronises.
-double distance(const TensorList& a, const TensorList* b);
-
 }  // namespace leapverify

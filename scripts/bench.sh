@@ -2,7 +2,7 @@
 # Runs the measurements and leaves raw logs, the commands and the environment in a new folder under bench/results/.
 #
 # Usage: scripts/bench.sh [all|overhead|throughput|demo|kernels|closed-loop]
-# closed-loop takes an hour and is not part of all; bench/closed_loop.py says how to do it in parts.
+# closed-loop takes an hour or two and is not part of all; bench/closed_loop.py says how to do it in parts.
 # LEAPVERIFY_PRESET chooses the build, as in scripts/setup.sh.
 set -euo pipefail
 # shellcheck source=scripts/common.sh

@@ -35,12 +35,13 @@ describe_environment() { # PRESET
 
 # Makes and prints a folder for raw logs; one from earlier the same day is never written over.
 new_results_folder() { # NAME
-  local folder number=1
-  folder="$root/bench/results/$(date +%Y-%m-%d)-$1"
-  while [ -e "$folder$([ "$number" = 1 ] || echo "-$number")" ]; do
+  local first folder number=1
+  first="$root/bench/results/$(date +%Y-%m-%d)-$1"
+  folder="$first"
+  while [ -e "$folder" ]; do
     number=$((number + 1))
+    folder="$first-$number"
   done
-  [ "$number" = 1 ] || folder="$folder-$number"
   mkdir -p "$folder"
   printf '%s' "$folder"
 }

@@ -40,8 +40,6 @@ class RateScale {
   /// A look back verified; returns whether the scale fell.
   bool lower(std::int64_t observation);
 
-  const RateOptions& options() const { return options_; }
-
   struct State {
     double scale = 1;
     /// Observation of the last change.

@@ -186,7 +186,6 @@ TEST(Denoised, RateFallsWhenTheWeightsOfBeforeAreBetter) {
   options.rate.growth = 2;
   options.rate.look_back = 2;
   run.wrap(options);
-  const Walk walk(10);
   // By the evaluation's number: the first candidate is accepted, the next rejected (step 15);
   // rejected (20); then the look back at step 25 is.
   run.train(14);

@@ -165,8 +165,7 @@ struct ToyRun {
   int evaluations = 0;
 };
 
-/// Options under which every observation from step 10 on is a try.
-/// Leaps from the weights of now as published, tried at every observation.
+/// Leaps from the weights of now as published; every observation from step 10 on is a try.
 inline Options eager_options() {
   Options options = Options::paper();
   options.observe_every = 5;
