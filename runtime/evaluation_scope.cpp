@@ -21,7 +21,7 @@ void attempt(const char* what, Action action) {
 }  // namespace
 
 EvaluationScope::EvaluationScope(torch::nn::Module& model, const TensorList& buffers,
-                                 const TensorList& saved_buffers, at::Device device)
+                                 const TensorList& saved_buffers, at::Device device, Mode mode)
     : model_(model),
       buffers_(buffers),
       saved_buffers_(saved_buffers),
@@ -33,7 +33,7 @@ EvaluationScope::EvaluationScope(torch::nn::Module& model, const TensorList& buf
   }
   saved_buffers_.copy_from(buffers_);
   at::autocast::clear_cache();
-  model_.eval();
+  if (mode == Mode::kEvaluation) model_.eval();
 }
 
 EvaluationScope::~EvaluationScope() {

@@ -1,4 +1,4 @@
-// Lets an evaluator run the model without leaving a trace.
+// Lets the model run without leaving a trace.
 #pragma once
 
 #include <leapverify/runtime/random_state.h>
@@ -10,14 +10,17 @@
 
 namespace leapverify {
 
-/// For its lifetime the model is in evaluation mode and gradients are off; afterwards every
-/// submodule's mode, every buffer and the random generators are bitwise what they were, also when
-/// the evaluator has thrown.
+/// For its lifetime gradients are off, and the model is in evaluation mode unless it is to stay as it
+/// is; afterwards every submodule's mode, every buffer and the random generators are bitwise what
+/// they were, also when an exception passes.
 class EvaluationScope {
  public:
+  enum class Mode { kEvaluation, kAsItIs };
+
   /// `saved_buffers` is a list like `buffers`, allocated once, that holds them meanwhile.
   EvaluationScope(torch::nn::Module& model, const TensorList& buffers,
-                  const TensorList& saved_buffers, at::Device device);
+                  const TensorList& saved_buffers, at::Device device,
+                  Mode mode = Mode::kEvaluation);
   ~EvaluationScope();
   EvaluationScope(const EvaluationScope&) = delete;
   EvaluationScope& operator=(const EvaluationScope&) = delete;

@@ -1,4 +1,4 @@
-// Tries leaps: writes candidates, compares their held-out losses, and values the winner.
+// Tries leaps: searches for the best candidate, and lands there or goes back.
 #include <leapverify/runtime/error_text.h>
 #include <leapverify/runtime/leap_verify_implementation.h>
 #include <leapverify/runtime/momentum.h>
@@ -14,7 +14,8 @@
 
 namespace leapverify {
 
-void LeapVerify::Implementation::try_leap(const std::vector<std::int64_t>& horizons) {
+void LeapVerify::Implementation::try_leap(const std::vector<std::int64_t>& horizons,
+                                          const TrainingBatch* batch) {
   LeapEvent event;
   event.step = step_;
   const std::int64_t forwards_before = ledger().forwards();
@@ -22,11 +23,13 @@ void LeapVerify::Implementation::try_leap(const std::vector<std::int64_t>& horiz
   const std::optional<Point>& winner = found.winner;
   try {
     snapshots_->let_weights_change();
-    LeapTransaction transaction(weights_, saved_weights_);
+    LeapTransaction transaction(weights_, saved_weights_, moves_batch_norm() ? &buffers_ : nullptr,
+                                &buffer_backup_);
     if (!canary_passed_) {
       if (const std::string reason = canary(transaction); !reason.empty()) {
         transaction.roll_back();
         controller_.record(false);
+        controller_.end_cascade();
         off_reason_ = reason;
         emit(failure_event(step_, reason, ledger().forwards() - forwards_before, /*off=*/true));
         return;
@@ -34,7 +37,7 @@ void LeapVerify::Implementation::try_leap(const std::vector<std::int64_t>& horiz
       canary_passed_ = true;
     }
     event.digest_before = weights_.digest();
-    found = search(horizons, transaction);
+    found = search(horizons, batch, transaction);
     if (winner) {
       event.horizon = winner->horizon;
       event.outcome = options_.mode == Mode::kShadow ? LeapOutcome::kShadow
@@ -50,6 +53,7 @@ void LeapVerify::Implementation::try_leap(const std::vector<std::int64_t>& horiz
     event.digest_after = weights_.digest();
   } catch (const std::exception& error) {
     controller_.record(false);
+    controller_.end_cascade();
     fail(error_text(error), ledger().forwards() - forwards_before);
     return;
   }
@@ -60,48 +64,19 @@ void LeapVerify::Implementation::try_leap(const std::vector<std::int64_t>& horiz
   } else {
     controller_.record(winner.has_value());
   }
-  if (event.outcome == LeapOutcome::kCommitted) ledger().steps_saved += event.value->steps_saved;
+  const bool committed = event.outcome == LeapOutcome::kCommitted;
+  event.link = controller_.record_link(step_, committed ? event.horizon : 0);
+  if (committed) ledger().steps_saved += event.value->steps_saved;
   emit(to_json(event));
   if (winner && options_.adapts_rate()) move_rate(/*up=*/true);
 }
 
-std::string LeapVerify::Implementation::canary(LeapTransaction& transaction) {
-  // Small enough to stay finite, large enough to show in the loss of a model in bfloat16.
-  constexpr double kFactor = 1 + 1.0 / 16;
-  std::vector<std::int64_t> sequences(kCanarySequences);
-  std::iota(sequences.begin(), sequences.end(), 0);
-  const std::vector<double> before = losses_of(sequences);
-  transaction.scale(kFactor);
-  const std::vector<double> disturbed = losses_of(sequences);
-  transaction.roll_back();
-  const std::vector<double> after = losses_of(sequences);
-  if (before == disturbed) {
-    return "canary: the evaluator's losses stay the same when all weights change; it must run the "
-           "model that the optimizer trains, without caches of its weights";
-  }
-  // NaN equals NaN here: a model that is broken already is no fault of the evaluator.
-  const bool back = std::equal(before.begin(), before.end(), after.begin(), [](double a, double b) {
-    return a == b || (std::isnan(a) && std::isnan(b));
-  });
-  if (!back) {
-    return "canary: the evaluator's losses differ between two calls with the same weights; it must "
-           "be deterministic";
-  }
-  return "";
-}
-
 void LeapVerify::Implementation::land(const Point& winner, LeapTransaction& transaction) {
-  if (average_) {
-    const std::int64_t non_finite = transaction.move(*winner.prediction, *snapshots_);
-    LV_CHECK(non_finite == 0, non_finite << " weights are not finite after the move that verified "
-                                            "at the average");
-    // What follows the weights is carried along, so that their direction stays known.
-    shift(average_->tensors(), saved_weights_, weights_);
-    snapshots_->shift(saved_weights_, weights_);
-  } else {
-    write(*winner.prediction, transaction);
-  }
+  move_to(winner, transaction);
+  // What follows the weights is carried along, so that their direction stays known.
+  if (average_) snapshots_->shift(saved_weights_, weights_);
   transaction.commit();
+  move_positions(winner.horizon);
   if (options_.moments == MomentPolicy::kScale) scale_moments(base_, options_.moment_scale);
   if (options_.moments == MomentPolicy::kReset) reset_state(base_);
   if (average_) {
@@ -110,7 +85,17 @@ void LeapVerify::Implementation::land(const Point& winner, LeapTransaction& tran
   }
   // The jump is no part of the trajectory: history begins anew at the landing point.
   begin_stretch();
-  snapshots_->record(step_);
+  record_snapshots();
+}
+
+void LeapVerify::Implementation::move_positions(std::int64_t steps) {
+  const bool advances = options_.schedule == SchedulePolicy::kAdvance;
+  const bool skips = options_.data == DataPolicy::kSkip;
+  if (!advances && !skips) return;
+  TrainingPosition position = runner_->position();
+  if (advances) position.schedule += steps;
+  if (skips) position.data += steps;
+  runner_->seek(position);
 }
 
 void LeapVerify::Implementation::move_rate(bool up) {
@@ -121,77 +106,6 @@ void LeapVerify::Implementation::move_rate(bool up) {
                   up ? "a candidate verified" : "the weights have got worse"));
 }
 
-LeapVerify::Implementation::Point LeapVerify::Implementation::reference_point() const {
-  if (!average_) return {};
-  return {0, policy::Prediction{{1.0}, 1}, {}};
-}
-
-double LeapVerify::Implementation::longest_leap() const {
-  double longest = std::numeric_limits<double>::infinity();
-  if (std::isfinite(options_.trust_path)) longest = options_.trust_path * path_;
-  if (!std::isfinite(options_.trust_norm)) return longest;
-  return std::min(longest, options_.trust_norm * distance(origin(), nullptr));
-}
-
-std::int64_t LeapVerify::Implementation::write(const policy::Prediction& prediction,
-                                               LeapTransaction& transaction) {
-  if (!prediction.momentum_steps) return transaction.write(prediction, *snapshots_);
-  const ScaledRates rates(base_, rate_scale());
-  return transaction.write(
-      momentum_ahead(base_, *prediction.momentum_steps, options_.predictor.half_moments));
-}
-
-std::int64_t LeapVerify::Implementation::place(const Point& point, Comparison& comparison) {
-  comparison.placed = point.horizon;
-  if (point.prediction) return write(*point.prediction, comparison.transaction);
-  comparison.transaction.roll_back();
-  return 0;
-}
-
-CandidateEvent LeapVerify::Implementation::place_candidate(const Point& point,
-                                                           Comparison& comparison) {
-  CandidateEvent event;
-  event.step = step_;
-  event.horizon = point.horizon;
-  event.non_finite = place(point, comparison);
-  event.digest = weights_.digest();
-  ++ledger().candidates;
-  return event;
-}
-
-void LeapVerify::Implementation::know_losses(Point& point, std::int64_t count,
-                                             Comparison& comparison) {
-  const auto known = static_cast<std::int64_t>(point.losses.size());
-  if (known >= count) return;
-  std::vector<std::int64_t>& sequences = comparison.sequences;
-  const auto drawn = static_cast<std::int64_t>(sequences.size());
-  if (drawn < count) {
-    const std::vector<std::int64_t> more = next_gate_sequences(count - drawn);
-    sequences.insert(sequences.end(), more.begin(), more.end());
-  }
-  if (comparison.placed != point.horizon) place(point, comparison);
-  const std::vector<double> losses =
-      losses_of({sequences.begin() + known, sequences.begin() + count});
-  point.losses.insert(point.losses.end(), losses.begin(), losses.end());
-}
-
-policy::Decision LeapVerify::Implementation::compare(Point& reference, Point& candidate,
-                                                     Comparison& comparison) {
-  std::int64_t count = std::max(options_.verification.sequences, verifier_.pairs_needed());
-  while (true) {
-    count = std::min(count, verifier_.max_pairs());
-    know_losses(candidate, count, comparison);
-    know_losses(reference, count, comparison);
-    policy::Decision decision =
-        verifier_.decide({reference.losses.begin(), reference.losses.begin() + count},
-                         {candidate.losses.begin(), candidate.losses.begin() + count});
-    if (decision.verdict != policy::Verdict::kUndecided || count == verifier_.max_pairs()) {
-      return decision;
-    }
-    count += options_.verification.sequences;
-  }
-}
-
 bool LeapVerify::Implementation::looked_back(Point& reference, Comparison& comparison) {
   const std::int64_t back = std::min(options_.rate.look_back, snapshots_->size() - 1);
   if (!options_.adapts_rate() || back < 1 || !rate_.looks_back(observations_)) return false;
@@ -199,7 +113,7 @@ bool LeapVerify::Implementation::looked_back(Point& reference, Comparison& compa
   earlier.coefficients.resize(static_cast<std::size_t>(back) + 1, 0.0);
   earlier.coefficients.back() = 1;
   const std::int64_t steps_back = step_ - snapshots_->steps()[static_cast<std::size_t>(back)];
-  Point point{-steps_back, std::move(earlier), {}};
+  Point point{++comparison.points, -steps_back, std::move(earlier), {}};
   CandidateEvent event = place_candidate(point, comparison);
   event.decision = compare(reference, point, comparison);
   emit(to_json(event));
@@ -209,64 +123,69 @@ bool LeapVerify::Implementation::looked_back(Point& reference, Comparison& compa
 }
 
 LeapVerify::Implementation::SearchResult LeapVerify::Implementation::search(
-    const std::vector<std::int64_t>& horizons, LeapTransaction& transaction) {
+    const std::vector<std::int64_t>& horizons, const TrainingBatch* batch,
+    LeapTransaction& transaction) {
   policy::History history{
       snapshots_->steps(), {}, static_cast<std::int64_t>(weights_.tensors().size())};
-  if (predictor_.needs_gram()) history.gram = snapshots_->gram(snapshots_->size());
-  const std::int64_t batch = std::min(options_.verification.sequences, verifier_.max_pairs());
+  if (portfolio_.needs_gram()) history.gram = snapshots_->gram(snapshots_->size());
+  const std::int64_t first = std::min(options_.verification.sequences, verifier_.max_pairs());
   if (options_.gate == GateSource::kFixed) gate_cursor_ = 0;
-  Comparison comparison{transaction, next_gate_sequences(batch), std::nullopt};
+  LV_CHECK(batch == nullptr || batch_size_ >= verifier_.pairs_needed(),
+           "a batch of " << batch_size_ << " sequences decides nothing: rule "
+                         << name_of(options_.verification.rule) << " needs "
+                         << verifier_.pairs_needed());
+  Comparison comparison{transaction, batch, {}, std::nullopt};
+  if (batch == nullptr) comparison.sequences = next_gate_sequences(first);
   Point reference = reference_point();
   const auto& sequences = comparison.sequences;
-  if (!average_ && sequences.back() < options_.probes) {
+  if (!average_ && batch == nullptr && !races() && sequences.back() < options_.probes) {
     reference.losses = {probe_losses_.begin() + sequences.front(),
                         probe_losses_.begin() + sequences.back() + 1};
   }
-  know_losses(reference, batch, comparison);
+  know_losses(reference, first, comparison);
   const double first_reference = policy::summarize(reference.losses).mean;
   if (options_.probes == 0) curve_.add(step_, first_reference);
+  verifier_.remember(first_reference);
+  if (looked_back(reference, comparison)) return {std::nullopt, true};
+
+  const double longest = longest_leap();
+  const std::vector<std::size_t> asked = portfolio_.due();
+  SearchResult result;
+  for (const std::size_t member : asked) {
+    const policy::Predictor& predictor = portfolio_.members()[member];
+    for (const std::int64_t horizon : horizons) {
+      Point candidate{++comparison.points, horizon, predictor.predict(history, horizon), {}};
+      if (!accepts(candidate, predictor, longest, reference, result.winner, comparison)) break;
+      result.winner = std::move(candidate);
+      result.member = member;
+    }
+  }
+  portfolio_.record(asked, result.member);
+  return result;
+}
+
+bool LeapVerify::Implementation::accepts(Point& candidate, const policy::Predictor& predictor,
+                                         double longest, Point& reference,
+                                         std::optional<Point>& winner, Comparison& comparison) {
   // A rule that tolerates some loss would let every link drift further from the last winner.
   const bool chained = options_.verification.rule == policy::Rule::kStrict ||
                        options_.verification.rule == policy::Rule::kSequential;
-
-  std::optional<Point> winner;
-  verifier_.remember(first_reference);
-  if (looked_back(reference, comparison)) return {std::nullopt, true};
-  const double longest = longest_leap();
-  for (const std::int64_t horizon : horizons) {
-    Point candidate{horizon, predictor_.predict(history, horizon), {}};
-    CandidateEvent event = place_candidate(candidate, comparison);
-    if (event.non_finite > 0) {
-      event.decision.verdict = policy::Verdict::kRejected;
-      event.decision.reason = "predicted weights are not finite";
-    } else if (std::isfinite(longest) &&
-               distance(weights_, average_ ? &average_->tensors() : &saved_weights_) > longest) {
-      event.decision.verdict = policy::Verdict::kRejected;
-      event.decision.reason = "beyond the trust region";
-    } else {
-      event.decision = compare(winner && chained ? *winner : reference, candidate, comparison);
-    }
-    emit(to_json(event));
-    if (event.decision.verdict != policy::Verdict::kAccepted) break;
-    winner = std::move(candidate);
+  CandidateEvent event = place_candidate(candidate, comparison);
+  if (portfolio_.members().size() > 1) event.predictor = predictor.kind();
+  if (event.non_finite > 0) {
+    event.decision.verdict = policy::Verdict::kRejected;
+    event.decision.reason = "predicted weights are not finite";
+  } else if (std::isfinite(longest) &&
+             distance(weights_, average_ ? &average_->tensors() : &saved_weights_) > longest) {
+    event.decision.verdict = policy::Verdict::kRejected;
+    event.decision.reason = "beyond the trust region";
+  } else if (options_.verification.when == policy::When::kSettled) {
+    event.decision = settle(candidate, winner ? &*winner : nullptr, comparison);
+  } else {
+    event.decision = compare(winner && chained ? *winner : reference, candidate, comparison);
   }
-  return {std::move(winner), false};
-}
-
-policy::Value LeapVerify::Implementation::worth(const Point& winner, LeapTransaction& transaction) {
-  // Sequences that had no part in the acceptance: the gain on those others is biased upwards.
-  const std::vector<std::int64_t> sequences = next_gate_sequences(options_.verification.sequences);
-  Comparison comparison{transaction, sequences, winner.horizon};
-  const auto losses_at = [&](Point point) {
-    point.losses.clear();
-    place(point, comparison);
-    return losses_of(sequences);
-  };
-  const std::vector<double> reference = losses_at(reference_point());
-  const std::vector<double> candidate = losses_at(winner);
-  const std::int64_t remaining =
-      options_.planned_steps > 0 ? options_.planned_steps - step_ : winner.horizon;
-  return policy::value_of_leap(reference, candidate, curve_.fall_per_step(), remaining);
+  emit(to_json(event));
+  return event.decision.verdict == policy::Verdict::kAccepted;
 }
 
 }  // namespace leapverify

@@ -9,9 +9,11 @@
 
 namespace leapverify {
 
-LeapTransaction::LeapTransaction(const TensorList& weights, const TensorList& backup)
-    : weights_(weights), backup_(backup) {
+LeapTransaction::LeapTransaction(const TensorList& weights, const TensorList& backup,
+                                 const TensorList* buffers, const TensorList* buffer_backup)
+    : weights_(weights), backup_(backup), buffers_(buffers), buffer_backup_(buffer_backup) {
   backup_.copy_from(weights_);
+  if (buffers_ != nullptr) buffer_backup_->copy_from(*buffers_);
 }
 
 LeapTransaction::~LeapTransaction() {
@@ -55,16 +57,21 @@ std::int64_t LeapTransaction::write(const Momentum& momentum) {
   return non_finite.item<std::int64_t>();
 }
 
-void LeapTransaction::scale(double factor) {
+void LeapTransaction::write(const TensorList& source) { write_multiple(source, 1); }
+
+void LeapTransaction::scale(double factor) { write_multiple(backup_, factor); }
+
+void LeapTransaction::write_multiple(const TensorList& source, double factor) {
   const at::Tensor coefficient = at::full({1}, factor, at::kDouble).to(weights_.torch_device());
   changed_ = true;
-  kernels::combine(weights_.table(), {&backup_.table()}, {coefficient.data_ptr<double>()}, nullptr,
+  kernels::combine(weights_.table(), {&source.table()}, {coefficient.data_ptr<double>()}, nullptr,
                    weights_.stream());
 }
 
 void LeapTransaction::roll_back() {
   if (!changed_) return;
   weights_.copy_from(backup_);
+  if (buffers_ != nullptr) buffers_->copy_from(*buffer_backup_);
   changed_ = false;
 }
 

@@ -1,4 +1,4 @@
-// Writes candidates into the live weights, and takes them back unless told otherwise.
+// Writes candidates into the live weights and buffers, and takes them back unless told otherwise.
 #pragma once
 
 #include <leapverify/runtime/snapshot_store.h>
@@ -19,8 +19,10 @@ struct Prediction;
 /// change, and a rollback leaves autograd's version counters alone.
 class LeapTransaction {
  public:
-  /// `backup` is a list like `weights`, allocated once, that holds them meanwhile.
-  LeapTransaction(const TensorList& weights, const TensorList& backup);
+  /// `backup` is a list like `weights`, allocated once, that holds them meanwhile; likewise for
+  /// buffers that candidates change, where there are any.
+  LeapTransaction(const TensorList& weights, const TensorList& backup,
+                  const TensorList* buffers = nullptr, const TensorList* buffer_backup = nullptr);
   ~LeapTransaction();
   LeapTransaction(const LeapTransaction&) = delete;
   LeapTransaction& operator=(const LeapTransaction&) = delete;
@@ -37,18 +39,28 @@ class LeapTransaction {
   /// and synchronises likewise.
   std::int64_t write(const Momentum& momentum);
 
+  /// Writes a list of the weights' shapes into them.
+  void write(const TensorList& source);
+
+  /// To be called before the weights or the buffers are changed by other means.
+  void let_change() { changed_ = true; }
+
   /// Writes the weights as they were, each times `factor`.
   void scale(double factor);
 
-  /// Restores the weights; further candidates may follow.
+  /// Restores weights and buffers; further candidates may follow.
   void roll_back();
 
-  /// Keeps what the weights hold now.
+  /// Keeps what weights and buffers hold now.
   void commit();
 
  private:
+  void write_multiple(const TensorList& source, double factor);
+
   const TensorList& weights_;
   const TensorList& backup_;
+  const TensorList* buffers_;
+  const TensorList* buffer_backup_;
   bool changed_ = false;
 };
 

@@ -31,18 +31,6 @@ TensorList trainable_parameters(torch::optim::Optimizer& base) {
   return TensorList(std::move(parameters));
 }
 
-std::vector<double> to_host(const at::Tensor& values) {
-  const at::Tensor host = values.detach().to(at::kCPU, at::kDouble).contiguous();
-  const double* data = host.data_ptr<double>();
-  return {data, data + host.numel()};
-}
-
-std::vector<std::int64_t> numbers_from(std::int64_t first, std::int64_t count) {
-  std::vector<std::int64_t> numbers(static_cast<std::size_t>(count));
-  std::iota(numbers.begin(), numbers.end(), first);
-  return numbers;
-}
-
 kernels::MatrixView matrix_view(const at::Tensor& matrix) {
   kernels::MatrixView view{matrix.data_ptr(), matrix.size(0), matrix.size(1),
                            kernels::DType::kFloat32};
@@ -52,20 +40,42 @@ kernels::MatrixView matrix_view(const at::Tensor& matrix) {
   return view;
 }
 
+TensorList floating(const TensorList& list) {
+  std::vector<at::Tensor> tensors;
+  for (const at::Tensor& tensor : list.tensors()) {
+    if (tensor.is_floating_point()) tensors.push_back(tensor);
+  }
+  return TensorList(std::move(tensors));
+}
+
 }  // namespace
+
+std::vector<std::int64_t> numbers_from(std::int64_t first, std::int64_t count) {
+  std::vector<std::int64_t> numbers(static_cast<std::size_t>(count));
+  std::iota(numbers.begin(), numbers.end(), first);
+  return numbers;
+}
+
+std::vector<double> to_host(const at::Tensor& values) {
+  const at::Tensor host = values.detach().to(at::kCPU, at::kDouble).contiguous();
+  const double* data = host.data_ptr<double>();
+  return {data, data + host.numel()};
+}
 
 LeapVerify::Implementation::Implementation(torch::optim::Optimizer& base, torch::nn::Module& model,
                                            const Options& options, Evaluator& evaluator,
-                                           TraceSink trace)
+                                           TraceSink trace, StepRunner* runner)
     : base_(base),
       model_(model),
-      options_(validated(options, base, evaluator)),
+      options_(validated(options, base, evaluator, runner)),
       evaluator_(evaluator),
       trace_(std::move(trace)),
-      predictor_(options_.predictor),
+      runner_(runner),
+      portfolio_(options_.predictor),
       detector_(options_.detector),
       controller_(options_.resolved_controller()),
-      verifier_(options_.verification),
+      verifier_(options_.verification_of_one()),
+      forecast_(options_.verification.settle_steps),
       rate_(options_.rate),
       weights_(trainable_parameters(base)),
       buffers_(model.buffers()) {
@@ -77,6 +87,11 @@ LeapVerify::Implementation::Implementation(torch::optim::Optimizer& base, torch:
     snapshots_.emplace(origin(), snapshots_to_keep(), options_.snapshots);
     saved_weights_ = weights_.allocate_like(TensorList::Precision::kSame);
     saved_buffers_ = buffers_.allocate_like(TensorList::Precision::kSame);
+    if (moves_batch_norm()) buffer_backup_ = buffers_.allocate_like(TensorList::Precision::kSame);
+    if (options_.batch_norm == BatchNormPolicy::kExtrapolate) {
+      floating_buffers_ = floating(buffers_);
+      buffer_snapshots_.emplace(floating_buffers_, snapshots_to_keep());
+    }
   }
   settings_ = settings_json(options_, memory_bytes(), evaluator_.step_cost());
 }
@@ -84,11 +99,43 @@ LeapVerify::Implementation::Implementation(torch::optim::Optimizer& base, torch:
 at::Tensor LeapVerify::Implementation::step(const std::function<at::Tensor()>& closure) {
   trace_settings();
   if (average_ && step_ == 0) average_->start();
+  if (!pending_.empty()) {
+    pending_.clear();
+    emit(failure_event(step_, "no batch came to try the leap on", 0, /*off=*/false));
+  }
   at::Tensor loss = base_step(closure);
+  follow(/*has_batch=*/false);
+  return loss;
+}
+
+at::Tensor LeapVerify::Implementation::step(const TrainingBatch& batch) {
+  LV_CHECK(batch.losses && batch.backward, "a training batch needs both of its functions");
+  trace_settings();
+  if (average_ && step_ == 0) average_->start();
+  if (const std::vector<std::int64_t> horizons = std::exchange(pending_, {}); !horizons.empty()) {
+    try_leap(horizons, batch.seen ? nullptr : &batch);
+  }
+  at::Tensor loss = batch.backward(checked_losses(batch));
+  base_step(nullptr);
+  follow(/*has_batch=*/true);
+  return loss;
+}
+
+at::Tensor LeapVerify::Implementation::checked_losses(const TrainingBatch& batch) {
+  at::Tensor losses = batch.losses();
+  LV_CHECK(losses.defined() && losses.dim() == 1 && losses.size(0) > 0,
+           "a training batch must give one loss for each of its sequences");
+  batch_size_ = losses.size(0);
+  return losses;
+}
+
+void LeapVerify::Implementation::follow(bool has_batch) {
   ++step_;
   if (average_ && off_reason_.empty()) average_->update();
-  if (options_.enabled && off_reason_.empty() && step_ % options_.observe_every == 0) observe();
-  return loss;
+  if (options_.enabled && off_reason_.empty() &&
+      controller_.observes(step_, options_.observe_every)) {
+    observe(has_batch);
+  }
 }
 
 void LeapVerify::Implementation::trace_settings() {
@@ -131,25 +178,35 @@ std::int64_t LeapVerify::Implementation::snapshots_to_keep() const {
   const std::int64_t looked_back_on = options_.adapts_rate() ? options_.rate.look_back + 1 : 0;
   // The path is made of moves between two.
   const std::int64_t walked_between = options_.has_trust_region() ? 2 : 0;
-  return std::max({predictor_.snapshots_needed(), looked_back_on, walked_between});
+  return std::max({portfolio_.snapshots_needed(), looked_back_on, walked_between});
 }
 
 std::int64_t LeapVerify::Implementation::memory_bytes() const {
   if (!snapshots_) return 0;
   const std::int64_t average = average_ ? average_->tensors().byte_count() : 0;
+  const std::int64_t buffers = buffer_snapshots_ ? buffer_snapshots_->byte_count() : 0;
   return average + snapshots_->byte_count() + saved_weights_.byte_count() +
-         saved_buffers_.byte_count();
+         saved_buffers_.byte_count() + buffer_backup_.byte_count() + buffers;
 }
 
 Options LeapVerify::Implementation::validated(const Options& options,
                                               const torch::optim::Optimizer& base,
-                                              const Evaluator& evaluator) {
+                                              const Evaluator& evaluator,
+                                              const StepRunner* runner) {
   options.validate();
   check_supported(base);
   if (!options.enabled) return options;
-  if (options.predictor.kind == policy::PredictorKind::kMomentum) check_has_momentum(base);
-  const std::int64_t batch =
-      std::max(options.verification.sequences, policy::Verifier(options.verification).max_pairs());
+  if (policy::Portfolio(options.predictor).has(policy::PredictorKind::kMomentum)) {
+    check_has_momentum(base);
+  }
+  if (options.needs_step_runner() && runner == nullptr) {
+    throw InvalidOption("when, schedule, data",
+                        std::string(name_of(options.verification.when)) + ", " +
+                            name_of(options.schedule) + ", " + name_of(options.data),
+                        "immediate, keep and keep without a StepRunner");
+  }
+  const std::int64_t batch = std::max(options.verification.sequences,
+                                      policy::Verifier(options.verification_of_one()).max_pairs());
   const std::int64_t gain = options.verification.sequences;
   const std::int64_t needed = options.gate == GateSource::kFixed
                                   ? std::max(options.probes, batch + gain)
@@ -175,22 +232,44 @@ policy::Situation LeapVerify::Implementation::situation() const {
   now.step_cost = evaluator_.step_cost();
   now.regime = detector_.regime();
   now.snapshots = snapshots_->size();
-  now.snapshots_needed = predictor_.snapshots_needed();
-  // The reference, every link, and two passes over further sequences to value the winner.
-  const auto links = static_cast<std::int64_t>(controller_.horizons().size());
-  const std::int64_t looks_back = options_.adapts_rate() ? 1 : 0;
-  const std::int64_t passes_of_worth = options_.leaps() ? 2 : 0;
-  now.try_forwards = (links + 1 + looks_back) * verifier_.max_pairs() +
-                     passes_of_worth * options_.verification.sequences +
-                     (canary_passed_ ? 0 : 3 * kCanarySequences);
+  now.snapshots_needed = portfolio_.snapshots_needed();
+  now.try_forwards = most_forwards_of_a_try();
   return now;
 }
 
-void LeapVerify::Implementation::observe() {
+std::int64_t LeapVerify::Implementation::most_forwards_of_a_try() const {
+  // The reference, every link, and two passes over further sequences to value the winner.
+  const auto links = static_cast<std::int64_t>(controller_.horizons().size()) *
+                     static_cast<std::int64_t>(portfolio_.members().size());
+  const std::int64_t points = links + 1 + (options_.adapts_rate() ? 1 : 0);
+  const std::int64_t sequences = options_.verification.sequences;
+  const std::int64_t passes_of_worth = options_.leaps() ? 2 : 0;
+  std::int64_t forwards = points * std::max(verifier_.max_pairs(), batch_size_) +
+                          passes_of_worth * sequences + (canary_passed_ ? 0 : 3 * kCanarySequences);
+  if (races()) forwards += points * rehearsal_forwards();
+  if (options_.verification.when == policy::When::kSettled) {
+    forwards += links * (rehearsal_forwards() + options_.probes);
+  }
+  if (options_.batch_norm == BatchNormPolicy::kRecompute) {
+    // Both sides of a comparison are placed anew for each helping of sequences, and the winner twice
+    // more: to be valued and to land.
+    const std::int64_t helpings = (verifier_.max_pairs() + sequences - 1) / sequences;
+    forwards += (2 * helpings * points + 3) * sequences;
+  }
+  return forwards;
+}
+
+void LeapVerify::Implementation::record_snapshots() {
+  snapshots_->record(step_);
+  if (buffer_snapshots_) buffer_snapshots_->record(step_);
+}
+
+void LeapVerify::Implementation::observe(bool has_batch) {
   ObservationEvent event;
   event.step = step_;
   if (!controller_.affords(situation(), options_.probes)) {
     begin_stretch();
+    controller_.end_cascade();
     event.regime = detector_.regime();
     event.reason = "overhead cap reached";
     emit(to_json(event));
@@ -200,12 +279,13 @@ void LeapVerify::Implementation::observe() {
   ++observations_;
   policy::Action action;
   try {
-    snapshots_->record(step_);
+    record_snapshots();
     if (options_.has_trust_region() && snapshots_->size() > 1) path_ += last_move();
     if (options_.probes > 0) look(event);
     event.regime = detector_.regime();
     action = controller_.next(situation());
   } catch (const std::exception& error) {
+    controller_.end_cascade();
     fail(error_text(error), ledger().forwards() - forwards_before);
     return;
   }
@@ -215,8 +295,10 @@ void LeapVerify::Implementation::observe() {
   if (action.horizons.empty()) {
     // Only where the evaluator was asked has it shown that it works.
     if (options_.probes > 0) failures_in_row_ = 0;
+  } else if (options_.gate == GateSource::kNextBatch && has_batch) {
+    pending_ = action.horizons;
   } else {
-    try_leap(action.horizons);
+    try_leap(action.horizons, nullptr);
   }
 }
 
@@ -230,6 +312,7 @@ void LeapVerify::Implementation::look(ObservationEvent& event) {
   probe_losses_ = to_host(probe.losses);
   event.probe_loss = policy::summarize(probe_losses_).mean;
   curve_.add(step_, *event.probe_loss);
+  forecast_.add(step_, *event.probe_loss);
   LV_CHECK(probe.activations.is_floating_point(),
            "activations must be floating, got " << probe.activations.scalar_type());
   const at::Tensor activations =
@@ -288,12 +371,14 @@ std::vector<std::int64_t> LeapVerify::Implementation::next_gate_sequences(std::i
 
 void LeapVerify::Implementation::begin_stretch() {
   snapshots_->clear();
+  if (buffer_snapshots_) buffer_snapshots_->clear();
   forget_readings();
 }
 
 void LeapVerify::Implementation::forget_readings() {
   detector_.interrupt();
   curve_.interrupt();
+  forecast_.interrupt();
   activations_ = at::Tensor();
 }
 
@@ -303,15 +388,17 @@ void LeapVerify::Implementation::fail(const std::string& reason, std::int64_t fo
 }
 
 LeapVerify::LeapVerify(torch::optim::Optimizer& base, ModelReference model, const Options& options,
-                       Evaluator& evaluator, TraceSink trace)
+                       Evaluator& evaluator, TraceSink trace, StepRunner* runner)
     : implementation_(std::make_unique<Implementation>(base, model.get(), options, evaluator,
-                                                       std::move(trace))) {}
+                                                       std::move(trace), runner)) {}
 
 LeapVerify::~LeapVerify() = default;
 
 at::Tensor LeapVerify::step(const std::function<at::Tensor()>& closure) {
   return implementation_->step(closure);
 }
+
+at::Tensor LeapVerify::step(const TrainingBatch& batch) { return implementation_->step(batch); }
 
 void LeapVerify::zero_grad(bool set_to_none) { implementation_->base().zero_grad(set_to_none); }
 

@@ -4,7 +4,9 @@
 
 #include <leapverify/runtime/evaluator.h>
 #include <leapverify/runtime/policy/options.h>
+#include <leapverify/runtime/step_runner.h>
 #include <leapverify/runtime/trace.h>
+#include <leapverify/runtime/training_batch.h>
 
 #include <cstdint>
 #include <functional>
@@ -66,14 +68,15 @@ struct LeapVerifyState {
 /// call step() once an optimizer step, as with the base optimizer.
 class LeapVerify {
  public:
-  /// All references must outlive this object. `trace` gets every event.
+  /// All references must outlive this object. `trace` gets every event. `runner` is needed for
+  /// options that rehearse or skip steps (step_runner.h).
   /// Memory: one copy of the weights and of the buffers on the parameters' device, their average with
   /// reference: denoised, and the snapshots that the predictor and the look back need in the format of
   /// Options::snapshots; see memory_bytes(). Throws
   /// InvalidOption for illegal options, an unsupported base optimizer or a gate set that is too
   /// small; ContractError for parameters on several devices or with gaps in memory.
   LeapVerify(torch::optim::Optimizer& base, ModelReference model, const Options& options,
-             Evaluator& evaluator, TraceSink trace = nullptr);
+             Evaluator& evaluator, TraceSink trace = nullptr, StepRunner* runner = nullptr);
   ~LeapVerify();
   LeapVerify(const LeapVerify&) = delete;
   LeapVerify& operator=(const LeapVerify&) = delete;
@@ -84,6 +87,12 @@ class LeapVerify {
   /// Returns what the base optimizer returns. Exceptions of the base optimizer pass; those of the
   /// evaluator end the leap and are traced.
   at::Tensor step(const std::function<at::Tensor()>& closure = nullptr);
+
+  /// The same for a step given as its parts. With `gate: next_batch` a leap that is due is tried on
+  /// the batch before the step is taken on it: each point that is compared costs a training forward
+  /// pass of the batch, and the step's own follows, bitwise as without the try. Returns what
+  /// `backward` returns.
+  at::Tensor step(const TrainingBatch& batch);
 
   void zero_grad(bool set_to_none = true);
 

@@ -1,10 +1,12 @@
 // The inside of LeapVerify, shared by the files that implement its parts: stepping and observing
-// (leap_verify.cpp), trying leaps (leap_search.cpp), and the state of a checkpoint
-// (leap_verify_state.cpp). Internal.
+// (leap_verify.cpp), trying leaps (leap_search.cpp), placing and comparing points
+// (leap_comparison.cpp), and the state of a checkpoint (leap_verify_state.cpp). Internal.
 #pragma once
 
 #include <leapverify/runtime/leap_transaction.h>
 #include <leapverify/runtime/leap_verify.h>
+#include <leapverify/runtime/policy/forecast.h>
+#include <leapverify/runtime/policy/portfolio.h>
 #include <leapverify/runtime/policy/value.h>
 #include <leapverify/runtime/snapshot_store.h>
 #include <leapverify/runtime/trace_events.h>
@@ -17,12 +19,17 @@
 
 namespace leapverify {
 
+/// first, first + 1, …
+std::vector<std::int64_t> numbers_from(std::int64_t first, std::int64_t count);
+std::vector<double> to_host(const at::Tensor& values);
+
 class LeapVerify::Implementation {
  public:
   Implementation(torch::optim::Optimizer& base, torch::nn::Module& model, const Options& options,
-                 Evaluator& evaluator, TraceSink trace);
+                 Evaluator& evaluator, TraceSink trace, StepRunner* runner);
 
   at::Tensor step(const std::function<at::Tensor()>& closure);
+  at::Tensor step(const TrainingBatch& batch);
   Status status() const;
   std::int64_t memory_bytes() const;
   torch::optim::Optimizer& base() { return base_; }
@@ -34,33 +41,44 @@ class LeapVerify::Implementation {
   /// A point that a try compares: a candidate; the reference, with horizon 0, which has a prediction
   /// only where it is not the weights; or a look back, with the negative of the steps back.
   struct Point {
+    /// Names it within the try; 0: the reference.
+    int id = 0;
     std::int64_t horizon = 0;
     std::optional<policy::Prediction> prediction;
-    /// On the first sequences of the try.
+    /// On the first sequences of the try, or on its batch.
     std::vector<double> losses;
   };
   /// What the points of one try are compared on.
   struct Comparison {
     LeapTransaction& transaction;
+    /// Null: on gate sequences.
+    const TrainingBatch* batch = nullptr;
     std::vector<std::int64_t> sequences;
-    /// Horizon of the point that the weights hold, once one was placed.
-    std::optional<std::int64_t> placed;
+    /// The point that the weights hold, once one was placed.
+    std::optional<int> placed;
+    /// Number of points beside the reference.
+    int points = 0;
   };
 
   /// What a try found: the last candidate that was accepted, or that an earlier point is better.
   struct SearchResult {
     std::optional<Point> winner;
     bool looked_back = false;
+    /// Of the portfolio, whose candidate has won.
+    std::optional<std::size_t> member = std::nullopt;
   };
 
   /// Writes what the decisions rest on to the trace, at the start and when a resumed run changed it.
   void trace_settings();
 
+  /// What follows the base optimizer's step.
+  void follow(bool has_batch);
+
   /// A step of the base optimizer that waits for copies of the weights just before it changes them.
   at::Tensor base_step(const std::function<at::Tensor()>& closure);
 
   static Options validated(const Options& options, const torch::optim::Optimizer& base,
-                           const Evaluator& evaluator);
+                           const Evaluator& evaluator, const StepRunner* runner);
 
   void emit(const std::string& event) {
     if (trace_) trace_(event);
@@ -69,7 +87,10 @@ class LeapVerify::Implementation {
   policy::Ledger& ledger() { return controller_.state().ledger; }
   policy::Situation situation() const;
   std::int64_t snapshots_to_keep() const;
-  void observe();
+  /// Forwards that one try takes at the most.
+  std::int64_t most_forwards_of_a_try() const;
+  void observe(bool has_batch);
+  void record_snapshots();
   void look(ObservationEvent& event);
   /// Distance between the two newest snapshots. Synchronises.
   double last_move() const;
@@ -77,6 +98,25 @@ class LeapVerify::Implementation {
   Evaluation evaluate(const std::vector<std::int64_t>& sequences, bool activations);
   std::vector<double> losses_of(const std::vector<std::int64_t>& sequences);
   std::vector<std::int64_t> next_gate_sequences(std::int64_t count);
+  /// One loss for each sequence of the batch, with their graph.
+  at::Tensor checked_losses(const TrainingBatch& batch);
+  /// Losses of a training forward pass on the batch that leaves no trace.
+  std::vector<double> batch_losses(const TrainingBatch& batch);
+  /// Losses on gate sequences after `settle_steps` of training from the point, at the weights or
+  /// their average. Everything is put back.
+  std::vector<double> losses_after_training(const Point& point,
+                                            const std::vector<std::int64_t>& sequences,
+                                            bool at_average, Comparison& comparison);
+  /// What those steps cost.
+  std::int64_t rehearsal_forwards() const;
+  /// Moves the weights to a candidate, and their average along.
+  void move_to(const Point& point, LeapTransaction& transaction);
+  /// Batch norm's statistics for weights just written, where they are to change.
+  void write_batch_norm(const policy::Prediction& prediction);
+  bool moves_batch_norm() const {
+    return options_.enabled && options_.batch_norm != BatchNormPolicy::kKeep;
+  }
+  bool races() const { return options_.verification.when == policy::When::kRaced; }
   /// Where predictions start: the weights, or their average.
   const TensorList& origin() const { return average_ ? average_->tensors() : weights_; }
   Point reference_point() const;
@@ -96,16 +136,25 @@ class LeapVerify::Implementation {
   /// Places the point and evaluates it where fewer than `count` of its losses are known.
   void know_losses(Point& point, std::int64_t count, Comparison& comparison);
   policy::Decision compare(Point& reference, Point& candidate, Comparison& comparison);
-  void try_leap(const std::vector<std::int64_t>& horizons);
+  /// Holds the loss after some more training against its forecast; `winner`: the best so far, or null.
+  policy::Decision settle(Point& candidate, const Point* winner, Comparison& comparison);
+  /// Tries on gate sequences, or on the batch unless it is null.
+  void try_leap(const std::vector<std::int64_t>& horizons, const TrainingBatch* batch);
   // The canary is evaluated three times on so many sequences.
   static constexpr std::int64_t kCanarySequences = 2;
   /// Why the evaluator cannot be trusted with candidates; empty when it can. Leaves the weights as
   /// they were.
   std::string canary(LeapTransaction& transaction);
-  SearchResult search(const std::vector<std::int64_t>& horizons, LeapTransaction& transaction);
+  SearchResult search(const std::vector<std::int64_t>& horizons, const TrainingBatch* batch,
+                      LeapTransaction& transaction);
+  /// Judges a candidate against the best so far, and traces it.
+  bool accepts(Point& candidate, const policy::Predictor& predictor, double longest,
+               Point& reference, std::optional<Point>& winner, Comparison& comparison);
   policy::Value worth(const Point& winner, LeapTransaction& transaction);
   /// Makes the winner the weights for good, and carries along what follows them.
   void land(const Point& winner, LeapTransaction& transaction);
+  /// Moves schedule and data on by the steps of a leap, where they are to follow it.
+  void move_positions(std::int64_t steps);
   /// Forgets the trajectory: what comes is no evenly spaced continuation of it.
   void begin_stretch();
   /// Forgets what was observed along it, not the snapshots.
@@ -117,16 +166,22 @@ class LeapVerify::Implementation {
   Options options_;
   Evaluator& evaluator_;
   TraceSink trace_;
-  policy::Predictor predictor_;
+  StepRunner* runner_;
+  policy::Portfolio portfolio_;
   Detector detector_;
   policy::Controller controller_;
   policy::Verifier verifier_;
   policy::LossCurve curve_;
+  policy::Forecast forecast_;
   policy::RateScale rate_;
   TensorList weights_;
   TensorList buffers_;
   TensorList saved_weights_;
   TensorList saved_buffers_;
+  // Where batch norm's statistics move.
+  TensorList buffer_backup_;
+  TensorList floating_buffers_;
+  std::optional<SnapshotStore> buffer_snapshots_;
   std::optional<WeightAverage> average_;
   std::optional<SnapshotStore> snapshots_;
 
@@ -135,6 +190,10 @@ class LeapVerify::Implementation {
   std::int64_t step_ = 0;
   std::int64_t observations_ = 0;
   std::int64_t gate_cursor_ = 0;
+  // To be tried on the next batch.
+  std::vector<std::int64_t> pending_;
+  // Sequences of the last batch that was given as one.
+  std::int64_t batch_size_ = 0;
   // Sum of the distances between observations, where the trust region needs it.
   double path_ = 0;
   // Probe activations of the last observation, undefined before the first and after a leap.

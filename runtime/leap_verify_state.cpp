@@ -9,6 +9,35 @@ namespace leapverify {
 
 using nlohmann::json;
 
+namespace {
+
+void add_snapshots(const std::optional<SnapshotStore>& store, const std::string& prefix,
+                   NamedTensors& out) {
+  for (std::int64_t i = 0; store && i < store->size(); ++i) {
+    const std::vector<at::Tensor>& tensors = store->stored(i).tensors();
+    for (std::size_t j = 0; j < tensors.size(); ++j) {
+      out.emplace_back(prefix + std::to_string(i) + "." + std::to_string(j), tensors[j]);
+    }
+  }
+}
+
+/// steps: newest first.
+void restore_snapshots(std::optional<SnapshotStore>& store, const std::vector<std::int64_t>& steps,
+                       const std::string& prefix, const NamedTensors& in,
+                       const std::string& source) {
+  if (!store) return;
+  store->clear();
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    const std::vector<at::Tensor>& tensors = store->restore_older(steps[i]).tensors();
+    for (std::size_t j = 0; j < tensors.size(); ++j) {
+      const std::string name = prefix + std::to_string(i) + "." + std::to_string(j);
+      tensors[j].copy_(find_like(in, name, tensors[j], source));
+    }
+  }
+}
+
+}  // namespace
+
 LeapVerifyState LeapVerify::Implementation::state() const {
   LeapVerifyState out;
   json data;
@@ -19,6 +48,8 @@ LeapVerifyState LeapVerify::Implementation::state() const {
   data["path"] = path_;
   data["rate"] = to_json_state(rate_.state());
   data["gate_cursor"] = gate_cursor_;
+  data["pending"] = pending_;
+  data["batch_size"] = batch_size_;
   data["failures_in_row"] = failures_in_row_;
   data["canary_passed"] = canary_passed_;
   data["off_reason"] = off_reason_;
@@ -26,19 +57,16 @@ LeapVerifyState LeapVerify::Implementation::state() const {
   data["detector"] = to_json_state(detector_.state());
   data["controller"] = to_json_state(controller_.state());
   data["curve"] = to_json_state(curve_.state());
+  data["forecast"] = to_json_state(forecast_.state());
+  data["portfolio"] = to_json_state(portfolio_);
   data["snapshot_steps"] = snapshots_ ? snapshots_->steps() : std::vector<std::int64_t>{};
   data["activations"] = activations_.defined();
   if (activations_.defined()) out.tensors.emplace_back("activations", activations_);
   for (std::size_t j = 0; average_ && j < average_->tensors().tensors().size(); ++j) {
     out.tensors.emplace_back("average." + std::to_string(j), average_->tensors().tensors()[j]);
   }
-  for (std::int64_t i = 0; snapshots_ && i < snapshots_->size(); ++i) {
-    const std::vector<at::Tensor>& tensors = snapshots_->stored(i).tensors();
-    for (std::size_t j = 0; j < tensors.size(); ++j) {
-      out.tensors.emplace_back("snapshot." + std::to_string(i) + "." + std::to_string(j),
-                               tensors[j]);
-    }
-  }
+  add_snapshots(snapshots_, "snapshot.", out.tensors);
+  add_snapshots(buffer_snapshots_, "buffers.", out.tensors);
   out.json = data.dump();
   return out;
 }
@@ -58,6 +86,8 @@ void LeapVerify::Implementation::restore(const LeapVerifyState& state) {
     path_ = data.at("path").get<double>();
     rate_.restore(rate_state_from_json(data.at("rate")));
     gate_cursor_ = data.at("gate_cursor").get<std::int64_t>();
+    pending_ = data.at("pending").get<std::vector<std::int64_t>>();
+    batch_size_ = data.at("batch_size").get<std::int64_t>();
     failures_in_row_ = data.at("failures_in_row").get<int>();
     canary_passed_ = data.at("canary_passed").get<bool>();
     off_reason_ = data.at("off_reason").get<std::string>();
@@ -65,6 +95,8 @@ void LeapVerify::Implementation::restore(const LeapVerifyState& state) {
     detector_.restore(detector_state_from_json(data.at("detector")));
     controller_.state() = controller_state_from_json(data.at("controller"));
     curve_.restore(curve_state_from_json(data.at("curve")));
+    forecast_.restore(forecast_state_from_json(data.at("forecast")));
+    portfolio_.restore(portfolio_state_from_json(data.at("portfolio"), portfolio_));
     if (data.at("activations").get<bool>()) {
       const auto found = std::find_if(state.tensors.begin(), state.tensors.end(),
                                       [](const auto& item) { return item.first == "activations"; });
@@ -80,17 +112,11 @@ void LeapVerify::Implementation::restore(const LeapVerifyState& state) {
       const at::Tensor& tensor = average_->tensors().tensors()[j];
       tensor.copy_(find_like(state.tensors, "average." + std::to_string(j), tensor, source));
     }
-    snapshots_->clear();
     // Newest first; with other options now, fewer may be needed.
     auto steps = data.at("snapshot_steps").get<std::vector<std::int64_t>>();
     steps.resize(std::min(steps.size(), static_cast<std::size_t>(snapshots_to_keep())));
-    for (std::size_t i = 0; i < steps.size(); ++i) {
-      const std::vector<at::Tensor>& tensors = snapshots_->restore_older(steps[i]).tensors();
-      for (std::size_t j = 0; j < tensors.size(); ++j) {
-        const std::string name = "snapshot." + std::to_string(i) + "." + std::to_string(j);
-        tensors[j].copy_(find_like(state.tensors, name, tensors[j], source));
-      }
-    }
+    restore_snapshots(snapshots_, steps, "snapshot.", state.tensors, source);
+    restore_snapshots(buffer_snapshots_, steps, "buffers.", state.tensors, source);
   } catch (const json::exception& error) {
     throw FormatError(source + ": " + error.what());
   }

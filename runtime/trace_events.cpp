@@ -60,14 +60,14 @@ ordered_json event_at(const char* kind, std::int64_t step) {
   return {{"event", kind}, {"step", step}};
 }
 
-json points_json(const std::vector<policy::LossCurve::Point>& points) {
+json points_json(const std::vector<policy::LossPoint>& points) {
   json out = json::array();
-  for (const policy::LossCurve::Point& point : points) out.push_back({point.step, point.loss});
+  for (const policy::LossPoint& point : points) out.push_back({point.step, point.loss});
   return out;
 }
 
-std::vector<policy::LossCurve::Point> points_from(const json& array) {
-  std::vector<policy::LossCurve::Point> points;
+std::vector<policy::LossPoint> points_from(const json& array) {
+  std::vector<policy::LossPoint> points;
   for (const json& item : array) points.push_back({item.at(0), item.at(1)});
   return points;
 }
@@ -114,6 +114,7 @@ std::string to_json(const ObservationEvent& event) {
 
 std::string to_json(const CandidateEvent& event) {
   ordered_json out = event_at("candidate", event.step);
+  if (event.predictor) out["predictor"] = name_of(*event.predictor);
   out["horizon"] = event.horizon;
   out["verdict"] = name_of(event.decision.verdict);
   out["reason"] = event.decision.reason;
@@ -135,6 +136,7 @@ std::string to_json(const CandidateEvent& event) {
 std::string to_json(const LeapEvent& event) {
   ordered_json out = event_at("leap", event.step);
   out["outcome"] = name_of(event.outcome);
+  if (event.link > 0) out["link"] = event.link;
   if (event.outcome != LeapOutcome::kRejected) out["horizon"] = event.horizon;
   if (event.value) {
     out["gain"] = number(event.value->gain);
@@ -181,7 +183,26 @@ json to_json_state(const policy::Controller::State& state) {
           {"candidates", ledger.candidates},
           {"accepted", ledger.accepted},
           {"rejections_in_row", state.rejections_in_row},
-          {"observations_to_wait", state.observations_to_wait}};
+          {"observations_to_wait", state.observations_to_wait},
+          {"links_left", state.links_left},
+          {"next_link", state.next_link},
+          {"link_horizon", state.link_horizon}};
+}
+
+json to_json_state(const policy::Forecast::State& state) {
+  return {{"points", points_json(state.points)}, {"errors", state.errors}};
+}
+
+json to_json_state(const policy::Portfolio& portfolio) {
+  json members = json::object();
+  for (std::size_t i = 0; i < portfolio.members().size(); ++i) {
+    const policy::Portfolio::Member& member = portfolio.state()[i];
+    members[name_of(portfolio.members()[i].kind())] = {{"tries", member.tries},
+                                                       {"wins", member.wins},
+                                                       {"losses_in_row", member.losses_in_row},
+                                                       {"tries_to_wait", member.tries_to_wait}};
+  }
+  return members;
 }
 
 json to_json_state(const policy::LossCurve::State& state) {
@@ -214,6 +235,26 @@ policy::Controller::State controller_state_from_json(const json& data) {
   state.ledger.accepted = data.at("accepted");
   state.rejections_in_row = data.at("rejections_in_row");
   state.observations_to_wait = data.at("observations_to_wait");
+  state.links_left = data.at("links_left");
+  state.next_link = data.at("next_link");
+  state.link_horizon = data.at("link_horizon");
+  return state;
+}
+
+policy::Forecast::State forecast_state_from_json(const json& data) {
+  return {points_from(data.at("points")), data.at("errors").get<std::vector<double>>()};
+}
+
+policy::Portfolio::State portfolio_state_from_json(const json& data,
+                                                   const policy::Portfolio& portfolio) {
+  policy::Portfolio::State state;
+  for (const policy::Predictor& predictor : portfolio.members()) {
+    policy::Portfolio::Member& member = state.emplace_back();
+    const auto found = data.find(name_of(predictor.kind()));
+    if (found == data.end()) continue;
+    member = {found->at("tries"), found->at("wins"), found->at("losses_in_row"),
+              found->at("tries_to_wait")};
+  }
   return state;
 }
 

@@ -2,6 +2,7 @@
 // schema for readers is docs/trace.md.
 #pragma once
 
+#include <leapverify/runtime/policy/forecast.h>
 #include <leapverify/runtime/policy/options.h>
 #include <leapverify/runtime/policy/value.h>
 
@@ -28,6 +29,8 @@ struct ObservationEvent {
 
 struct CandidateEvent {
   std::int64_t step = 0;
+  /// Of a portfolio.
+  std::optional<policy::PredictorKind> predictor;
   std::int64_t horizon = 0;
   std::int64_t non_finite = 0;
   std::uint64_t digest = 0;
@@ -51,6 +54,8 @@ struct LeapEvent {
   std::int64_t horizon = 0;
   /// Of a leap, where it was measured.
   std::optional<policy::Value> value;
+  /// Of a cascade, from 1; 0 without cascades.
+  std::int64_t link = 0;
   std::int64_t forwards = 0;
   std::uint64_t digest_before = 0;
   std::uint64_t digest_after = 0;
@@ -71,9 +76,15 @@ nlohmann::json to_json_state(const Detector::State& state);
 nlohmann::json to_json_state(const policy::Controller::State& state);
 nlohmann::json to_json_state(const policy::LossCurve::State& state);
 nlohmann::json to_json_state(const policy::RateScale::State& state);
+nlohmann::json to_json_state(const policy::Forecast::State& state);
+nlohmann::json to_json_state(const policy::Portfolio& portfolio);
 Detector::State detector_state_from_json(const nlohmann::json& json);
 policy::Controller::State controller_state_from_json(const nlohmann::json& json);
 policy::LossCurve::State curve_state_from_json(const nlohmann::json& json);
 policy::RateScale::State rate_state_from_json(const nlohmann::json& json);
+policy::Forecast::State forecast_state_from_json(const nlohmann::json& json);
+/// Records of the members of now; those that the run did not have before begin anew.
+policy::Portfolio::State portfolio_state_from_json(const nlohmann::json& json,
+                                                   const policy::Portfolio& portfolio);
 
 }  // namespace leapverify

@@ -17,6 +17,10 @@ void ControllerOptions::describe(FieldVisitor& visitor) {
                 "share of the confirmed savings that is added to the cap");
   visitor.field("max_backoff", max_backoff, at_least(0),
                 "most observations without a try after rejections");
+  visitor.field(
+      "cascade", cascade, at_least(1),
+      "links of a cascade: after a leap of K steps the next is tried K steps later, while "
+      "they verify");
 }
 
 Controller::Controller(ControllerOptions options) : options_(std::move(options)) {
@@ -38,12 +42,24 @@ bool Controller::affords(const Situation& situation, std::int64_t forwards) cons
   return static_cast<double>(state_.ledger.forwards() + forwards) <= budget;
 }
 
-Action Controller::next(const Situation& situation) {
-  if (situation.snapshots < situation.snapshots_needed) return {{}, "too few snapshots"};
-  if (situation.step < options_.first_leap) return {{}, "before the first leap"};
+std::string Controller::obstacle(const Situation& situation) const {
+  if (situation.snapshots < situation.snapshots_needed) return "too few snapshots";
+  if (situation.step < options_.first_leap) return "before the first leap";
   if (situation.planned_steps > 0 && situation.step >= situation.planned_steps) {
-    return {{}, "the run ends here"};
+    return "the run ends here";
   }
+  return "";
+}
+
+Action Controller::next(const Situation& situation) {
+  const std::string reason = obstacle(situation);
+  if (in_cascade()) {
+    const bool affordable = affords(situation, situation.try_forwards);
+    if (reason.empty() && affordable) return {{state_.link_horizon}, ""};
+    end_cascade();
+    return {{}, reason.empty() ? "overhead cap reached" : reason};
+  }
+  if (!reason.empty()) return {{}, reason};
   if (situation.regime < options_.least_regime) return {{}, "regime"};
   if (state_.observations_to_wait > 0) {
     --state_.observations_to_wait;
@@ -65,6 +81,15 @@ void Controller::record(bool accepted) {
   state_.rejections_in_row = std::min<std::int64_t>(state_.rejections_in_row + 1, 20);
   state_.observations_to_wait =
       std::min(options_.max_backoff, (std::int64_t{1} << state_.rejections_in_row) - 1);
+}
+
+std::int64_t Controller::record_link(std::int64_t step, std::int64_t horizon) {
+  if (options_.cascade == 1) return 0;
+  const std::int64_t left_before = in_cascade() ? state_.links_left : options_.cascade;
+  state_.links_left = horizon > 0 ? left_before - 1 : 0;
+  state_.next_link = step + horizon;
+  state_.link_horizon = horizon;
+  return options_.cascade - left_before + 1;
 }
 
 void Controller::record_look_back() {

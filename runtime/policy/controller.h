@@ -19,6 +19,7 @@ struct ControllerOptions {
   double max_overhead = 0.03;
   double savings_share = 0.25;
   std::int64_t max_backoff = 8;
+  std::int64_t cascade = 1;
 
   void describe(FieldVisitor& visitor);
 };
@@ -62,6 +63,10 @@ struct Action {
 /// the last rejections are long enough ago: after n rejections in a row the next 2ⁿ − 1
 /// observations in such a regime (at most max_backoff) pass without a try.
 ///
+/// Cascades (arXiv 2602.19580): after a committed leap of K steps the next link of K is tried K
+/// steps of training later, whatever the regime and the back-off, until `cascade` links are done or
+/// one fails; until then nothing else is observed.
+///
 /// Budget: forwards ≤ max_overhead · step_cost · planned_steps + savings_share · step_cost ·
 /// steps_saved. Without planned steps, the steps done so far stand in for them.
 class Controller {
@@ -72,6 +77,12 @@ class Controller {
   /// Whether so many forwards can still be paid for.
   bool affords(const Situation& situation, std::int64_t forwards) const;
 
+  /// Whether to observe after this step: at the next link of a cascade that goes on, else every
+  /// `observe_every` steps.
+  bool observes(std::int64_t step, std::int64_t observe_every) const {
+    return in_cascade() ? step == state_.next_link : step % observe_every == 0;
+  }
+
   /// To be asked once an observation.
   Action next(const Situation& situation);
 
@@ -81,17 +92,32 @@ class Controller {
   /// Books a try that ended with a look back that verified: there is no reason to look more rarely.
   void record_look_back();
 
+  /// Books the leap that a try committed at `step`, 0 for none; to follow record(). Returns which link
+  /// of a cascade it was, from 1; 0 without cascades.
+  std::int64_t record_link(std::int64_t step, std::int64_t horizon);
+
+  /// Ends a cascade that cannot go on.
+  void end_cascade() { state_.links_left = 0; }
+
   const std::vector<std::int64_t>& horizons() const { return options_.horizons; }
 
   struct State {
     Ledger ledger;
     std::int64_t rejections_in_row = 0;
     std::int64_t observations_to_wait = 0;
+    /// Of the cascade that goes on; 0 where none does.
+    std::int64_t links_left = 0;
+    std::int64_t next_link = 0;
+    std::int64_t link_horizon = 0;
   };
   State& state() { return state_; }
   const State& state() const { return state_; }
 
  private:
+  bool in_cascade() const { return state_.links_left > 0; }
+  /// Why no try is to be made whatever the cascade; empty when one may be.
+  std::string obstacle(const Situation& situation) const;
+
   ControllerOptions options_;
   State state_;
 };

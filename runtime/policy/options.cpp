@@ -44,6 +44,12 @@ policy::ControllerOptions Options::resolved_controller() const {
   return resolved;
 }
 
+policy::VerifierOptions Options::verification_of_one() const {
+  policy::VerifierOptions one = verification;
+  one.alpha /= static_cast<double>(policy::Portfolio(predictor).members().size());
+  return one;
+}
+
 bool Options::has_trust_region() const { return std::isfinite(std::min(trust_path, trust_norm)); }
 
 void Options::describe(FieldVisitor& visitor) {
@@ -72,25 +78,105 @@ void Options::describe(FieldVisitor& visitor) {
   controller.describe(visitor);
   visitor.group("detector", detector);
   visitor.group("verification", verification);
-  visitor.choice("gate", gate, "held-out sequences of a try: fresh ones, or always the same");
+  visitor.choice("gate", gate,
+                 "what losses are compared on: fresh gate sequences, the same, or the next batch");
   visitor.choice("moments", moments, "the optimizer's moments after a committed leap");
   visitor.field("moment_scale", moment_scale, between(0, 1),
                 "moments: scale: factor; 0 zeroes them");
+  visitor.choice("schedule", schedule,
+                 "the learning-rate schedule after a committed leap: goes on, or K steps later");
+  visitor.choice("data", data, "the data after a committed leap: goes on, or K steps later");
+  visitor.choice("batch_norm", batch_norm, "batch norm's statistics at a candidate");
 }
+
+namespace {
+
+void check_horizons(const Options& options, const policy::Portfolio& portfolio) {
+  if (options.planned_steps < 0) {
+    throw InvalidOption("planned_steps", std::to_string(options.planned_steps),
+                        at_least(0).text("an integer"));
+  }
+  if (!options.enabled || options.planned_steps == 0) return;
+  const std::string run = "the run of " + std::to_string(options.planned_steps) + " steps";
+  const std::int64_t window = options.observe_every * portfolio.snapshots_needed();
+  if (window >= options.planned_steps) {
+    throw InvalidOption("observe_every", std::to_string(options.observe_every),
+                        "a window (" + std::to_string(window) + " steps with predictor " +
+                            name_of(options.predictor.kind) + ") shorter than " + run);
+  }
+  for (const std::int64_t steps : options.resolved_controller().horizons) {
+    if (steps >= options.planned_steps) {
+      throw InvalidOption("horizons", std::to_string(steps), "a horizon shorter than " + run);
+    }
+  }
+}
+
+void check_rehearsals(const Options& options) {
+  const std::string when = name_of(options.verification.when);
+  if (options.rehearses() && options.gate == GateSource::kNextBatch) {
+    throw InvalidOption("gate", name_of(options.gate),
+                        "fresh or fixed with when: " + when + ", which trains on the next batch");
+  }
+  if (options.verification.when == policy::When::kSettled && options.probes == 0) {
+    throw InvalidOption("probes", "0",
+                        "at least 1 with when: settled, whose forecast is of the probes' loss");
+  }
+}
+
+/// Links of a cascade lie as far apart as their horizon.
+void check_cascade(const Options& options, const policy::Portfolio& portfolio) {
+  if (options.controller.cascade == 1) return;
+  const std::string cascade = std::to_string(options.controller.cascade);
+  if (!options.leaps()) {
+    throw InvalidOption("cascade", cascade, "1 with on_accept: rate, which makes no leaps");
+  }
+  if (portfolio.needs_equal_spacing()) {
+    throw InvalidOption("cascade", cascade,
+                        "1 with predictors that need equally spaced snapshots: the quadratic ones "
+                        "and outer_momentum");
+  }
+  if (options.reference == Reference::kCurrent && portfolio.snapshots_needed() > 2) {
+    throw InvalidOption("cascade", cascade,
+                        "1 with reference: current and a predictor of more than two snapshots: "
+                        "history begins anew at each link");
+  }
+}
+
+void check_portfolio(const Options& options, const policy::Portfolio& portfolio) {
+  const policy::Rule rule = options.verification.rule;
+  const bool tolerant = rule == policy::Rule::kAdaptive || rule == policy::Rule::kProximity;
+  if (portfolio.members().size() > 1 && tolerant) {
+    throw InvalidOption("rule", name_of(rule),
+                        "strict or sequential with a portfolio, whose candidates must be better "
+                        "than the best so far");
+  }
+}
+
+void check_batch_norm(const Options& options, const policy::Portfolio& portfolio) {
+  if (options.batch_norm != BatchNormPolicy::kExtrapolate) return;
+  if (portfolio.has_row_per_tensor() || portfolio.has(policy::PredictorKind::kMomentum)) {
+    throw InvalidOption("batch_norm", name_of(options.batch_norm),
+                        "keep or recompute with a predictor whose coefficients are not the same "
+                        "for all tensors");
+  }
+}
+
+}  // namespace
 
 void Options::validate() const {
   validate_fields(*this);
   const Detector detector_check(detector);
   const policy::Controller controller_check(resolved_controller());
-  const policy::Verifier verifier_check(verification);
+  const policy::Portfolio portfolio(predictor);
+  const policy::Verifier verifier_check(verification_of_one());
   const policy::RateScale rate_check(rate);
   if (probes == 0 && controller.least_regime != Regime::kChaotic) {
     throw InvalidOption("probes", "0",
                         "at least 1 where leaps wait for a regime (least_regime: chaotic waits for "
                         "none)");
   }
-  if (reference == Reference::kDenoised && predictor.kind == policy::PredictorKind::kMomentum) {
-    throw InvalidOption("predictor", name_of(predictor.kind),
+  if (reference == Reference::kDenoised && portfolio.has(policy::PredictorKind::kMomentum)) {
+    throw InvalidOption("predictor", name_of(policy::PredictorKind::kMomentum),
                         "one made of snapshots with reference: denoised; the optimizer's momentum "
                         "starts from the weights");
   }
@@ -99,24 +185,11 @@ void Options::validate() const {
                         "fresh with the rule sequential, whose promise needs sequences not seen "
                         "before");
   }
-  if (planned_steps < 0) {
-    throw InvalidOption("planned_steps", std::to_string(planned_steps),
-                        at_least(0).text("an integer"));
-  }
-  const std::int64_t window = observe_every * policy::Predictor(predictor).snapshots_needed();
-  if (enabled && planned_steps > 0 && window >= planned_steps) {
-    throw InvalidOption("observe_every", std::to_string(observe_every),
-                        "a window (" + std::to_string(window) + " steps with predictor " +
-                            name_of(predictor.kind) + ") shorter than the run of " +
-                            std::to_string(planned_steps) + " steps");
-  }
-  for (const std::int64_t steps : resolved_controller().horizons) {
-    if (enabled && planned_steps > 0 && steps >= planned_steps) {
-      throw InvalidOption(
-          "horizons", std::to_string(steps),
-          "a horizon shorter than the run of " + std::to_string(planned_steps) + " steps");
-    }
-  }
+  check_horizons(*this, portfolio);
+  check_rehearsals(*this);
+  check_cascade(*this, portfolio);
+  check_portfolio(*this, portfolio);
+  check_batch_norm(*this, portfolio);
 }
 
 }  // namespace leapverify

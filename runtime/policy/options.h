@@ -3,6 +3,7 @@
 
 #include <leapverify/regimes/detector.h>
 #include <leapverify/runtime/policy/controller.h>
+#include <leapverify/runtime/policy/portfolio.h>
 #include <leapverify/runtime/policy/predictor.h>
 #include <leapverify/runtime/policy/rate_scale.h>
 #include <leapverify/runtime/policy/verifier.h>
@@ -16,9 +17,10 @@ namespace leapverify {
 /// leap: verified leaps are committed. shadow: tried, verified and traced, never committed.
 enum class Mode { kLeap, kShadow };
 
-/// fresh: sequences not asked for before, from the start again when all were used.
-/// fixed: always the same, as published.
-enum class GateSource { kFresh, kFixed };
+/// What losses are compared on. fresh: gate sequences not asked for before, from the start again when
+/// all were used. fixed: always the same, as published. next_batch: the batch about to be trained on
+/// (LeapVerify::step(TrainingBatch)), fresh gate sequences where none is given or it was seen before.
+enum class GateSource { kFresh, kFixed, kNextBatch };
 
 /// Where candidates are compared with what is. current: at the weights, as published. denoised: at
 /// the average of the recent weights, on both sides; predictions then extrapolate that average.
@@ -31,6 +33,17 @@ enum class OnAccept { kLeap, kRate, kBoth };
 /// What becomes of the optimizer's moments after a committed leap. scale: multiplied by a factor,
 /// step counter kept. reset: the whole state, step counter included, starts anew.
 enum class MomentPolicy { kKeep, kScale, kReset };
+
+/// Where the learning-rate schedule goes on after a committed leap of K steps. advance: K steps later.
+enum class SchedulePolicy { kKeep, kAdvance };
+
+/// What the next steps train on after a committed leap of K steps. skip: what comes K steps later.
+enum class DataPolicy { kKeep, kSkip };
+
+/// Statistics of batch norm at a candidate and after a committed leap. keep: those of training.
+/// extrapolate: predicted with the weights' coefficients, variances at least 0. recompute: the mean
+/// over a pass of gate sequences at the new weights.
+enum class BatchNormPolicy { kKeep, kExtrapolate, kRecompute };
 
 /// How snapshots of the weights are kept, in bytes per parameter and snapshot. float32: 4 on the
 /// weights' device. bfloat16_deltas: 4 for the newest and 2 for each older one, as the difference to
@@ -63,7 +76,24 @@ struct EnumNames<OnAccept> {
 template <>
 struct EnumNames<GateSource> {
   static constexpr Named<GateSource> names[] = {{GateSource::kFresh, "fresh"},
-                                                {GateSource::kFixed, "fixed"}};
+                                                {GateSource::kFixed, "fixed"},
+                                                {GateSource::kNextBatch, "next_batch"}};
+};
+template <>
+struct EnumNames<SchedulePolicy> {
+  static constexpr Named<SchedulePolicy> names[] = {{SchedulePolicy::kKeep, "keep"},
+                                                    {SchedulePolicy::kAdvance, "advance"}};
+};
+template <>
+struct EnumNames<DataPolicy> {
+  static constexpr Named<DataPolicy> names[] = {{DataPolicy::kKeep, "keep"},
+                                                {DataPolicy::kSkip, "skip"}};
+};
+template <>
+struct EnumNames<BatchNormPolicy> {
+  static constexpr Named<BatchNormPolicy> names[] = {{BatchNormPolicy::kKeep, "keep"},
+                                                     {BatchNormPolicy::kExtrapolate, "extrapolate"},
+                                                     {BatchNormPolicy::kRecompute, "recompute"}};
 };
 template <>
 struct EnumNames<MomentPolicy> {
@@ -94,6 +124,9 @@ struct Options {
   GateSource gate = GateSource::kFresh;
   MomentPolicy moments = MomentPolicy::kKeep;
   double moment_scale = 1;
+  SchedulePolicy schedule = SchedulePolicy::kKeep;
+  DataPolicy data = DataPolicy::kKeep;
+  BatchNormPolicy batch_norm = BatchNormPolicy::kKeep;
 
   /// The published method with the published constants (arXiv 2602.19580): fixed thresholds, one
   /// fixed held-out batch, no cap on the overhead, Adam's moments zeroed after a leap while their
@@ -108,6 +141,13 @@ struct Options {
   bool leaps() const { return on_accept != OnAccept::kRate; }
   /// Whether a leap is bounded.
   bool has_trust_region() const;
+  /// `verification` for one predictor: those of a portfolio share alpha.
+  policy::VerifierOptions verification_of_one() const;
+  /// Whether steps of training are run that a StepRunner must be given for.
+  bool rehearses() const { return verification.when != policy::When::kImmediate; }
+  bool needs_step_runner() const {
+    return rehearses() || schedule == SchedulePolicy::kAdvance || data == DataPolicy::kSkip;
+  }
 
   /// Throws InvalidOption for the first option that is not legal by itself or beside the others.
   void validate() const;

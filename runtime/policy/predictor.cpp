@@ -88,6 +88,40 @@ std::vector<double> least_squares_row(const History& history, std::size_t count,
   return row;
 }
 
+/// least_squares with the tensors left where they are whose trend does not stand out.
+Prediction gated_least_squares(const History& history, std::size_t count, double horizon,
+                               double min_signal_to_noise) {
+  check_gram(history);
+  const std::vector<double> steps = centred_steps(history, count);
+  const double spread = dot(steps, steps);
+  const std::vector<double> moving = least_squares_row(history, count, horizon);
+  std::vector<double> staying(count, 0.0);
+  staying[0] = 1;
+  const std::size_t snapshots = history.steps.size();
+  Prediction prediction;
+  prediction.rows = history.segments;
+  for (std::int64_t segment = 0; segment < history.segments; ++segment) {
+    const double* gram =
+        history.gram.data() + static_cast<std::size_t>(segment) * snapshots * snapshots;
+    double squares = 0;
+    double sum = 0;
+    double along = 0;
+    for (std::size_t j = 0; j < count; ++j) {
+      squares += gram[j * snapshots + j];
+      for (std::size_t k = 0; k < count; ++k) {
+        sum += gram[j * snapshots + k];
+        along += steps[j] * steps[k] * gram[j * snapshots + k];
+      }
+    }
+    const double signal = along / spread;
+    const double residual = squares - sum / static_cast<double>(count) - signal;
+    const double noise = std::max(residual, 0.0) / static_cast<double>(count - 2);
+    const std::vector<double>& row = signal >= min_signal_to_noise * noise ? moving : staying;
+    prediction.coefficients.insert(prediction.coefficients.end(), row.begin(), row.end());
+  }
+  return prediction;
+}
+
 /// θ_0 + Σ_i factors[i] · (θ_i − θ_{i+1}).
 std::vector<double> row_of_moves(const std::vector<double>& factors) {
   std::vector<double> row(factors.size() + 1, 0.0);
@@ -188,16 +222,33 @@ void PredictorOptions::describe(FieldVisitor& visitor) {
       "decay", decay, between(0, 1),
       "outer_momentum, ema_trend: weight of a move relative to the next newer one; outer_momentum: "
       "of the newest move too");
+  visitor.field("min_signal_to_noise", min_signal_to_noise, at_least(0),
+                "least_squares: tensors whose trend stands out less stay where they are; 0: none");
+  visitor.field("portfolio", portfolio, "portfolio: names of its predictors");
   visitor.field("half_moments", half_moments,
                 "momentum: moments in float16, which reproduces the published catastrophe");
 }
 
 Predictor::Predictor(const PredictorOptions& options) : options_(options) {
   validate_fields(options_);
+  if (options_.kind == PredictorKind::kPortfolio) {
+    throw InvalidOption("portfolio", name_of(options_.kind), "predictors other than portfolio");
+  }
+  if (is_gated() && options_.window < 3) {
+    throw InvalidOption("window", std::to_string(options_.window),
+                        "at least 3 with min_signal_to_noise: two snapshots lie on every line");
+  }
   if (options_.kind == PredictorKind::kOuterMomentum && !(options_.decay > 0)) {
     throw InvalidOption("decay", number_text(options_.decay),
                         "above 0 with outer_momentum, which otherwise predicts the weights of now");
   }
+}
+
+bool Predictor::needs_equal_spacing() const {
+  return options_.kind == PredictorKind::kQuadratic ||
+         options_.kind == PredictorKind::kQuadraticPaper ||
+         options_.kind == PredictorKind::kQuadraticCode ||
+         options_.kind == PredictorKind::kOuterMomentum;
 }
 
 std::int64_t Predictor::snapshots_needed() const {
@@ -216,6 +267,8 @@ std::int64_t Predictor::snapshots_needed() const {
       return options_.window;
     case PredictorKind::kMomentum:
       return 1;
+    case PredictorKind::kPortfolio:
+      break;
   }
   return 0;
 }
@@ -238,7 +291,8 @@ Prediction Predictor::predict(const History& history, std::int64_t horizon) cons
     case PredictorKind::kQuadraticCode:
       return clamped_quadratic(history, spacings());
     case PredictorKind::kLeastSquares:
-      return {least_squares_row(history, count, ahead), 1};
+      return is_gated() ? gated_least_squares(history, count, ahead, options_.min_signal_to_noise)
+                        : Prediction{least_squares_row(history, count, ahead), 1};
     case PredictorKind::kAverage:
       return {std::vector<double>(count, 1 / static_cast<double>(snapshots)), 1};
     case PredictorKind::kOuterMomentum:
@@ -249,6 +303,8 @@ Prediction Predictor::predict(const History& history, std::int64_t horizon) cons
       return {low_rank_row(history, count, ahead), 1};
     case PredictorKind::kMomentum:
       return {{}, 1, ahead};
+    case PredictorKind::kPortfolio:
+      break;
   }
   return {};
 }

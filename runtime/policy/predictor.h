@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace leapverify::policy {
@@ -20,7 +21,8 @@ enum class PredictorKind {
   kOuterMomentum,
   kEmaTrend,
   kLowRank,
-  kMomentum
+  kMomentum,
+  kPortfolio
 };
 
 }  // namespace leapverify::policy
@@ -38,7 +40,8 @@ struct EnumNames<policy::PredictorKind> {
       {policy::PredictorKind::kOuterMomentum, "outer_momentum"},
       {policy::PredictorKind::kEmaTrend, "ema_trend"},
       {policy::PredictorKind::kLowRank, "low_rank"},
-      {policy::PredictorKind::kMomentum, "momentum"}};
+      {policy::PredictorKind::kMomentum, "momentum"},
+      {policy::PredictorKind::kPortfolio, "portfolio"}};
 };
 }  // namespace leapverify
 
@@ -67,7 +70,10 @@ struct PredictorOptions {
   PredictorKind kind = PredictorKind::kEmaTrend;
   std::int64_t window = 4;
   double decay = 0.5;
+  double min_signal_to_noise = 0;
   bool half_moments = false;
+  /// Names of the predictors that a portfolio is made of.
+  std::vector<std::string> portfolio = {"ema_trend", "outer_momentum", "low_rank"};
 
   void describe(FieldVisitor& visitor);
 };
@@ -80,7 +86,10 @@ struct PredictorOptions {
 ///   quadratic_paper  θ_0 + s·v + s(s−1)/2·a: as printed in arXiv 2602.19580
 ///   quadratic_code   θ_0 + s·v + s²/2·a, the last term clamped in each tensor to half the norm of
 ///                    s·v: as in the paper's public code
-///   least_squares    the straight line fitted to the window, at t_0 + K
+///   least_squares    the straight line fitted to the window, at t_0 + K. With min_signal_to_noise,
+///                    tensors whose trend does not stand out stay at θ_0: those with
+///                    S·‖slope‖² ÷ (residual ÷ (n − 2)) below it, S = Σ (t_i − t̄)² and the residual
+///                    the sum of the squared distances to the line; about 1 where there is no trend
 ///   average          the mean of the window, whatever the horizon
 ///   outer_momentum   θ_0 + s·μ·Σ_i μ^i·d_i, μ the decay: Nesterov's look-ahead over the moves
 ///                    between snapshots
@@ -89,12 +98,13 @@ struct PredictorOptions {
 ///                    are projected on it, and a straight line is fitted to the projections
 ///   momentum         K steps of the base optimizer with the moments that it has now
 ///                    (kernels/adam_direction.h); needs no snapshot but the live weights
+/// A portfolio of them is policy/portfolio.h.
 /// The quadratic ones and outer_momentum need equal spacing, the others take the true one.
 /// least_squares, average, outer_momentum, ema_trend and low_rank use `window` snapshots. linear,
 /// least_squares, ema_trend and low_rank are exact on straight lines, quadratic on parabolas.
 class Predictor {
  public:
-  /// Throws InvalidOption.
+  /// Throws InvalidOption, also for kind portfolio.
   explicit Predictor(const PredictorOptions& options);
 
   /// Snapshots that predict() uses.
@@ -102,15 +112,28 @@ class Predictor {
 
   /// Whether History::gram must be filled.
   bool needs_gram() const {
-    return options_.kind == PredictorKind::kQuadraticCode ||
-           options_.kind == PredictorKind::kLowRank;
+    return has_row_per_tensor() || options_.kind == PredictorKind::kLowRank;
   }
 
   /// Throws ContractError for a horizon below 0, too few snapshots, snapshots whose steps do not
   /// decrease, unequal spacing where it must be equal, or a Gram matrix of another size.
   Prediction predict(const History& history, std::int64_t horizon) const;
 
+  PredictorKind kind() const { return options_.kind; }
+
+  /// Whether the snapshots must be equally far apart.
+  bool needs_equal_spacing() const;
+
+  /// Whether predictions have a row of coefficients for each tensor.
+  bool has_row_per_tensor() const {
+    return options_.kind == PredictorKind::kQuadraticCode || is_gated();
+  }
+
  private:
+  bool is_gated() const {
+    return options_.kind == PredictorKind::kLeastSquares && options_.min_signal_to_noise > 0;
+  }
+
   PredictorOptions options_;
 };
 

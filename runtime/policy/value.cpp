@@ -1,3 +1,4 @@
+#include <leapverify/runtime/policy/line.h>
 #include <leapverify/runtime/policy/statistics.h>
 #include <leapverify/runtime/policy/value.h>
 
@@ -9,7 +10,7 @@ namespace leapverify::policy {
 
 void LossCurve::add(std::int64_t step, double loss) {
   if (!std::isfinite(loss)) return;
-  const Point point{step, loss};
+  const LossPoint point{step, loss};
   if (first_.empty()) first_.push_back(point);
   points_.push_back(point);
   if (points_.size() > kWindow) points_.erase(points_.begin());
@@ -17,26 +18,13 @@ void LossCurve::add(std::int64_t step, double loss) {
 
 double LossCurve::fall_per_step() const {
   if (points_.empty()) return 0;
-  const Point& first = first_.front();
-  const Point& last = points_.back();
+  const LossPoint& first = first_.front();
+  const LossPoint& last = points_.back();
   const bool beyond_first = last.step > first.step;
   const double since_start =
       beyond_first ? (first.loss - last.loss) / static_cast<double>(last.step - first.step) : 0;
   if (points_.size() < 2) return beyond_first ? std::max(since_start, kFloor) : 0;
-  double mean_step = 0;
-  double mean_loss = 0;
-  for (const Point& point : points_) {
-    mean_step += static_cast<double>(point.step) / static_cast<double>(points_.size());
-    mean_loss += point.loss / static_cast<double>(points_.size());
-  }
-  double covariance = 0;
-  double spread = 0;
-  for (const Point& point : points_) {
-    const double offset = static_cast<double>(point.step) - mean_step;
-    covariance += offset * (point.loss - mean_loss);
-    spread += offset * offset;
-  }
-  return std::max({-covariance / spread, 0.1 * since_start, kFloor});
+  return std::max({-fit_line(points_).slope, 0.1 * since_start, kFloor});
 }
 
 void LossCurve::restore(State state) {

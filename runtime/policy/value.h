@@ -1,6 +1,8 @@
 // What a leap was worth, in training steps.
 #pragma once
 
+#include <leapverify/runtime/policy/line.h>
+
 #include <cstdint>
 #include <vector>
 
@@ -22,13 +24,9 @@ class LossCurve {
   /// there are two points in all.
   double fall_per_step() const;
 
-  struct Point {
-    std::int64_t step = 0;
-    double loss = 0;
-  };
   struct State {
-    std::vector<Point> first;
-    std::vector<Point> points;
+    std::vector<LossPoint> first;
+    std::vector<LossPoint> points;
   };
   State state() const { return {first_, points_}; }
   void restore(State state);
@@ -38,8 +36,8 @@ class LossCurve {
 
  private:
   // The first point of the run, if any.
-  std::vector<Point> first_;
-  std::vector<Point> points_;
+  std::vector<LossPoint> first_;
+  std::vector<LossPoint> points_;
 };
 
 /// An estimate of the steps that a leap saved, and what it rests on.

@@ -34,6 +34,10 @@ void VerifierOptions::describe(FieldVisitor& visitor) {
                 "sequential: first sequences, which only tell the size of the gains");
   visitor.field("max_sequences", max_sequences, at_least(1),
                 "sequential: sequences after which a candidate is given up");
+  visitor.choice("when", when,
+                 "compared at once, after more training against a forecast, or after a race");
+  visitor.field("settle_steps", settle_steps, at_least(1),
+                "settled, raced: steps of training before the comparison");
 }
 
 Verifier::Verifier(const VerifierOptions& options) : options_(options) {

@@ -14,6 +14,11 @@ namespace leapverify::policy {
 enum class Rule { kStrict, kAdaptive, kProximity, kSequential };
 enum class Verdict { kAccepted, kRejected, kUndecided };
 
+/// immediate: at the candidate, as published. settled: after some more steps of training from it,
+/// against the forecast of the loss without a leap. raced: after as many steps from the candidate
+/// and from the reference, on the same data.
+enum class When { kImmediate, kSettled, kRaced };
+
 }  // namespace leapverify::policy
 
 namespace leapverify {
@@ -23,6 +28,12 @@ struct EnumNames<policy::Rule> {
                                                   {policy::Rule::kAdaptive, "adaptive"},
                                                   {policy::Rule::kProximity, "proximity"},
                                                   {policy::Rule::kSequential, "sequential"}};
+};
+template <>
+struct EnumNames<policy::When> {
+  static constexpr Named<policy::When> names[] = {{policy::When::kImmediate, "immediate"},
+                                                  {policy::When::kSettled, "settled"},
+                                                  {policy::When::kRaced, "raced"}};
 };
 template <>
 struct EnumNames<policy::Verdict> {
@@ -43,6 +54,8 @@ struct VerifierOptions {
   double alpha = 0.05;
   std::int64_t pilot = 8;
   std::int64_t max_sequences = 128;
+  When when = When::kImmediate;
+  std::int64_t settle_steps = 20;
 
   void describe(FieldVisitor& visitor);
 };

@@ -422,8 +422,8 @@ void shift_candidates(ToyRun& run, double offset) {
   run.change_losses = [&run, offset, probed = at::Tensor(),
                        step = std::int64_t{-1}](const at::Tensor& losses) mutable {
     const at::Tensor weight = run.model->first->weight.detach();
-    if (step != run.step) probed = weight.clone();  // the first evaluation after a step
-    step = run.step;
+    if (step != run.progress.data) probed = weight.clone();  // the first evaluation after a step
+    step = run.progress.data;
     return torch::equal(weight, probed) ? losses : losses + offset;
   };
 }

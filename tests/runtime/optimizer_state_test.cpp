@@ -33,7 +33,7 @@ TEST_P(OptimizerStateTest, LoadedOptimizerStepsAlike) {
   EXPECT_EQ(copy.base->param_groups()[0].options().get_lr(), 0.00123);
   for (ToyRun* run : {&original, &copy}) {
     torch::manual_seed(3);
-    run->step = 5;
+    run->progress.data = 5;
     run->train(5);
   }
   EXPECT_TRUE(bitwise_equal(original.everything(), copy.everything()));
@@ -60,7 +60,7 @@ TEST_P(OptimizerStateTest, ResetOptimizerStepsLikeANewOne) {
   }
   for (ToyRun* run : {&worn, &fresh}) {
     torch::manual_seed(3);
-    run->step = 5;
+    run->progress.data = 5;
     run->train(3);
   }
   EXPECT_TRUE(bitwise_equal(worn.everything(), fresh.everything()));

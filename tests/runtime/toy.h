@@ -70,7 +70,7 @@ inline std::unique_ptr<torch::optim::Optimizer> toy_optimizer(const std::string&
 }
 
 /// One run: model, base optimizer, evaluator and, when options are given, the wrapper.
-struct ToyRun {
+struct ToyRun : StepRunner {
   explicit ToyRun(const std::string& optimizer_name = "adamw") {
     torch::manual_seed(7);
     model = std::make_shared<ToyNet>();
@@ -85,8 +85,57 @@ struct ToyRun {
   ToyRun& operator=(const ToyRun&) = delete;
 
   void wrap(const Options& options) {
-    leaps = std::make_unique<LeapVerify>(*base, model, options, *evaluator,
-                                         [this](const std::string& e) { trace.push_back(e); });
+    leaps = std::make_unique<LeapVerify>(
+        *base, model, options, *evaluator, [this](const std::string& e) { trace.push_back(e); },
+        this);
+  }
+
+  TrainingPosition position() const override { return progress; }
+  void seek(const TrainingPosition& position) override { progress = position; }
+  void backward() override {
+    if (before_backward) before_backward();
+    if (scheduled) {
+      for (auto& group : base->param_groups()) group.options().set_lr(rate_at(progress.schedule));
+    }
+    const torch::Tensor x = toy_inputs(static_cast<std::uint64_t>(progress.data), kToyBatch);
+    base->zero_grad();
+    torch::mse_loss(model->forward(x), toy_target(x)).backward();
+    if (clip > 0) torch::nn::utils::clip_grad_norm_(model->parameters(), clip);
+    ++progress.data;
+    ++progress.schedule;
+  }
+  static double rate_at(std::int64_t step) { return 3e-3 / (1 + 0.01 * static_cast<double>(step)); }
+
+  /// The batch that comes next, as the parts of its step.
+  TrainingBatch next_batch() {
+    const torch::Tensor x = toy_inputs(static_cast<std::uint64_t>(progress.data), kToyBatch);
+    ++progress.data;
+    ++progress.schedule;
+    return {[this, x] {
+              ++batch_forwards;
+              torch::Tensor losses = (model->forward(x) - toy_target(x)).square();
+              return change_batch_losses ? change_batch_losses(losses) : losses;
+            },
+            [this](const torch::Tensor& losses) {
+              base->zero_grad();
+              torch::Tensor loss = losses.mean();
+              loss.backward();
+              return loss.detach();
+            },
+            seen};
+  }
+
+  /// As train(), each step given as its batch.
+  void train_on_batches(int steps) {
+    for (int i = 0; i < steps; ++i) {
+      const TrainingBatch batch = next_batch();
+      if (leaps) {
+        leaps->step(batch);
+      } else {
+        batch.backward(batch.losses());
+        base->step();
+      }
+    }
   }
 
   Evaluation evaluate(const at::Tensor& x, const at::Tensor& y) {
@@ -103,10 +152,7 @@ struct ToyRun {
 
   void train(int steps) {
     for (int i = 0; i < steps; ++i) {
-      const torch::Tensor x = toy_inputs(static_cast<std::uint64_t>(step++), kToyBatch);
-      base->zero_grad();
-      torch::mse_loss(model->forward(x), toy_target(x)).backward();
-      if (clip > 0) torch::nn::utils::clip_grad_norm_(model->parameters(), clip);
+      backward();
       if (leaps) {
         leaps->step();
       } else {
@@ -127,7 +173,7 @@ struct ToyRun {
     }
     import_state(*base, export_state(*other.base), "test");
     leaps->restore(other.leaps->state());
-    step = other.step;
+    progress = other.progress;
     restore_random_state(random, at::kCPU);
   }
 
@@ -161,7 +207,12 @@ struct ToyRun {
   bool tamper_with_canary = false;
   bool integer_activations = false;
   double clip = 0;
-  std::int64_t step = 0;
+  TrainingPosition progress;
+  bool scheduled = false;
+  std::function<void()> before_backward;
+  int batch_forwards = 0;
+  std::function<torch::Tensor(const torch::Tensor&)> change_batch_losses;
+  bool seen = false;
   int evaluations = 0;
 };
 

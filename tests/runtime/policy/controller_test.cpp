@@ -157,5 +157,66 @@ TEST(Controller, RefusesEmptyAndDoubleHorizons) {
   EXPECT_THROW(Controller controller(options), InvalidOption);
 }
 
+ControllerOptions cascading() {
+  ControllerOptions options = demanding();
+  options.horizons = {25};
+  options.cascade = 3;
+  return options;
+}
+
+TEST(Cascade, NextLinkComesAsManyStepsLaterAsWereLeapt) {
+  Controller controller(cascading());
+  EXPECT_TRUE(controller.observes(500, 50));
+  ASSERT_THAT(controller.next(ready()).horizons, ElementsAre(25));
+  controller.record(true);
+  EXPECT_EQ(controller.record_link(500, 25), 1);
+  EXPECT_FALSE(controller.observes(510, 10)) << "only links are observed meanwhile";
+  EXPECT_TRUE(controller.observes(525, 50));
+  Situation now = ready();
+  now.step = 525;
+  now.regime = Regime::kChaotic;
+  EXPECT_THAT(controller.next(now).horizons, ElementsAre(25)) << "whatever the regime";
+  controller.record(true);
+  EXPECT_EQ(controller.record_link(525, 25), 2);
+  EXPECT_TRUE(controller.observes(550, 100));
+  controller.record(true);
+  EXPECT_EQ(controller.record_link(550, 25), 3);
+  EXPECT_FALSE(controller.observes(575, 50)) << "three links were all";
+  EXPECT_TRUE(controller.observes(600, 50));
+}
+
+TEST(Cascade, EndsAtTheFirstLinkThatFails) {
+  Controller controller(cascading());
+  controller.record(true);
+  controller.record_link(500, 25);
+  controller.record(false);
+  EXPECT_EQ(controller.record_link(525, 0), 2);
+  EXPECT_FALSE(controller.observes(525, 50));
+  EXPECT_TRUE(controller.observes(550, 50));
+}
+
+TEST(Cascade, EndsWhereItCannotBePaidForOrTheRunIsOver) {
+  for (const bool poor : {true, false}) {
+    Controller controller(cascading());
+    controller.record(true);
+    controller.record_link(500, 25);
+    Situation now = ready();
+    now.step = 525;
+    if (poor) now.try_forwards = 1 << 20;
+    if (!poor) now.planned_steps = 525;
+    const Action action = controller.next(now);
+    EXPECT_THAT(action.horizons, IsEmpty());
+    EXPECT_EQ(action.reason, poor ? "overhead cap reached" : "the run ends here");
+    EXPECT_TRUE(controller.observes(550, 50));
+  }
+}
+
+TEST(Cascade, OfOneLinkIsNone) {
+  Controller controller(demanding());
+  controller.record(true);
+  EXPECT_EQ(controller.record_link(500, 25), 0);
+  EXPECT_TRUE(controller.observes(510, 10));
+}
+
 }  // namespace
 }  // namespace leapverify::policy

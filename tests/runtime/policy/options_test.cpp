@@ -79,6 +79,52 @@ TEST(Options, RefusesWhatContradictsItself) {
   expect_refusal(options, "predictor: momentum is not legal");
 }
 
+TEST(Options, RefusesCascadesThatCannotGoOn) {
+  Options options = Options::paper();
+  options.controller.cascade = 4;
+  EXPECT_NO_THROW(options.validate());
+  options.predictor.kind = policy::PredictorKind::kQuadratic;
+  expect_refusal(options, "cascade: 4 is not legal, expected 1 with predictors that need equally");
+  options.predictor.kind = policy::PredictorKind::kLeastSquares;
+  expect_refusal(options, "history begins anew at each link");
+  options.reference = Reference::kDenoised;
+  EXPECT_NO_THROW(options.validate());
+  options.on_accept = OnAccept::kRate;
+  expect_refusal(options, "cascade: 4 is not legal, expected 1 with on_accept: rate");
+}
+
+TEST(Options, RefusesComparisonsWithoutWhatTheyNeed) {
+  Options options;
+  options.verification.when = policy::When::kSettled;
+  expect_refusal(options, "probes: 0 is not legal, expected at least 1 with when: settled");
+  options.verification.when = policy::When::kRaced;
+  EXPECT_NO_THROW(options.validate());
+  options.gate = GateSource::kNextBatch;
+  expect_refusal(options,
+                 "gate: next_batch is not legal, expected fresh or fixed with when: raced");
+}
+
+TEST(Options, PortfolioSharesAlphaAndNeedsARuleThatTellsBetterFromWorse) {
+  Options options;
+  options.predictor.kind = policy::PredictorKind::kPortfolio;
+  options.predictor.portfolio = {"linear", "ema_trend"};
+  EXPECT_DOUBLE_EQ(options.verification_of_one().alpha, options.verification.alpha / 2);
+  EXPECT_NO_THROW(options.validate());
+  options.verification.rule = policy::Rule::kProximity;
+  expect_refusal(options, "rule: proximity is not legal, expected strict or sequential with a");
+}
+
+TEST(Options, RefusesToExtrapolateStatisticsWithoutCommonCoefficients) {
+  Options options = Options::paper();
+  options.batch_norm = BatchNormPolicy::kExtrapolate;
+  EXPECT_NO_THROW(options.validate());
+  for (const auto kind :
+       {policy::PredictorKind::kQuadraticCode, policy::PredictorKind::kMomentum}) {
+    options.predictor.kind = kind;
+    expect_refusal(options, "batch_norm: extrapolate is not legal");
+  }
+}
+
 TEST(Options, RefusesNegativeHorizon) {
   Options options;
   options.controller.horizons = {5, -10};

@@ -293,5 +293,63 @@ TEST(Predictor, RefusesWhatItCannotPredictFrom) {
                  "Gram matrix has 0 entries, expected 16");
 }
 
+/// Two tensors of scalars: the first on a line with a little noise, the second noise alone.
+History line_and_noise() {
+  const double values[2][4] = {{4.01, 2.99, 2.02, 1.0}, {0.5, -0.6, 0.4, -0.5}};
+  History history{{40, 30, 20, 10}, {}, 2};
+  for (const auto& tensor : values) {
+    for (int j = 0; j < 4; ++j) {
+      for (int k = 0; k < 4; ++k) {
+        history.gram.push_back((tensor[j] - tensor[0]) * (tensor[k] - tensor[0]));
+      }
+    }
+  }
+  return history;
+}
+
+TEST(SignalToNoise, TensorsWhoseTrendDoesNotStandOutStay) {
+  PredictorOptions options;
+  options.kind = PredictorKind::kLeastSquares;
+  const std::vector<double> line = Predictor(options).predict(line_and_noise(), 10).coefficients;
+  options.min_signal_to_noise = 4;
+  const Predictor gated(options);
+  EXPECT_TRUE(gated.needs_gram());
+  const Prediction prediction = gated.predict(line_and_noise(), 10);
+  ASSERT_EQ(prediction.rows, 2);
+  ASSERT_EQ(prediction.coefficients.size(), 8u);
+  for (std::size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(prediction.coefficients[i], line[i]);
+    EXPECT_EQ(prediction.coefficients[4 + i], i == 0 ? 1 : 0);
+  }
+}
+
+TEST(SignalToNoise, IsTheRatioThatIsStated) {
+  // Slope 0.3 a step of 10, spread of the steps 500: 500 · 0.03² ÷ (residual ÷ 2).
+  const double values[] = {1.0, 0.4, 0.6, 0.0};
+  History history{{40, 30, 20, 10}, {}, 1};
+  for (const double a : values) {
+    for (const double b : values) history.gram.push_back((a - values[0]) * (b - values[0]));
+  }
+  const double slope = (15 * 1.0 + 5 * 0.4 - 5 * 0.6 - 15 * 0.0) / 500;
+  double residual = 0;
+  for (int i = 0; i < 4; ++i) residual += std::pow(values[i] - 0.5 - slope * (15 - 10 * i), 2);
+  const double ratio = 500 * slope * slope / (residual / 2);
+  PredictorOptions options;
+  options.kind = PredictorKind::kLeastSquares;
+  for (const bool passes : {true, false}) {
+    options.min_signal_to_noise = ratio * (passes ? 0.999 : 1.001);
+    const Prediction prediction = Predictor(options).predict(history, 10);
+    EXPECT_EQ(prediction.coefficients[1] != 0, passes) << "ratio " << ratio;
+  }
+}
+
+TEST(SignalToNoise, NeedsThreeSnapshots) {
+  PredictorOptions options;
+  options.kind = PredictorKind::kLeastSquares;
+  options.min_signal_to_noise = 1;
+  options.window = 2;
+  EXPECT_THROW(Predictor{options}, InvalidOption);
+}
+
 }  // namespace
 }  // namespace leapverify::policy

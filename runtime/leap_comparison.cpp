@@ -1,0 +1,249 @@
+// Places the points that a try compares, and compares their losses.
+#include <leapverify/runtime/batch_norm.h>
+#include <leapverify/runtime/evaluation_scope.h>
+#include <leapverify/runtime/leap_verify_implementation.h>
+#include <leapverify/runtime/momentum.h>
+#include <leapverify/runtime/policy/statistics.h>
+#include <leapverify/runtime/rehearsal.h>
+#include <leapverify/runtime/scaled_rates.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <utility>
+
+namespace leapverify {
+
+std::string LeapVerify::Implementation::canary(LeapTransaction& transaction) {
+  // Small enough to stay finite, large enough to show in the loss of a model in bfloat16.
+  constexpr double kFactor = 1 + 1.0 / 16;
+  const std::vector<std::int64_t> sequences = numbers_from(0, kCanarySequences);
+  const std::vector<double> before = losses_of(sequences);
+  transaction.scale(kFactor);
+  const std::vector<double> disturbed = losses_of(sequences);
+  transaction.roll_back();
+  const std::vector<double> after = losses_of(sequences);
+  if (before == disturbed) {
+    return "canary: the evaluator's losses stay the same when all weights change; it must run the "
+           "model that the optimizer trains, without caches of its weights";
+  }
+  // NaN equals NaN here: a model that is broken already is no fault of the evaluator.
+  const bool back = std::equal(before.begin(), before.end(), after.begin(), [](double a, double b) {
+    return a == b || (std::isnan(a) && std::isnan(b));
+  });
+  if (!back) {
+    return "canary: the evaluator's losses differ between two calls with the same weights; it must "
+           "be deterministic";
+  }
+  return "";
+}
+
+LeapVerify::Implementation::Point LeapVerify::Implementation::reference_point() const {
+  if (!average_) return {};
+  return {0, 0, policy::Prediction{{1.0}, 1}, {}};
+}
+
+double LeapVerify::Implementation::longest_leap() const {
+  double longest = std::numeric_limits<double>::infinity();
+  if (std::isfinite(options_.trust_path)) longest = options_.trust_path * path_;
+  if (!std::isfinite(options_.trust_norm)) return longest;
+  return std::min(longest, options_.trust_norm * distance(origin(), nullptr));
+}
+
+std::int64_t LeapVerify::Implementation::write(const policy::Prediction& prediction,
+                                               LeapTransaction& transaction) {
+  if (!prediction.momentum_steps) return transaction.write(prediction, *snapshots_);
+  const ScaledRates rates(base_, rate_scale());
+  return transaction.write(
+      momentum_ahead(base_, *prediction.momentum_steps, options_.predictor.half_moments));
+}
+
+std::int64_t LeapVerify::Implementation::place(const Point& point, Comparison& comparison) {
+  comparison.placed = point.id;
+  if (!point.prediction) {
+    comparison.transaction.roll_back();
+    return 0;
+  }
+  const std::int64_t non_finite = write(*point.prediction, comparison.transaction);
+  write_batch_norm(*point.prediction);
+  return non_finite;
+}
+
+void LeapVerify::Implementation::write_batch_norm(const policy::Prediction& prediction) {
+  if (options_.batch_norm == BatchNormPolicy::kExtrapolate) {
+    buffer_snapshots_->combine(floating_buffers_, prediction.coefficients, 1);
+    const torch::NoGradGuard no_grad;
+    for (at::Tensor& variance : running_variances(model_)) variance.clamp_min_(0);
+  }
+  if (options_.batch_norm == BatchNormPolicy::kRecompute) {
+    const std::vector<std::int64_t> sequences = numbers_from(0, options_.verification.sequences);
+    ledger().verification_forwards += options_.verification.sequences;
+    const EvaluationScope scope(model_, buffers_, saved_buffers_, weights_.torch_device());
+    const BatchNormCollection collection(model_);
+    evaluator_.evaluate(sequences, /*activations=*/false);
+    // What the scope puts back at its end.
+    saved_buffers_.copy_from(buffers_);
+  }
+}
+
+CandidateEvent LeapVerify::Implementation::place_candidate(const Point& point,
+                                                           Comparison& comparison) {
+  CandidateEvent event;
+  event.step = step_;
+  event.horizon = point.horizon;
+  event.non_finite = place(point, comparison);
+  event.digest = weights_.digest();
+  ++ledger().candidates;
+  return event;
+}
+
+std::vector<double> LeapVerify::Implementation::batch_losses(const TrainingBatch& batch) {
+  const EvaluationScope scope(model_, buffers_, saved_buffers_, weights_.torch_device(),
+                              EvaluationScope::Mode::kAsItIs);
+  const at::Tensor losses = checked_losses(batch);
+  ledger().verification_forwards += losses.size(0);
+  return to_host(losses);
+}
+
+std::vector<double> LeapVerify::Implementation::losses_after_training(
+    const Point& point, const std::vector<std::int64_t>& sequences, bool at_average,
+    Comparison& comparison) {
+  LeapTransaction& transaction = comparison.transaction;
+  transaction.roll_back();
+  comparison.placed.reset();
+  const TensorList* average = average_ ? &average_->tensors() : nullptr;
+  std::vector<double> losses;
+  {
+    const Rehearsal rehearsal(base_, weights_, buffers_, average, *runner_);
+    if (point.id != 0) move_to(point, transaction);
+    transaction.let_change();
+    const std::int64_t steps = options_.verification.settle_steps;
+    ledger().verification_forwards += rehearsal_forwards();
+    for (std::int64_t i = 0; i < steps; ++i) {
+      {
+        const at::AutoGradMode with_gradients(true);
+        runner_->backward();
+      }
+      const ScaledRates rates(base_, rate_scale());
+      base_.step();
+      if (average_) average_->update();
+    }
+    if (average != nullptr && at_average) transaction.write(*average);
+    losses = losses_of(sequences);
+    transaction.roll_back();
+  }
+  return losses;
+}
+
+std::int64_t LeapVerify::Implementation::rehearsal_forwards() const {
+  return static_cast<std::int64_t>(
+      std::ceil(static_cast<double>(options_.verification.settle_steps) * evaluator_.step_cost()));
+}
+
+void LeapVerify::Implementation::move_to(const Point& point, LeapTransaction& transaction) {
+  if (!average_) {
+    write(*point.prediction, transaction);
+  } else {
+    const std::int64_t non_finite = transaction.move(*point.prediction, *snapshots_);
+    LV_CHECK(non_finite == 0, non_finite << " weights are not finite after the move that verified "
+                                            "at the average");
+    shift(average_->tensors(), saved_weights_, weights_);
+  }
+  write_batch_norm(*point.prediction);
+}
+
+void LeapVerify::Implementation::know_losses(Point& point, std::int64_t count,
+                                             Comparison& comparison) {
+  const auto known = static_cast<std::int64_t>(point.losses.size());
+  if (known >= count) return;
+  if (comparison.batch != nullptr) {
+    if (comparison.placed != point.id) place(point, comparison);
+    point.losses = batch_losses(*comparison.batch);
+    return;
+  }
+  std::vector<std::int64_t>& sequences = comparison.sequences;
+  const bool raced = options_.verification.when == policy::When::kRaced;
+  // A race is run once, so all that may be asked about it is asked at its end.
+  if (raced) count = verifier_.max_pairs();
+  const auto drawn = static_cast<std::int64_t>(sequences.size());
+  if (drawn < count) {
+    const std::vector<std::int64_t> more = next_gate_sequences(count - drawn);
+    sequences.insert(sequences.end(), more.begin(), more.end());
+  }
+  if (raced) {
+    point.losses = losses_after_training(point, sequences, /*at_average=*/true, comparison);
+    return;
+  }
+  if (comparison.placed != point.id) place(point, comparison);
+  const std::vector<double> losses =
+      losses_of({sequences.begin() + known, sequences.begin() + count});
+  point.losses.insert(point.losses.end(), losses.begin(), losses.end());
+}
+
+policy::Decision LeapVerify::Implementation::compare(Point& reference, Point& candidate,
+                                                     Comparison& comparison) {
+  const std::int64_t most = comparison.batch == nullptr
+                                ? verifier_.max_pairs()
+                                : std::min(verifier_.max_pairs(), batch_size_);
+  std::int64_t count = std::max(options_.verification.sequences, verifier_.pairs_needed());
+  while (true) {
+    count = std::min(count, most);
+    know_losses(candidate, count, comparison);
+    know_losses(reference, count, comparison);
+    policy::Decision decision =
+        verifier_.decide({reference.losses.begin(), reference.losses.begin() + count},
+                         {candidate.losses.begin(), candidate.losses.begin() + count});
+    if (decision.verdict != policy::Verdict::kUndecided) return decision;
+    if (count == most) {
+      decision.verdict = policy::Verdict::kRejected;
+      decision.reason = "no gain was shown within the batch";
+      return decision;
+    }
+    count += options_.verification.sequences;
+  }
+}
+
+policy::Decision LeapVerify::Implementation::settle(Point& candidate, const Point* winner,
+                                                    Comparison& comparison) {
+  candidate.losses = losses_after_training(candidate, numbers_from(0, options_.probes),
+                                           /*at_average=*/false, comparison);
+  const std::int64_t then = step_ + options_.verification.settle_steps;
+  const double alpha = options_.verification_of_one().alpha;
+  const std::optional<double> limit = forecast_.limit(then, alpha);
+  policy::Decision decision;
+  decision.verdict = policy::Verdict::kRejected;
+  decision.pairs = options_.probes;
+  decision.candidate_loss = policy::summarize(candidate.losses).mean;
+  decision.reference_loss = forecast_.at(then).value_or(std::nan(""));
+  decision.limit = limit.value_or(std::nan(""));
+  if (!limit) {
+    decision.reason = "too few forecasts to judge by";
+  } else if (!(decision.candidate_loss < *limit)) {
+    decision.reason = "not below what forecasts reach by chance";
+  } else if (winner != nullptr &&
+             decision.candidate_loss >= policy::summarize(winner->losses).mean) {
+    decision.reason = "no better than the shorter leap";
+  } else {
+    decision.verdict = policy::Verdict::kAccepted;
+    decision.reason = "below what forecasts reach by chance";
+  }
+  return decision;
+}
+
+policy::Value LeapVerify::Implementation::worth(const Point& winner, LeapTransaction& transaction) {
+  // Sequences that had no part in the acceptance: the gain on those others is biased upwards.
+  const std::vector<std::int64_t> sequences = next_gate_sequences(options_.verification.sequences);
+  Comparison comparison{transaction, nullptr, sequences, std::nullopt};
+  const auto losses_at = [&](const Point& point) {
+    place(point, comparison);
+    return losses_of(sequences);
+  };
+  const std::vector<double> reference = losses_at(reference_point());
+  const std::vector<double> candidate = losses_at(winner);
+  const std::int64_t remaining =
+      options_.planned_steps > 0 ? options_.planned_steps - step_ : winner.horizon;
+  return policy::value_of_leap(reference, candidate, curve_.fall_per_step(), remaining);
+}
+
+}  // namespace leapverify
