@@ -101,8 +101,10 @@ CandidateEvent LeapVerify::Implementation::place_candidate(const Point& point,
 std::vector<double> LeapVerify::Implementation::batch_losses(const TrainingBatch& batch) {
   const EvaluationScope scope(model_, buffers_, saved_buffers_, weights_.torch_device(),
                               EvaluationScope::Mode::kAsItIs);
-  const at::Tensor losses = checked_losses(batch);
-  ledger().verification_forwards += losses.size(0);
+  ledger().verification_forwards += batch.sequences;
+  const at::Tensor losses = batch.losses();
+  LV_CHECK(losses.defined() && losses.dim() == 1 && losses.size(0) == batch.sequences,
+           "a batch of " << batch.sequences << " sequences must give one loss for each");
   return to_host(losses);
 }
 

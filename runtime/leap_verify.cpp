@@ -109,24 +109,18 @@ at::Tensor LeapVerify::Implementation::step(const std::function<at::Tensor()>& c
 }
 
 at::Tensor LeapVerify::Implementation::step(const TrainingBatch& batch) {
-  LV_CHECK(batch.losses && batch.backward, "a training batch needs both of its functions");
+  LV_CHECK(batch.sequences > 0 && batch.losses && batch.backward,
+           "a training batch needs its number of sequences and both of its functions");
+  batch_size_ = batch.sequences;
   trace_settings();
   if (average_ && step_ == 0) average_->start();
   if (const std::vector<std::int64_t> horizons = std::exchange(pending_, {}); !horizons.empty()) {
     try_leap(horizons, batch.seen ? nullptr : &batch);
   }
-  at::Tensor loss = batch.backward(checked_losses(batch));
+  at::Tensor loss = batch.backward();
   base_step(nullptr);
   follow(/*has_batch=*/true);
   return loss;
-}
-
-at::Tensor LeapVerify::Implementation::checked_losses(const TrainingBatch& batch) {
-  at::Tensor losses = batch.losses();
-  LV_CHECK(losses.defined() && losses.dim() == 1 && losses.size(0) > 0,
-           "a training batch must give one loss for each of its sequences");
-  batch_size_ = losses.size(0);
-  return losses;
 }
 
 void LeapVerify::Implementation::follow(bool has_batch) {

@@ -98,8 +98,6 @@ class LeapVerify::Implementation {
   Evaluation evaluate(const std::vector<std::int64_t>& sequences, bool activations);
   std::vector<double> losses_of(const std::vector<std::int64_t>& sequences);
   std::vector<std::int64_t> next_gate_sequences(std::int64_t count);
-  /// One loss for each sequence of the batch, with their graph.
-  at::Tensor checked_losses(const TrainingBatch& batch);
   /// Losses of a training forward pass on the batch that leaves no trace.
   std::vector<double> batch_losses(const TrainingBatch& batch);
   /// Losses on gate sequences after `settle_steps` of training from the point, at the weights or

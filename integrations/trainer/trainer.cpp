@@ -98,7 +98,7 @@ struct LoopState {
 
 }  // namespace
 
-class Trainer::Implementation {
+class Trainer::Implementation : public StepRunner {
  public:
   Implementation(const Config& config, const fs::path& run, bool resume)
       : config_(config),
@@ -108,8 +108,9 @@ class Trainer::Implementation {
         model_(make_seeded_model(config, device_)),
         base_(make_optimizer(config.optimizer, model_->parameters())),
         evaluator_(*model_, text_, config.batch.sequences, device_),
-        optimizer_(*base_, *model_, config.leapverify.options, evaluator_,
-                   [this](const std::string& event) { trace_->write(event); }) {
+        optimizer_(
+            *base_, *model_, config.leapverify.options, evaluator_,
+            [this](const std::string& event) { trace_->write(event); }, this) {
     // Only now, so that a run that cannot start leaves no folder behind.
     if (resume) {
       restore();
@@ -123,6 +124,10 @@ class Trainer::Implementation {
 
   Summary train();
 
+  TrainingPosition position() const override { return position_; }
+  void seek(const TrainingPosition& position) override { position_ = position; }
+  void backward() override;
+
  private:
   const Options& leaps() const { return config_.leapverify.options; }
   /// Of train, gate and validation, which a resumed run must find unchanged.
@@ -132,6 +137,14 @@ class Trainer::Implementation {
   }
   void describe_run();
   torch::Tensor train_step();
+  void set_learning_rate();
+  double rate_in_force() const {
+    return base_->param_groups().front().options().get_lr() *
+           optimizer_.status().learning_rate_scale;
+  }
+  /// Gradients of the batch, with its loss.
+  torch::Tensor gradients_of(const TokenBatch& batch);
+  TrainingBatch next_batch(const TokenBatch& batch);
   double validate();
   void log(bool keep);
   void save();
@@ -152,6 +165,8 @@ class Trainer::Implementation {
   ProgressBar progress_;
 
   std::int64_t step_ = 0;
+  TrainingPosition position_;
+  torch::Tensor loss_;
   double learning_rate_ = 0;
   LoopState loop_;
   std::int64_t first_step_ = 0;
@@ -191,12 +206,23 @@ void Trainer::Implementation::describe_run() {
   if (step_ > 0) progress_.note("resumed      at step " + std::to_string(step_));
 }
 
-torch::Tensor Trainer::Implementation::train_step() {
-  learning_rate_ =
-      config_.optimizer.lr * schedule_factor(config_.schedule, step_ + 1, config_.run.steps);
-  for (auto& group : base_->param_groups()) group.options().set_lr(learning_rate_);
-  const TokenBatch batch =
-      train_batch(text_, step_, config_.batch.sequences, model_->context(), device_);
+void Trainer::Implementation::set_learning_rate() {
+  // After leaps that advance it the schedule may be over before the run is.
+  const std::int64_t step = std::min(position_.schedule + 1, config_.run.steps);
+  const double rate =
+      config_.optimizer.lr * schedule_factor(config_.schedule, step, config_.run.steps);
+  for (auto& group : base_->param_groups()) group.options().set_lr(rate);
+}
+
+void Trainer::Implementation::backward() {
+  set_learning_rate();
+  loss_ = gradients_of(
+      train_batch(text_, position_.data, config_.batch.sequences, model_->context(), device_));
+  ++position_.data;
+  ++position_.schedule;
+}
+
+torch::Tensor Trainer::Implementation::gradients_of(const TokenBatch& batch) {
   optimizer_.zero_grad();
   const torch::Tensor logits = model_->forward(batch.tokens);
   torch::Tensor loss =
@@ -205,10 +231,42 @@ torch::Tensor Trainer::Implementation::train_step() {
   if (config_.optimizer.clip > 0) {
     torch::nn::utils::clip_grad_norm_(model_->parameters(), config_.optimizer.clip);
   }
-  learning_rate_ *= optimizer_.status().learning_rate_scale;
-  optimizer_.step();
-  ++step_;
   return loss.detach();
+}
+
+TrainingBatch Trainer::Implementation::next_batch(const TokenBatch& batch) {
+  const std::int64_t bytes = config_.batch.sequences * model_->context();
+  return {config_.batch.sequences,
+          [this, batch] {
+            return models::sequence_losses(*model_, model_->hidden(batch.tokens), batch.targets);
+          },
+          [this, batch] {
+            learning_rate_ = rate_in_force();
+            return gradients_of(batch);
+          },
+          // Batches are drawn at random; before an epoch's worth of them most of a batch is new.
+          (position_.data + 1) * bytes > text_.summary().train.bytes};
+}
+
+torch::Tensor Trainer::Implementation::train_step() {
+  torch::Tensor loss;
+  if (leaps().enabled && leaps().gate == GateSource::kNextBatch) {
+    set_learning_rate();
+    const TokenBatch batch =
+        train_batch(text_, position_.data, config_.batch.sequences, model_->context(), device_);
+    const TrainingBatch step = next_batch(batch);
+    ++position_.data;
+    ++position_.schedule;
+    loss = optimizer_.step(step);
+  } else {
+    backward();
+    // Rehearsals within step() make losses and rates of their own.
+    loss = loss_;
+    learning_rate_ = rate_in_force();
+    optimizer_.step();
+  }
+  ++step_;
+  return loss;
 }
 
 double Trainer::Implementation::validate() {
@@ -323,11 +381,11 @@ void Trainer::Implementation::save() {
   const RandomState random = capture_random_state(device_);
   checkpoint.tensors["random"] = {{"cpu", random.cpu}};
   if (random.cuda.defined()) checkpoint.tensors["random"].emplace_back("cuda", random.cuda);
-  const json trainer = {{"seconds", loop_.seconds},
-                        {"last_loss", loop_.last_loss},
-                        {"trace_bytes", trace_->bytes()},
-                        {"metrics_bytes", metrics_->bytes()},
-                        {"text_hashes", text_hashes()}};
+  const json trainer = {
+      {"data_position", position_.data}, {"schedule_position", position_.schedule},
+      {"seconds", loop_.seconds},        {"last_loss", loop_.last_loss},
+      {"trace_bytes", trace_->bytes()},  {"metrics_bytes", metrics_->bytes()},
+      {"text_hashes", text_hashes()}};
   checkpoint.json["trainer"] = trainer.dump();
   save_checkpoint(run_, checkpoint, config_.run.keep_checkpoints);
 }
@@ -362,6 +420,7 @@ void Trainer::Implementation::restore() {
 void Trainer::Implementation::restore_loop(const std::string& text, const std::string& source) {
   try {
     const json trainer = json::parse(text);
+    position_ = {trainer.at("data_position"), trainer.at("schedule_position")};
     loop_.seconds = trainer.at("seconds");
     loop_.last_loss = trainer.at("last_loss");
     loop_.trace_bytes = trainer.at("trace_bytes");

@@ -111,14 +111,16 @@ struct ToyRun : StepRunner {
     const torch::Tensor x = toy_inputs(static_cast<std::uint64_t>(progress.data), kToyBatch);
     ++progress.data;
     ++progress.schedule;
-    return {[this, x] {
+    return {kToyBatch,
+            [this, x] {
               ++batch_forwards;
               torch::Tensor losses = (model->forward(x) - toy_target(x)).square();
               return change_batch_losses ? change_batch_losses(losses) : losses;
             },
-            [this](const torch::Tensor& losses) {
+            [this, x] {
+              if (before_own_forward) before_own_forward();
               base->zero_grad();
-              torch::Tensor loss = losses.mean();
+              torch::Tensor loss = torch::mse_loss(model->forward(x), toy_target(x));
               loss.backward();
               return loss.detach();
             },
@@ -132,7 +134,7 @@ struct ToyRun : StepRunner {
       if (leaps) {
         leaps->step(batch);
       } else {
-        batch.backward(batch.losses());
+        batch.backward();
         base->step();
       }
     }
@@ -210,6 +212,7 @@ struct ToyRun : StepRunner {
   TrainingPosition progress;
   bool scheduled = false;
   std::function<void()> before_backward;
+  std::function<void()> before_own_forward;
   int batch_forwards = 0;
   std::function<torch::Tensor(const torch::Tensor&)> change_batch_losses;
   bool seen = false;

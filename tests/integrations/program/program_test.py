@@ -39,6 +39,19 @@ leapverify:
   verification: {rule: proximity, sequences: 16, proximity_tolerance: 0.02}
 """
 
+# Ways to try and to follow leaps beside the config's: overrides under leapverify, and what rejects everything there.
+REJECT = "verification.proximity_tolerance=1e-12"
+WAYS = {
+    "raced": (["verification.when=raced", "verification.settle_steps=3"], REJECT),
+    # Sixty steps are too few to judge forecasts by with the default alpha.
+    "settled": (["verification.when=settled", "verification.settle_steps=3"], "verification.alpha=0.05"),
+    "next_batch": (["gate=next_batch", "verification.sequences=8"], REJECT),
+    "skip and advance": (["data=skip", "schedule=advance"], REJECT),
+    "cascade": (["cascade=3", "horizons=[7]"], REJECT),
+    "portfolio": (["predictor=portfolio", "portfolio=[linear, average]", "verification.rule=strict"],
+                  "verification.margin=1000"),
+}
+
 
 def leapverify(*arguments, **options):
     return subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True,
@@ -54,6 +67,18 @@ class ProgramTest(unittest.TestCase):
         self.text.write_text("".join(f"line {i}: {i * i % 97} apples\n" for i in range(3000)))
         self.config = self.folder / "config.yaml"
         self.config.write_text(CONFIG)
+
+    def kill_and_resume(self, run, *arguments):
+        """A run killed after its second checkpoint and resumed: the result of resuming."""
+        process = subprocess.Popen(
+            [PROGRAM, "train", self.config, "--data", self.text, "--run", run, *arguments],
+            stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        while not (run / "checkpoints" / "step-20").exists() and time.monotonic() < deadline:
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        return leapverify("resume", run)
 
     def train(self, run, *arguments):
         return leapverify("train", self.config, "--data", self.text, "--run", run, *arguments)
@@ -122,15 +147,7 @@ class Training(ProgramTest):
     def test_killed_and_resumed_is_bitwise_the_uninterrupted_run(self):
         whole, killed = self.folder / "whole", self.folder / "killed"
         self.assertEqual(self.train(whole).returncode, 0)
-        process = subprocess.Popen(
-            [PROGRAM, "train", self.config, "--data", self.text, "--run", killed],
-            stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 120
-        while not (killed / "checkpoints" / "step-20").exists() and time.monotonic() < deadline:
-            time.sleep(0.001)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        resumed = leapverify("resume", killed)
+        resumed = self.kill_and_resume(killed)
         self.assertEqual(resumed.returncode, 0, resumed.stderr)
         self.assertIn("resumed", resumed.stdout)
         self.assertEqual(self.final_state(whole), self.final_state(killed))
@@ -166,6 +183,40 @@ class Training(ProgramTest):
         self.text.rename(odd)
         result = leapverify("train", self.config, "--data", odd, "--run", self.folder / "run")
         self.assertEqual(result.returncode, 0, result.stderr)
+
+
+class EveryWay(ProgramTest):
+    def set(self, words):
+        return [word for override in words for word in ("--set", f"leapverify.{override}")]
+
+    def test_off_and_all_rejected_train_alike(self):
+        off = self.folder / "off"
+        self.assertEqual(self.train(off, *self.set(["enabled=false"])).returncode, 0)
+        expected = self.final_state(off)
+        del expected["leapverify"]
+        for way, (words, reject) in WAYS.items():
+            with self.subTest(way):
+                run = self.folder / way
+                result = self.train(run, *self.set([*words, reject]))
+                self.assertEqual(result.returncode, 0, result.stderr)
+                rejected = self.events(run, "leap")
+                self.assertGreater(len(rejected), 3)
+                self.assertEqual({leap["outcome"] for leap in rejected}, {"rejected"})
+                state = self.final_state(run)
+                del state["leapverify"]
+                self.assertEqual(state, expected)
+
+    def test_killed_and_resumed_is_bitwise_the_uninterrupted_run(self):
+        for way, (words, _) in WAYS.items():
+            with self.subTest(way):
+                whole, killed = self.folder / way, self.folder / f"{way} killed"
+                self.assertEqual(self.train(whole, *self.set(words)).returncode, 0)
+                self.assertGreater(len(self.events(whole, "leap")), 1)
+                resumed = self.kill_and_resume(killed, *self.set(words))
+                self.assertEqual(resumed.returncode, 0, resumed.stderr)
+                self.assertEqual(self.final_state(whole), self.final_state(killed))
+                self.assertEqual((whole / "trace.jsonl").read_bytes(),
+                                 (killed / "trace.jsonl").read_bytes())
 
 
 class BadInput(ProgramTest):

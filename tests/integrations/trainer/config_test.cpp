@@ -59,9 +59,14 @@ std::string another_value(const std::string& name, const YAML::Node& node) {
       {"leapverify.reference", "current"},
       {"leapverify.on_accept", "both"},
       {"leapverify.rate.growth", "1.25"},
+      {"leapverify.schedule", "advance"},
+      {"leapverify.data", "skip"},
+      {"leapverify.batch_norm", "recompute"},
+      {"leapverify.verification.when", "raced"},
       {"leapverify.rate.smallest", "0.5"},
       {"leapverify.detector.stable_at_least", "0.9999"},
       {"leapverify.detector.stable_percentile", "80"}};
+  if (name == "leapverify.portfolio") return "[linear, average]";
   if (node.IsSequence()) return name == "leapverify.horizons" ? "[7, 9]" : "[.a, .b]";
   const auto word = words.find(name);
   if (word != words.end() && word->second != node.as<std::string>()) return word->second;
@@ -171,6 +176,7 @@ TEST_F(ConfigTest, EveryKeyCanBeSetAndSurvivesARoundTrip) {
     std::vector<std::string> overrides = {name + "=" + value};
     // What these values need beside them.
     if (name == "leapverify.least_regime") overrides.emplace_back("leapverify.probes=8");
+    if (name == "leapverify.cascade") overrides.emplace_back("leapverify.on_accept=leap");
     if (name == "leapverify.gate") overrides.emplace_back("leapverify.verification.rule=strict");
     const std::string changed = to_yaml(load_config("", "", overrides));
     EXPECT_NE(changed, defaults) << name << "=" << value;
