@@ -155,6 +155,17 @@ void LeapVerify::Implementation::move_to(const Point& point, LeapTransaction& tr
   write_batch_norm(*point.prediction);
 }
 
+std::int64_t LeapVerify::Implementation::forwards_to_know(std::int64_t known, std::int64_t count,
+                                                          bool on_batch) const {
+  if (known >= count) return 0;
+  std::int64_t forwards = count - known;
+  if (on_batch) forwards = std::max(forwards, batch_size_);
+  if (races()) forwards = verifier_.max_pairs() + rehearsal_forwards();
+  // Statistics are made anew wherever a point is placed.
+  const bool recomputes = options_.batch_norm == BatchNormPolicy::kRecompute;
+  return forwards + (recomputes ? options_.verification.sequences : 0);
+}
+
 void LeapVerify::Implementation::know_losses(Point& point, std::int64_t count,
                                              Comparison& comparison) {
   const auto known = static_cast<std::int64_t>(point.losses.size());
@@ -188,33 +199,41 @@ policy::Decision LeapVerify::Implementation::compare(Point& reference, Point& ca
   const std::int64_t most = comparison.batch == nullptr
                                 ? verifier_.max_pairs()
                                 : std::min(verifier_.max_pairs(), batch_size_);
+  const auto known = [](const Point& point) {
+    return static_cast<std::int64_t>(point.losses.size());
+  };
+  const bool on_batch = comparison.batch != nullptr;
   std::int64_t count = std::max(options_.verification.sequences, verifier_.pairs_needed());
-  while (true) {
+  policy::Decision decision;
+  decision.verdict = policy::Verdict::kRejected;
+  decision.reason = "overhead cap reached";
+  while (affords(forwards_to_know(known(candidate), std::min(count, most), on_batch) +
+                 forwards_to_know(known(reference), std::min(count, most), on_batch))) {
     count = std::min(count, most);
     know_losses(candidate, count, comparison);
     know_losses(reference, count, comparison);
-    policy::Decision decision =
-        verifier_.decide({reference.losses.begin(), reference.losses.begin() + count},
-                         {candidate.losses.begin(), candidate.losses.begin() + count});
+    decision = verifier_.decide({reference.losses.begin(), reference.losses.begin() + count},
+                                {candidate.losses.begin(), candidate.losses.begin() + count});
     if (decision.verdict != policy::Verdict::kUndecided) return decision;
-    if (count == most) {
-      decision.verdict = policy::Verdict::kRejected;
-      decision.reason = "no gain was shown within the batch";
-      return decision;
-    }
+    decision.verdict = policy::Verdict::kRejected;
+    decision.reason = count == most ? "no gain was shown within the batch" : "overhead cap reached";
+    if (count == most) break;
     count += options_.verification.sequences;
   }
+  return decision;
 }
 
 policy::Decision LeapVerify::Implementation::settle(Point& candidate, const Point* winner,
                                                     Comparison& comparison) {
+  policy::Decision decision;
+  decision.verdict = policy::Verdict::kRejected;
+  decision.reason = "overhead cap reached";
+  if (!affords(rehearsal_forwards() + options_.probes)) return decision;
   candidate.losses = losses_after_training(candidate, numbers_from(0, options_.probes),
                                            /*at_average=*/false, comparison);
   const std::int64_t then = step_ + options_.verification.settle_steps;
   const double alpha = options_.verification_of_one().alpha;
   const std::optional<double> limit = forecast_.limit(then, alpha);
-  policy::Decision decision;
-  decision.verdict = policy::Verdict::kRejected;
   decision.pairs = options_.probes;
   decision.candidate_loss = policy::summarize(candidate.losses).mean;
   decision.reference_loss = forecast_.at(then).value_or(std::nan(""));

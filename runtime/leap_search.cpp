@@ -68,7 +68,9 @@ void LeapVerify::Implementation::try_leap(const std::vector<std::int64_t>& horiz
   event.link = controller_.record_link(step_, committed ? event.horizon : 0);
   if (committed) ledger().steps_saved += event.value->steps_saved;
   emit(to_json(event));
-  if (winner && options_.adapts_rate()) move_rate(/*up=*/true);
+  if (winner && options_.adapts_rate() && move_rate(/*up=*/true)) {
+    ledger().raising_forwards += event.forwards;
+  }
 }
 
 void LeapVerify::Implementation::land(const Point& winner, LeapTransaction& transaction) {
@@ -98,12 +100,13 @@ void LeapVerify::Implementation::move_positions(std::int64_t steps) {
   runner_->seek(position);
 }
 
-void LeapVerify::Implementation::move_rate(bool up) {
-  if (options_.mode != Mode::kLeap) return;
+bool LeapVerify::Implementation::move_rate(bool up) {
+  if (options_.mode != Mode::kLeap) return false;
   const double from = rate_.value();
-  if (!(up ? rate_.raise(observations_) : rate_.lower(observations_))) return;
+  if (!(up ? rate_.raise(observations_) : rate_.lower(observations_))) return false;
   emit(rate_event(step_, from, rate_.value(),
                   up ? "a candidate verified" : "the weights have got worse"));
+  return true;
 }
 
 bool LeapVerify::Implementation::looked_back(Point& reference, Comparison& comparison) {

@@ -101,6 +101,7 @@ at::Tensor LeapVerify::Implementation::step(const std::function<at::Tensor()>& c
   if (average_ && step_ == 0) average_->start();
   if (!pending_.empty()) {
     pending_.clear();
+    controller_.record(false);
     emit(failure_event(step_, "no batch came to try the leap on", 0, /*off=*/false));
   }
   at::Tensor loss = base_step(closure);
@@ -227,30 +228,26 @@ policy::Situation LeapVerify::Implementation::situation() const {
   now.regime = detector_.regime();
   now.snapshots = snapshots_->size();
   now.snapshots_needed = portfolio_.snapshots_needed();
-  now.try_forwards = most_forwards_of_a_try();
   return now;
 }
 
-std::int64_t LeapVerify::Implementation::most_forwards_of_a_try() const {
-  // The reference, every link, and two passes over further sequences to value the winner.
-  const auto links = static_cast<std::int64_t>(controller_.horizons().size()) *
-                     static_cast<std::int64_t>(portfolio_.members().size());
-  const std::int64_t points = links + 1 + (options_.adapts_rate() ? 1 : 0);
-  const std::int64_t sequences = options_.verification.sequences;
-  const std::int64_t passes_of_worth = options_.leaps() ? 2 : 0;
-  std::int64_t forwards = points * std::max(verifier_.max_pairs(), batch_size_) +
-                          passes_of_worth * sequences + (canary_passed_ ? 0 : 3 * kCanarySequences);
-  if (races()) forwards += points * rehearsal_forwards();
+std::int64_t LeapVerify::Implementation::forwards_of_worth() const {
+  const std::int64_t passes = options_.leaps() ? 2 : 0;
+  // Statistics are made anew twice to value a winner, once to land on it, and at each candidate.
+  const std::int64_t recomputed = options_.batch_norm == BatchNormPolicy::kRecompute ? 4 : 0;
+  return (passes + recomputed) * options_.verification.sequences;
+}
+
+std::int64_t LeapVerify::Implementation::least_forwards_of_a_try() const {
+  const std::int64_t count = std::max(options_.verification.sequences, verifier_.pairs_needed());
+  const bool on_batch = options_.gate == GateSource::kNextBatch;
+  // The reference, a candidate, and a look back where the rate has risen.
+  const std::int64_t points = 2 + (rate_scale() > options_.rate.smallest ? 1 : 0);
+  std::int64_t forwards = points * forwards_to_know(0, count, on_batch) + forwards_of_worth();
   if (options_.verification.when == policy::When::kSettled) {
-    forwards += links * (rehearsal_forwards() + options_.probes);
+    forwards += rehearsal_forwards() + options_.probes;
   }
-  if (options_.batch_norm == BatchNormPolicy::kRecompute) {
-    // Both sides of a comparison are placed anew for each helping of sequences, and the winner twice
-    // more: to be valued and to land.
-    const std::int64_t helpings = (verifier_.max_pairs() + sequences - 1) / sequences;
-    forwards += (2 * helpings * points + 3) * sequences;
-  }
-  return forwards;
+  return forwards + (canary_passed_ ? 0 : 3 * kCanarySequences);
 }
 
 void LeapVerify::Implementation::record_snapshots() {
@@ -277,7 +274,9 @@ void LeapVerify::Implementation::observe(bool has_batch) {
     if (options_.has_trust_region() && snapshots_->size() > 1) path_ += last_move();
     if (options_.probes > 0) look(event);
     event.regime = detector_.regime();
-    action = controller_.next(situation());
+    policy::Situation now = situation();
+    now.try_forwards = least_forwards_of_a_try();
+    action = controller_.next(now);
   } catch (const std::exception& error) {
     controller_.end_cascade();
     fail(error_text(error), ledger().forwards() - forwards_before);

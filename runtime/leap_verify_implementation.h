@@ -87,8 +87,16 @@ class LeapVerify::Implementation {
   policy::Ledger& ledger() { return controller_.state().ledger; }
   policy::Situation situation() const;
   std::int64_t snapshots_to_keep() const;
-  /// Forwards that one try takes at the most.
-  std::int64_t most_forwards_of_a_try() const;
+  /// Forwards without which a try decides nothing.
+  std::int64_t least_forwards_of_a_try() const;
+  /// Forwards to value a winner and to land on it.
+  std::int64_t forwards_of_worth() const;
+  /// Forwards to know so many losses of a point.
+  std::int64_t forwards_to_know(std::int64_t known, std::int64_t count, bool on_batch) const;
+  /// Whether the cap leaves so many forwards and what a winner's value takes.
+  bool affords(std::int64_t forwards) const {
+    return controller_.affords(situation(), forwards + forwards_of_worth());
+  }
   void observe(bool has_batch);
   void record_snapshots();
   void look(ObservationEvent& event);
@@ -125,8 +133,8 @@ class LeapVerify::Implementation {
   /// Factor on the learning rate that is in force: 1 where the options do not let it move.
   double rate_scale() const;
   /// Up after a candidate, down after a look back that verified, and the event of it; in mode shadow
-  /// it stays.
-  void move_rate(bool up);
+  /// it stays. Returns whether it moved.
+  bool move_rate(bool up);
   /// Writes the point into the weights; returns the number of weights that are not finite.
   std::int64_t place(const Point& point, Comparison& comparison);
   /// Places a point that is to be judged, and begins its event.

@@ -178,6 +178,7 @@ json to_json_state(const policy::Controller::State& state) {
   const policy::Ledger& ledger = state.ledger;
   return {{"probe_forwards", ledger.probe_forwards},
           {"verification_forwards", ledger.verification_forwards},
+          {"raising_forwards", ledger.raising_forwards},
           {"steps_saved", ledger.steps_saved},
           {"tries", ledger.tries},
           {"candidates", ledger.candidates},
@@ -229,6 +230,7 @@ policy::Controller::State controller_state_from_json(const json& data) {
   policy::Controller::State state;
   state.ledger.probe_forwards = data.at("probe_forwards");
   state.ledger.verification_forwards = data.at("verification_forwards");
+  state.ledger.raising_forwards = data.at("raising_forwards");
   state.ledger.steps_saved = data.at("steps_saved");
   state.ledger.tries = data.at("tries");
   state.ledger.candidates = data.at("candidates");

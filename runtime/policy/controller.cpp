@@ -39,7 +39,8 @@ bool Controller::affords(const Situation& situation, std::int64_t forwards) cons
       static_cast<double>(situation.planned_steps > 0 ? situation.planned_steps : situation.step);
   const double budget = situation.step_cost * (options_.max_overhead * steps +
                                                options_.savings_share * state_.ledger.steps_saved);
-  return static_cast<double>(state_.ledger.forwards() + forwards) <= budget;
+  const std::int64_t counted = state_.ledger.forwards() - state_.ledger.raising_forwards;
+  return static_cast<double>(counted + forwards) <= budget;
 }
 
 std::string Controller::obstacle(const Situation& situation) const {

@@ -16,7 +16,7 @@ struct ControllerOptions {
   std::vector<std::int64_t> horizons;
   Regime least_regime = Regime::kChaotic;
   std::int64_t first_leap = 100;
-  double max_overhead = 0.03;
+  double max_overhead = 0.01;
   double savings_share = 0.25;
   std::int64_t max_backoff = 8;
   std::int64_t cascade = 1;
@@ -29,6 +29,8 @@ struct Ledger {
   /// Forward passes of one sequence, by purpose.
   std::int64_t probe_forwards = 0;
   std::int64_t verification_forwards = 0;
+  /// Those of tries that raised the learning rate, which the cap does not count.
+  std::int64_t raising_forwards = 0;
   /// Sum over committed leaps of Value::steps_saved.
   double steps_saved = 0;
   std::int64_t tries = 0;
@@ -48,7 +50,7 @@ struct Situation {
   Regime regime = Regime::kTransition;
   std::int64_t snapshots = 0;
   std::int64_t snapshots_needed = 0;
-  /// Forwards that one try takes at the most.
+  /// Forwards without which a try decides nothing; what it may take beyond them it asks for.
   std::int64_t try_forwards = 0;
 };
 
@@ -67,8 +69,10 @@ struct Action {
 /// steps of training later, whatever the regime and the back-off, until `cascade` links are done or
 /// one fails; until then nothing else is observed.
 ///
-/// Budget: forwards ≤ max_overhead · step_cost · planned_steps + savings_share · step_cost ·
-/// steps_saved. Without planned steps, the steps done so far stand in for them.
+/// Budget: forwards − raising_forwards ≤ max_overhead · step_cost · planned_steps + savings_share · step_cost ·
+/// steps_saved. Without planned steps, the steps done so far stand in for them. So a run in which
+/// nothing verifies never costs more than max_overhead; a try that raised the rate has paid for
+/// itself, and there are log(largest) ÷ log(growth) of them, and one more for each that was undone.
 class Controller {
  public:
   /// Throws InvalidOption. Horizons are sorted; they must be distinct.

@@ -123,7 +123,8 @@ TEST(NextBatch, TryWithoutABatchIsGivenUpAndSaid) {
   run.wrap(on_batches(eager_options()));
   run.train_on_batches(10);
   run.train(1);
-  EXPECT_EQ(run.leaps->status().ledger.tries, 0);
+  EXPECT_EQ(run.leaps->status().ledger.tries, 1);
+  EXPECT_EQ(run.leaps->status().ledger.candidates, 0);
   const std::vector<json> failures = events_of(run, "failure");
   ASSERT_EQ(failures.size(), 1u);
   EXPECT_EQ(failures[0].at("reason"), "no batch came to try the leap on");

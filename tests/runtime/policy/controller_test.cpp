@@ -93,6 +93,18 @@ TEST(Controller, ConfirmedSavingsWidenTheBudget) {
   EXPECT_FALSE(controller.affords(ready(), 1501));
 }
 
+TEST(Controller, TriesThatRaisedTheRateAreNotCounted) {
+  Controller controller(demanding());
+  Situation now = ready();
+  now.try_forwards = 1000;
+  EXPECT_TRUE(controller.affords(now, 1000));
+  controller.state().ledger.verification_forwards = 700;
+  EXPECT_FALSE(controller.affords(now, 1000));
+  controller.state().ledger.raising_forwards = 700;
+  EXPECT_TRUE(controller.affords(now, 1000));
+  EXPECT_FALSE(controller.affords(now, 1001));
+}
+
 TEST(Controller, WithoutAPlanTheStepsDoneAreTheBasis) {
   Controller controller(demanding());
   Situation now = ready();
