@@ -144,6 +144,10 @@ at::Tensor LeapVerify::Implementation::base_step(const std::function<at::Tensor(
     if (snapshots_) snapshots_->let_weights_change();
   };
   const ScaledRates rates(base_, rate_scale());
+  if (options_.enabled) {
+    rate_sum_ += mean_rate(base_);
+    ++rate_steps_;
+  }
   if (!closure) {
     let_weights_change();
     return base_.step();
@@ -169,11 +173,14 @@ double LeapVerify::Implementation::rate_scale() const {
   return moves ? rate_.value() : 1;
 }
 
+std::int64_t LeapVerify::Implementation::snapshots_walked() const {
+  if (options_.detector.signal == SignalKind::kDeltaCosine) return 3;
+  return options_.has_trust_region() ? 2 : 0;
+}
+
 std::int64_t LeapVerify::Implementation::snapshots_to_keep() const {
   const std::int64_t looked_back_on = options_.adapts_rate() ? options_.rate.look_back + 1 : 0;
-  // The path is made of moves between two.
-  const std::int64_t walked_between = options_.has_trust_region() ? 2 : 0;
-  return std::max({portfolio_.snapshots_needed(), looked_back_on, walked_between});
+  return std::max({portfolio_.snapshots_needed(), looked_back_on, snapshots_walked()});
 }
 
 std::int64_t LeapVerify::Implementation::memory_bytes() const {
@@ -258,6 +265,7 @@ void LeapVerify::Implementation::record_snapshots() {
 void LeapVerify::Implementation::observe(bool has_batch) {
   ObservationEvent event;
   event.step = step_;
+  const double rate = take_rate();
   if (!controller_.affords(situation(), options_.probes)) {
     begin_stretch();
     controller_.end_cascade();
@@ -271,8 +279,15 @@ void LeapVerify::Implementation::observe(bool has_batch) {
   policy::Action action;
   try {
     record_snapshots();
-    if (options_.has_trust_region() && snapshots_->size() > 1) path_ += last_move();
-    if (options_.probes > 0) look(event);
+    std::optional<double> cosine = walk();
+    if (options_.probes > 0) {
+      const Evaluation probe = look(event);
+      if (activations_tell()) cosine = activation_cosine(probe.activations);
+    }
+    if (cosine) {
+      event.reading = detector_.observe(*cosine, rate);
+      if (options_.detector.per_rate) event.measured = CosineAtRate{*cosine, rate};
+    }
     event.regime = detector_.regime();
     policy::Situation now = situation();
     now.try_forwards = least_forwards_of_a_try();
@@ -295,36 +310,44 @@ void LeapVerify::Implementation::observe(bool has_batch) {
   }
 }
 
-void LeapVerify::Implementation::look(ObservationEvent& event) {
+double LeapVerify::Implementation::take_rate() {
+  const double rate = rate_sum_ / static_cast<double>(rate_steps_);
+  rate_sum_ = 0;
+  rate_steps_ = 0;
+  return rate;
+}
+
+std::optional<double> LeapVerify::Implementation::walk() {
+  const std::int64_t points = std::min(snapshots_walked(), snapshots_->size());
+  if (points < 2) return std::nullopt;
+  const LastMoves moves = last_moves(snapshots_->gram(points), points);
+  path_ += moves.length;
+  return moves.cosine;
+}
+
+Evaluation LeapVerify::Implementation::look(ObservationEvent& event) {
   ledger().probe_forwards += options_.probes;
-  const Evaluation probe = evaluate(numbers_from(0, options_.probes), /*activations=*/true);
-  LV_CHECK(probe.activations.defined() && probe.activations.dim() == 2 &&
-               probe.activations.size(0) == options_.probes,
-           "the evaluator must return one activation vector for each of " << options_.probes
-                                                                          << " probes");
+  Evaluation probe = evaluate(numbers_from(0, options_.probes), activations_tell());
   probe_losses_ = to_host(probe.losses);
   event.probe_loss = policy::summarize(probe_losses_).mean;
   curve_.add(step_, *event.probe_loss);
   forecast_.add(step_, *event.probe_loss);
-  LV_CHECK(probe.activations.is_floating_point(),
-           "activations must be floating, got " << probe.activations.scalar_type());
-  const at::Tensor activations =
-      probe.activations.detach().to(weights_.torch_device()).contiguous();
-  if (activations_.defined()) {
-    event.signal = activation_signal(activations);
-    event.reading = detector_.observe(*event.signal);
-  }
+  return probe;
+}
+
+std::optional<double> LeapVerify::Implementation::activation_cosine(const at::Tensor& given) {
+  LV_CHECK(given.defined() && given.dim() == 2 && given.size(0) == options_.probes,
+           "the evaluator must return one activation vector for each of " << options_.probes
+                                                                          << " probes");
+  LV_CHECK(given.is_floating_point(), "activations must be floating, got " << given.scalar_type());
+  const at::Tensor activations = given.detach().to(weights_.torch_device()).contiguous();
+  std::optional<double> cosine;
+  if (activations_.defined()) cosine = cosine_to_last(activations);
   activations_ = activations.clone();
+  return cosine;
 }
 
-double LeapVerify::Implementation::last_move() const {
-  double square = 0;
-  const std::vector<double> gram = snapshots_->gram(2);
-  for (std::size_t i = 3; i < gram.size(); i += 4) square += gram[i];
-  return std::sqrt(square);
-}
-
-double LeapVerify::Implementation::activation_signal(const at::Tensor& activations) {
+double LeapVerify::Implementation::cosine_to_last(const at::Tensor& activations) const {
   LV_CHECK(activations.sizes() == activations_.sizes(),
            "activations of shape " << activations.sizes() << ", at the last observation "
                                    << activations_.sizes());

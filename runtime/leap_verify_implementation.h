@@ -97,12 +97,24 @@ class LeapVerify::Implementation {
   bool affords(std::int64_t forwards) const {
     return controller_.affords(situation(), forwards + forwards_of_worth());
   }
+  /// Newest snapshots whose moves are measured at an observation: for the path and the regime.
+  std::int64_t snapshots_walked() const;
+  bool activations_tell() const {
+    return options_.detector.signal == SignalKind::kActivationCosine;
+  }
   void observe(bool has_batch);
   void record_snapshots();
-  void look(ObservationEvent& event);
-  /// Distance between the two newest snapshots. Synchronises.
-  double last_move() const;
-  double activation_signal(const at::Tensor& activations);
+  /// Mean learning rate of the steps since it was asked last.
+  double take_rate();
+  /// Adds the newest move to the path, where moves are measured. Returns the cosine of the last two
+  /// where they tell the regime and three snapshots are known. Synchronises.
+  std::optional<double> walk();
+  /// Scores the probes; with their activations where these tell the regime.
+  Evaluation look(ObservationEvent& event);
+  /// Mean cosine of the probes' activations to those of the last observation, if there are any, which
+  /// they then replace.
+  std::optional<double> activation_cosine(const at::Tensor& given);
+  double cosine_to_last(const at::Tensor& activations) const;
   Evaluation evaluate(const std::vector<std::int64_t>& sequences, bool activations);
   std::vector<double> losses_of(const std::vector<std::int64_t>& sequences);
   std::vector<std::int64_t> next_gate_sequences(std::int64_t count);
@@ -200,8 +212,11 @@ class LeapVerify::Implementation {
   std::vector<std::int64_t> pending_;
   // Sequences of the last batch that was given as one.
   std::int64_t batch_size_ = 0;
-  // Sum of the distances between observations, where the trust region needs it.
+  // Sum of the distances between observations, where they are measured.
   double path_ = 0;
+  // Learning rates of the steps since the last observation, whose mean take_rate() gives.
+  double rate_sum_ = 0;
+  std::int64_t rate_steps_ = 0;
   // Probe activations of the last observation, undefined before the first and after a leap.
   at::Tensor activations_;
   std::vector<double> probe_losses_;

@@ -46,6 +46,8 @@ LeapVerifyState LeapVerify::Implementation::state() const {
   data["reference"] = name_of(options_.reference);
   data["observations"] = observations_;
   data["path"] = path_;
+  data["rate_sum"] = rate_sum_;
+  data["rate_steps"] = rate_steps_;
   data["rate"] = to_json_state(rate_.state());
   data["gate_cursor"] = gate_cursor_;
   data["pending"] = pending_;
@@ -54,6 +56,7 @@ LeapVerifyState LeapVerify::Implementation::state() const {
   data["canary_passed"] = canary_passed_;
   data["off_reason"] = off_reason_;
   data["past_losses"] = verifier_.past_losses();
+  data["signal"] = name_of(options_.detector.signal);
   data["detector"] = to_json_state(detector_.state());
   data["controller"] = to_json_state(controller_.state());
   data["curve"] = to_json_state(curve_.state());
@@ -82,8 +85,15 @@ void LeapVerify::Implementation::restore(const LeapVerifyState& state) {
                         data.at("reference").get<std::string>() + ", not for " +
                         name_of(options_.reference));
     }
+    if (data.at("signal").get<std::string>() != name_of(options_.detector.signal)) {
+      throw FormatError(source + ": its regimes are told from " +
+                        data.at("signal").get<std::string>() + ", not from " +
+                        name_of(options_.detector.signal));
+    }
     observations_ = data.at("observations").get<std::int64_t>();
     path_ = data.at("path").get<double>();
+    rate_sum_ = data.at("rate_sum").get<double>();
+    rate_steps_ = data.at("rate_steps").get<std::int64_t>();
     rate_.restore(rate_state_from_json(data.at("rate")));
     gate_cursor_ = data.at("gate_cursor").get<std::int64_t>();
     pending_ = data.at("pending").get<std::vector<std::int64_t>>();

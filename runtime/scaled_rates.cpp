@@ -17,4 +17,10 @@ ScaledRates::~ScaledRates() {
   }
 }
 
+double mean_rate(const torch::optim::Optimizer& optimizer) {
+  double sum = 0;
+  for (const auto& group : optimizer.param_groups()) sum += group.options().get_lr();
+  return sum / static_cast<double>(optimizer.param_groups().size());
+}
+
 }  // namespace leapverify

@@ -23,4 +23,7 @@ class ScaledRates {
   std::vector<double> rates_;
 };
 
+/// Mean of the param groups' learning rates.
+double mean_rate(const torch::optim::Optimizer& optimizer);
+
 }  // namespace leapverify

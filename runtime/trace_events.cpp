@@ -96,11 +96,15 @@ std::string settings_event(std::int64_t step, const std::string& settings) {
 std::string to_json(const ObservationEvent& event) {
   ordered_json out = event_at("observation", event.step);
   if (event.probe_loss) out["probe_loss"] = number(*event.probe_loss);
-  if (event.signal) {
-    out["signal"] = number(*event.signal);
-    out["reading"] = name_of(event.reading.reading);
-    out["stable_at_least"] = number(event.reading.stable_at_least);
-    out["chaotic_at_most"] = number(event.reading.chaotic_at_most);
+  if (event.measured) {
+    out["cosine"] = number(event.measured->cosine);
+    out["rate"] = number(event.measured->rate);
+  }
+  if (event.reading) {
+    out["signal"] = number(event.reading->signal);
+    out["reading"] = name_of(event.reading->reading);
+    out["stable_at_least"] = number(event.reading->thresholds.stable_at_least);
+    out["chaotic_at_most"] = number(event.reading->thresholds.chaotic_at_most);
   }
   out["regime"] = name_of(event.regime);
   out["action"] = event.horizons.empty() ? "wait" : "try";
@@ -171,7 +175,9 @@ std::string failure_event(std::int64_t step, const std::string& reason, std::int
 json to_json_state(const Detector::State& state) {
   json readings = json::array();
   for (const Regime reading : state.readings) readings.push_back(static_cast<int>(reading));
-  return {{"readings", readings}, {"signals", state.signals}};
+  json measured = json::array();
+  for (const CosineAtRate& one : state.measured) measured.push_back({one.cosine, one.rate});
+  return {{"readings", readings}, {"measured", measured}, {"largest_rate", state.largest_rate}};
 }
 
 json to_json_state(const policy::Controller::State& state) {
@@ -222,7 +228,8 @@ Detector::State detector_state_from_json(const json& data) {
   for (const json& reading : data.at("readings")) {
     state.readings.push_back(static_cast<Regime>(reading.get<int>()));
   }
-  state.signals = data.at("signals").get<std::vector<double>>();
+  for (const json& one : data.at("measured")) state.measured.push_back({one.at(0), one.at(1)});
+  state.largest_rate = data.at("largest_rate");
   return state;
 }
 

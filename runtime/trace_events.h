@@ -18,9 +18,10 @@ struct ObservationEvent {
   std::int64_t step = 0;
   /// Absent when the cap on the overhead forbade the probe.
   std::optional<double> probe_loss;
-  /// Absent at the first observation of a stretch.
-  std::optional<double> signal;
-  RegimeReading reading;
+  /// Absent at the first observations of a stretch.
+  std::optional<RegimeReading> reading;
+  /// What the signal was made of, with per_rate.
+  std::optional<CosineAtRate> measured;
   Regime regime = Regime::kTransition;
   /// Horizons about to be tried, or why none are.
   std::vector<std::int64_t> horizons;

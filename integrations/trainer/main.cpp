@@ -1,4 +1,5 @@
-// The program `leapverify`: train, resume, explain-config.
+// The program `leapverify`: train, resume, explain-config, calibrate-regimes.
+#include <leapverify/integrations/trainer/calibrate.h>
 #include <leapverify/integrations/trainer/presets.h>
 #include <leapverify/integrations/trainer/progress.h>
 #include <leapverify/integrations/trainer/run_folder.h>
@@ -143,6 +144,14 @@ int main(int argc, char** argv) {
   CLI::App* explain_command =
       app.add_subcommand("explain-config", "Every key with its default, legal values and meaning");
   explain_command->callback([] { std::printf("%s", trainer::explain_config().c_str()); });
+
+  CLI::App* calibrate_command =
+      app.add_subcommand("calibrate-regimes",
+                         "Thresholds of the regime detector from the signals of a run, as YAML for "
+                         "the config of others");
+  calibrate_command->add_option("run", folder, "Run folder")->required();
+  calibrate_command->callback(
+      [&] { std::printf("%s", trainer::calibrate_regimes(folder).c_str()); });
 
   try {
     app.parse(argc, argv);

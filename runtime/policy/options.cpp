@@ -16,6 +16,7 @@ Options Options::paper() {
   options.trust_norm = kNone;
   options.on_accept = OnAccept::kLeap;
   options.controller.least_regime = Regime::kStable;
+  options.detector.signal = SignalKind::kActivationCosine;
   options.detector.thresholds = ThresholdKind::kFixed;
   options.detector.hysteresis = 2;
   options.controller.horizons = {5, 10, 25, 50, 75, 100};
@@ -58,7 +59,8 @@ void Options::describe(FieldVisitor& visitor) {
   visitor.field("observe_every", observe_every, at_least(1),
                 "steps between two snapshots of the weights");
   visitor.field("probes", probes, at_least(0),
-                "held-out sequences whose activations tell the regime; 0: no regime is told");
+                "held-out sequences scored at every observation: their loss is traced, and with "
+                "detector.signal: activation_cosine their activations tell the regime; 0: none");
   predictor.describe(visitor);
   visitor.choice(
       "snapshots", snapshots,
@@ -170,10 +172,12 @@ void Options::validate() const {
   const policy::Portfolio portfolio(predictor);
   const policy::Verifier verifier_check(verification_of_one());
   const policy::RateScale rate_check(rate);
-  if (probes == 0 && controller.least_regime != Regime::kChaotic) {
+  if (probes == 0 && controller.least_regime != Regime::kChaotic &&
+      detector.signal == SignalKind::kActivationCosine) {
     throw InvalidOption("probes", "0",
-                        "at least 1 where leaps wait for a regime (least_regime: chaotic waits for "
-                        "none)");
+                        "at least 1 where leaps wait for a regime that activations tell "
+                        "(detector.signal: delta_cosine takes no probes, least_regime: chaotic "
+                        "waits for none)");
   }
   if (reference == Reference::kDenoised && portfolio.has(policy::PredictorKind::kMomentum)) {
     throw InvalidOption("predictor", name_of(policy::PredictorKind::kMomentum),

@@ -6,11 +6,15 @@
 namespace leapverify {
 namespace {
 
-TEST(ScaledRates, ScalesEveryGroupForItsLifetimeOnly) {
+torch::optim::AdamW two_groups() {
   const auto parameter = [] { return torch::zeros({1}, torch::requires_grad()); };
-  torch::optim::AdamW optimizer({torch::optim::OptimizerParamGroup({parameter()}),
-                                 torch::optim::OptimizerParamGroup({parameter()})},
-                                torch::optim::AdamWOptions(0.1));
+  return torch::optim::AdamW({torch::optim::OptimizerParamGroup({parameter()}),
+                              torch::optim::OptimizerParamGroup({parameter()})},
+                             torch::optim::AdamWOptions(0.1));
+}
+
+TEST(ScaledRates, ScalesEveryGroupForItsLifetimeOnly) {
+  torch::optim::AdamW optimizer = two_groups();
   auto& groups = optimizer.param_groups();
   groups[1].options().set_lr(0.3);
   try {
@@ -22,6 +26,14 @@ TEST(ScaledRates, ScalesEveryGroupForItsLifetimeOnly) {
   }
   EXPECT_EQ(groups[0].options().get_lr(), 0.1);
   EXPECT_EQ(groups[1].options().get_lr(), 0.3);
+}
+
+TEST(MeanRate, IsThatOverTheGroupsAsTheyAreScaled) {
+  torch::optim::AdamW optimizer = two_groups();
+  optimizer.param_groups()[1].options().set_lr(0.3);
+  EXPECT_DOUBLE_EQ(mean_rate(optimizer), 0.2);
+  const ScaledRates rates(optimizer, 4);
+  EXPECT_DOUBLE_EQ(mean_rate(optimizer), 0.8);
 }
 
 }  // namespace

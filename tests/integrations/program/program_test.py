@@ -6,6 +6,7 @@ Usage: program_test.py PATH_OF_LEAPVERIFY [unittest options]
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -217,6 +218,95 @@ class EveryWay(ProgramTest):
                 self.assertEqual(self.final_state(whole), self.final_state(killed))
                 self.assertEqual((whole / "trace.jsonl").read_bytes(),
                                  (killed / "trace.jsonl").read_bytes())
+
+
+def percentile(values, percent):
+    """With linear interpolation between the order statistics."""
+    values = sorted(values)
+    position = percent / 100 * (len(values) - 1)
+    below = int(position)
+    return values[below] + (position - below) * (values[min(below + 1, len(values) - 1)] -
+                                                 values[below])
+
+
+class CalibrateRegimes(ProgramTest):
+    def calibrated_run(self, *overrides):
+        run = self.folder / "run"
+        sets = [word for override in ("leapverify.first_leap=1000", *overrides)
+                for word in ("--set", override)]
+        self.assertEqual(self.train(run, *sets).returncode, 0)
+        return run
+
+    def printed(self, run):
+        result = leapverify("calibrate-regimes", run)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return result.stdout, dict(re.findall(r"^ +(\w+): (.+)$", result.stdout, re.MULTILINE))
+
+    def test_thresholds_are_the_percentiles_of_the_signals_in_the_trace(self):
+        run = self.calibrated_run("leapverify.detector.stable_percentile=80")
+        signals = [event["signal"] for event in self.events(run, "observation")
+                   if "signal" in event]
+        self.assertEqual(len(signals), 10, "12 observations, 2 of them without two moves")
+        text, values = self.printed(run)
+        self.assertIn("Percentiles 80 and 30 of 10 signals, taken every 5 steps", text)
+        self.assertEqual(values["signal"], "delta_cosine")
+        self.assertEqual(values["thresholds"], "fixed")
+        self.assertAlmostEqual(float(values["stable_at_least"]), percentile(signals, 80), 12)
+        self.assertAlmostEqual(float(values["chaotic_at_most"]), percentile(signals, 30), 12)
+
+    def test_another_run_takes_them_as_they_are_printed(self):
+        run = self.calibrated_run("leapverify.detector.signal=activation_cosine")
+        text, values = self.printed(run)
+        self.config.write_text(CONFIG + text.split("leapverify:\n")[1])
+        again = self.folder / "again"
+        self.assertEqual(self.train(again).returncode, 0)
+        options = self.events(again, "start")[0]["options"]
+        self.assertEqual(options["detector.signal"], "activation_cosine")
+        read = [event for event in self.events(again, "observation") if "signal" in event]
+        self.assertGreater(len(read), 0)
+        for event in read:
+            self.assertEqual(event["stable_at_least"], float(values["stable_at_least"]))
+            self.assertEqual(event["chaotic_at_most"], float(values["chaotic_at_most"]))
+
+    def test_per_rate_takes_all_signals_at_the_largest_rate(self):
+        run = self.calibrated_run("leapverify.detector.per_rate=true", "schedule.warmup=40")
+        read = [event for event in self.events(run, "observation") if "signal" in event]
+        largest = max(event["rate"] for event in read)
+        self.assertLess(read[0]["rate"], largest / 2)
+        signals = [1 - (1 - event["cosine"]) * (largest / event["rate"]) ** 2 for event in read]
+        _, values = self.printed(run)
+        self.assertEqual(values["per_rate"], "true")
+        self.assertAlmostEqual(float(values["stable_at_least"]), percentile(signals, 70), 9)
+        self.assertAlmostEqual(float(values["chaotic_at_most"]), percentile(signals, 30), 9)
+
+    def test_runs_that_tell_none_are_refused_with_the_reason(self):
+        self.assert_refused(leapverify("calibrate-regimes", self.folder / "none"), "no such run")
+        run = self.calibrated_run("leapverify.detector.burn_in=11")
+        self.assert_refused(leapverify("calibrate-regimes", run), "10 signals (delta_cosine)",
+                            "at least 11")
+        config = run / "config.yaml"
+        config.write_text(config.read_text().replace("burn_in: 11", "burn_in: 10"))
+        self.printed(run)
+        trace = run / "trace.jsonl"
+        written = trace.read_text()
+        trace.write_text(re.sub(r'"signal":[-0-9.e]+', '"signal":0.5', written))
+        self.assert_refused(leapverify("calibrate-regimes", run), "both percentiles",
+                            "10 signals are 0.5")
+        trace.write_text(written)
+        config.write_text(config.read_text().replace("delta_cosine", "activation_cosine"))
+        self.assert_refused(leapverify("calibrate-regimes", run), "detector.signal was "
+                            '"delta_cosine"', '"activation_cosine" in the config')
+        trace.write_text("no JSON\n" + written)
+        self.assert_refused(leapverify("calibrate-regimes", run), "trace.jsonl:1:")
+        trace.unlink()
+        self.assert_refused(leapverify("calibrate-regimes", run), "no trace.jsonl")
+
+    def test_a_last_line_that_a_killed_run_cut_is_left_out(self):
+        run = self.calibrated_run()
+        text, _ = self.printed(run)
+        with open(run / "trace.jsonl", "a") as trace:
+            trace.write('{"event":"observation","step":65,"sig')
+        self.assertEqual(self.printed(run)[0], text)
 
 
 class BadInput(ProgramTest):

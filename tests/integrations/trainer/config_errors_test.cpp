@@ -121,7 +121,7 @@ TEST_F(ConfigErrorsTest, AGroupWithAValue) {
             "FILE:1: optimizer: is a group, expected keys below it, as in optimizer.name");
   EXPECT_EQ(error_of("leapverify: {detector: [1]}"),
             "FILE:1: leapverify.detector: is a group, expected keys below it, as in "
-            "leapverify.detector.thresholds");
+            "leapverify.detector.signal");
 }
 
 TEST_F(ConfigErrorsTest, BrokenYaml) {

@@ -49,6 +49,7 @@ std::string another_value(const std::string& name, const YAML::Node& node) {
       {"leapverify.mode", "shadow"},
       {"leapverify.predictor", "quadratic"},
       {"leapverify.least_regime", "transition"},
+      {"leapverify.detector.signal", "activation_cosine"},
       {"leapverify.detector.thresholds", "fixed"},
       {"leapverify.verification.rule", "adaptive"},
       {"leapverify.verification.alpha", "0.25"},
@@ -175,7 +176,6 @@ TEST_F(ConfigTest, EveryKeyCanBeSetAndSurvivesARoundTrip) {
     const std::string value = another_value(name, node);
     std::vector<std::string> overrides = {name + "=" + value};
     // What these values need beside them.
-    if (name == "leapverify.least_regime") overrides.emplace_back("leapverify.probes=8");
     if (name == "leapverify.cascade") overrides.emplace_back("leapverify.on_accept=leap");
     if (name == "leapverify.gate") overrides.emplace_back("leapverify.verification.rule=strict");
     const std::string changed = to_yaml(load_config("", "", overrides));

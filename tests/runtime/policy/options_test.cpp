@@ -26,6 +26,8 @@ TEST(Options, PaperPresetHasThePublishedConstants) {
   EXPECT_NO_THROW(paper.validate());
   EXPECT_EQ(paper.observe_every, 50);
   EXPECT_EQ(paper.probes, 100);
+  EXPECT_EQ(paper.detector.signal, SignalKind::kActivationCosine);
+  EXPECT_FALSE(paper.detector.per_rate);
   EXPECT_EQ(paper.detector.thresholds, ThresholdKind::kFixed);
   EXPECT_EQ(paper.detector.stable_at_least, 0.999489);
   EXPECT_EQ(paper.detector.chaotic_at_most, 0.996270);
@@ -71,6 +73,8 @@ TEST(Options, RefusesWhatContradictsItself) {
   Options options;
   options.probes = 0;
   options.controller.least_regime = Regime::kTransition;
+  EXPECT_NO_THROW(options.validate()) << "snapshots alone tell the regime";
+  options.detector.signal = SignalKind::kActivationCosine;
   expect_refusal(options, "probes: 0 is not legal, expected at least 1 where leaps wait");
   options.controller.least_regime = Regime::kChaotic;
   EXPECT_NO_THROW(options.validate());
