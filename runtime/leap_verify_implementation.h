@@ -96,6 +96,8 @@ class LeapVerify::Implementation {
   /// Places the point and evaluates it where fewer than `count` of its losses are known.
   void know_losses(Point& point, std::int64_t count, Comparison& comparison);
   policy::Decision compare(Point& reference, Point& candidate, Comparison& comparison);
+  /// Adds the losses that the decision was taken on, where they are to be traced.
+  void add_losses(CandidateEvent& event, const Point& reference, const Point& candidate) const;
   void try_leap(const std::vector<std::int64_t>& horizons);
   // The canary is evaluated three times on so many sequences.
   static constexpr std::int64_t kCanarySequences = 2;

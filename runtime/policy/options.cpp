@@ -76,6 +76,8 @@ void Options::describe(FieldVisitor& visitor) {
   visitor.choice("moments", moments, "the optimizer's moments after a committed leap");
   visitor.field("moment_scale", moment_scale, between(0, 1),
                 "moments: scale: factor; 0 zeroes them");
+  visitor.field("trace_losses", trace_losses,
+                "candidates in the trace carry the losses of the single sequences");
 }
 
 void Options::validate() const {

@@ -94,6 +94,7 @@ struct Options {
   GateSource gate = GateSource::kFresh;
   MomentPolicy moments = MomentPolicy::kKeep;
   double moment_scale = 1;
+  bool trace_losses = false;
 
   /// The published method with the published constants (arXiv 2602.19580): fixed thresholds, one
   /// fixed held-out batch, no cap on the overhead, Adam's moments zeroed after a leap while their
