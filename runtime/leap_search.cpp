@@ -109,6 +109,16 @@ bool LeapVerify::Implementation::move_rate(bool up) {
   return true;
 }
 
+void LeapVerify::Implementation::add_losses(CandidateEvent& event, const Point& reference,
+                                            const Point& candidate) const {
+  if (!options_.trace_losses) return;
+  const auto compared = [&](const Point& point) -> std::vector<double> {
+    return {point.losses.begin(), point.losses.begin() + event.decision.pairs};
+  };
+  event.reference_losses = compared(reference);
+  event.candidate_losses = compared(candidate);
+}
+
 bool LeapVerify::Implementation::looked_back(Point& reference, Comparison& comparison) {
   const std::int64_t back = std::min(options_.rate.look_back, snapshots_->size() - 1);
   if (!options_.adapts_rate() || back < 1 || !rate_.looks_back(observations_)) return false;
@@ -119,6 +129,7 @@ bool LeapVerify::Implementation::looked_back(Point& reference, Comparison& compa
   Point point{++comparison.points, -steps_back, std::move(earlier), {}};
   CandidateEvent event = place_candidate(point, comparison);
   event.decision = compare(reference, point, comparison);
+  add_losses(event, reference, point);
   emit(to_json(event));
   if (event.decision.verdict != policy::Verdict::kAccepted) return false;
   move_rate(/*up=*/false);
@@ -185,7 +196,9 @@ bool LeapVerify::Implementation::accepts(Point& candidate, const policy::Predict
   } else if (options_.verification.when == policy::When::kSettled) {
     event.decision = settle(candidate, winner ? &*winner : nullptr, comparison);
   } else {
-    event.decision = compare(winner && chained ? *winner : reference, candidate, comparison);
+    Point& best = winner && chained ? *winner : reference;
+    event.decision = compare(best, candidate, comparison);
+    add_losses(event, best, candidate);
   }
   emit(to_json(event));
   return event.decision.verdict == policy::Verdict::kAccepted;

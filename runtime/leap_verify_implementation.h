@@ -154,6 +154,8 @@ class LeapVerify::Implementation {
   /// Places the point and evaluates it where fewer than `count` of its losses are known.
   void know_losses(Point& point, std::int64_t count, Comparison& comparison);
   policy::Decision compare(Point& reference, Point& candidate, Comparison& comparison);
+  /// Adds the losses that the decision was taken on, where they are to be traced.
+  void add_losses(CandidateEvent& event, const Point& reference, const Point& candidate) const;
   /// Holds the loss after some more training against its forecast; `winner`: the best so far, or null.
   policy::Decision settle(Point& candidate, const Point* winner, Comparison& comparison);
   /// Tries on gate sequences, or on the batch unless it is null.

@@ -17,6 +17,12 @@ ordered_json number(double value) {
   return number_text(value);
 }
 
+ordered_json numbers(const std::vector<double>& values) {
+  ordered_json out = ordered_json::array();
+  for (const double value : values) out.push_back(number(value));
+  return out;
+}
+
 /// Digests as hexadecimal text: JSON readers keep 53 bits of a number only.
 std::string hex(std::uint64_t value) {
   char text[17];
@@ -131,6 +137,10 @@ std::string to_json(const CandidateEvent& event) {
     if (event.decision.capital_for) out["capital_for"] = number(*event.decision.capital_for);
     if (event.decision.capital_against) {
       out["capital_against"] = number(*event.decision.capital_against);
+    }
+    if (!event.reference_losses.empty()) {
+      out["reference_losses"] = numbers(event.reference_losses);
+      out["candidate_losses"] = numbers(event.candidate_losses);
     }
   }
   out["digest"] = hex(event.digest);

@@ -36,6 +36,9 @@ struct CandidateEvent {
   std::int64_t non_finite = 0;
   std::uint64_t digest = 0;
   policy::Decision decision;
+  /// Of each pair that the decision was taken on; empty unless they are traced.
+  std::vector<double> reference_losses;
+  std::vector<double> candidate_losses;
 };
 
 enum class LeapOutcome { kCommitted, kRejected, kShadow, kRateOnly };

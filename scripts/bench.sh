@@ -1,18 +1,19 @@
 #!/usr/bin/env bash
 # Runs the measurements and leaves raw logs, the commands and the environment in a new folder under bench/results/.
 #
-# Usage: scripts/bench.sh [all|overhead|throughput|demo|kernels|closed-loop]
-# closed-loop takes an hour or two and is not part of all; bench/closed_loop.py says how to do it in parts.
+# Usage: scripts/bench.sh [all|overhead|throughput|demo|kernels|calibration|closed-loop]
+# calibration takes ten to twenty minutes and closed-loop an hour or two; they are not part of all.
+# bench/closed_loop.py says how to do that in parts.
 # LEAPVERIFY_PRESET chooses the build, as in scripts/setup.sh.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-[ $# -le 1 ] || die "one measurement at a time; usage: scripts/bench.sh [all|overhead|throughput|demo|kernels|closed-loop]"
+[ $# -le 1 ] || die "one measurement at a time; usage: scripts/bench.sh [all|overhead|throughput|demo|kernels|calibration|closed-loop]"
 what="${1:-all}"
 case "$what" in
-  all | overhead | throughput | demo | kernels | closed-loop) ;;
-  *) die "unknown measurement '$what'; legal are all, overhead, throughput, demo, kernels and closed-loop" ;;
+  all | overhead | throughput | demo | kernels | calibration | closed-loop) ;;
+  *) die "unknown measurement '$what'; legal are all, overhead, throughput, demo, kernels, calibration and closed-loop" ;;
 esac
 preset="${LEAPVERIFY_PRESET:-dev}"
 "$root/scripts/setup.sh" "$preset"
@@ -49,6 +50,23 @@ if [ "$what" = all ] || [ "$what" = kernels ]; then
   "$build_dir/bench/bench_kernels" --benchmark_out_format=json --benchmark_out="$results/kernels.json" \
     2>&1 | tee "$results/kernels.log"
   "$venv/bin/python" "$root/bench/kernels/table.py" "$results/kernels.json" "$results/kernels.md"
+fi
+if [ "$what" = calibration ]; then
+  # Real gains: the demo at its own learning rate and at one ten times larger. Rule and mode let every horizon be
+  # tried at every observation without anything being changed.
+  runs="$(mktemp -d)"
+  for rate in 3.0e-4 3.0e-3; do
+    say "Collecting gains at learning rate $rate"
+    "$build_dir/leapverify" train --preset demo --data "$(demo_text)" --run "$runs/$rate" --set run.threads=1 \
+      --set "optimizer.lr=$rate" --set leapverify.mode=shadow --set leapverify.trace_losses=true \
+      --set leapverify.max_overhead=.inf --set 'leapverify.horizons=[5,20,80]' \
+      --set leapverify.verification.rule=proximity --set leapverify.verification.proximity_tolerance=1.0e+9 \
+      --set leapverify.verification.sequences=256 2>&1 | tail -n 1
+  done
+  "$venv/bin/python" "$root/bench/candidates.py" 4 "$runs"/*/trace.jsonl >"$results/candidates.jsonl"
+  rm -rf "$runs"
+  measure calibration "$build_dir/bench/bench_calibration" 20000 1 "$results/candidates.jsonl"
+  "$venv/bin/python" "$root/bench/calibration_table.py" "$results/calibration.jsonl" "$results/calibration.md"
 fi
 if [ "$what" = closed-loop ]; then
   say "Measuring closed-loop"

@@ -89,6 +89,8 @@ void Options::describe(FieldVisitor& visitor) {
                  "the learning-rate schedule after a committed leap: goes on, or K steps later");
   visitor.choice("data", data, "the data after a committed leap: goes on, or K steps later");
   visitor.choice("batch_norm", batch_norm, "batch norm's statistics at a candidate");
+  visitor.field("trace_losses", trace_losses,
+                "candidates in the trace carry the losses of the single sequences");
 }
 
 namespace {

@@ -127,6 +127,7 @@ struct Options {
   SchedulePolicy schedule = SchedulePolicy::kKeep;
   DataPolicy data = DataPolicy::kKeep;
   BatchNormPolicy batch_norm = BatchNormPolicy::kKeep;
+  bool trace_losses = false;
 
   /// The published method with the published constants (arXiv 2602.19580): fixed thresholds, one
   /// fixed held-out batch, no cap on the overhead, Adam's moments zeroed after a leap while their

@@ -28,5 +28,23 @@ TEST(Statistics, PairsAreSubtracted) {
   EXPECT_THROW(summarize_differences({1}, {}), ContractError);
 }
 
+TEST(Statistics, UpperBoundsOfChancesAreThoseOfSciPy) {
+  // scipy.stats.beta.ppf(confidence, count + 1, trials - count), SciPy 1.17.1.
+  EXPECT_NEAR(clopper_pearson_upper(0, 10, 0.95), 0.2588655508930522, 1e-9);
+  EXPECT_NEAR(clopper_pearson_upper(3, 10, 0.95), 0.6066242161054123, 1e-9);
+  EXPECT_NEAR(clopper_pearson_upper(437, 10000, 0.95), 0.04721240435641327, 1e-9);
+  EXPECT_NEAR(clopper_pearson_upper(463, 10000, 0.99), 0.05142078534450892, 1e-9);
+  EXPECT_NEAR(clopper_pearson_upper(5000, 10000, 0.95), 0.5082734955962607, 1e-9);
+  EXPECT_NEAR(clopper_pearson_upper(99999, 100000, 0.95), 0.9999994870671877, 1e-9);
+  EXPECT_EQ(clopper_pearson_upper(10, 10, 0.95), 1);
+}
+
+TEST(Statistics, UpperBoundsAreOfCountsAmongTrials) {
+  EXPECT_THROW(clopper_pearson_upper(-1, 10, 0.95), ContractError);
+  EXPECT_THROW(clopper_pearson_upper(11, 10, 0.95), ContractError);
+  EXPECT_THROW(clopper_pearson_upper(0, 0, 0.95), ContractError);
+  EXPECT_THROW(clopper_pearson_upper(1, 10, 1), ContractError);
+}
+
 }  // namespace
 }  // namespace leapverify::policy
