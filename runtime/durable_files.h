@@ -16,6 +16,12 @@ class FileError : public Error {
   using Error::Error;
 };
 
+/// A file is not what its format allows; the message is one line that says where.
+class FormatError : public Error {
+ public:
+  using Error::Error;
+};
+
 /// Writes and fsyncs a file that need not be complete if the process dies meanwhile.
 void write_synced(const std::filesystem::path& path, const std::string& bytes);
 
