@@ -1,8 +1,12 @@
+#include <leapverify/kernels/checksum.h>
 #include <leapverify/runtime/checkpoint.h>
 #include <leapverify/runtime/durable_files.h>
+#include <leapverify/runtime/strict_json.h>
 
 #include <algorithm>
 #include <charconv>
+#include <cinttypes>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <vector>
@@ -14,10 +18,18 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr const char* kPointer = "latest";
+constexpr const char* kDigests = "digests";
+constexpr const char* kState = "state.json";
+constexpr int kStateDepth = 64;
 constexpr const char* kPrefix = "step-";
-constexpr const char* kTemporary = ".tmp";
+/// A checkpoint that is being written or removed.
+constexpr const char* kIncomplete = ".tmp";
+/// A complete checkpoint that waits while another of the same step takes its name.
+constexpr const char* kSetAside = ".old";
 
 std::string folder_name(std::int64_t step) { return kPrefix + std::to_string(step); }
+
+fs::path with(fs::path path, const char* suffix) { return path += suffix; }
 
 /// The step of a complete checkpoint's folder.
 std::optional<std::int64_t> step_of(const std::string& name) {
@@ -30,97 +42,194 @@ std::optional<std::int64_t> step_of(const std::string& name) {
   return step;
 }
 
-/// Where a checkpoint waits while another of the same step takes its name.
-fs::path set_aside(const fs::path& folder) {
-  fs::path aside = folder;
-  return aside += ".old.tmp";
+std::vector<fs::path> entries_of(const fs::path& folder) {
+  std::error_code error;
+  std::vector<fs::path> entries;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
+    entries.push_back(entry.path());
+  }
+  if (error) throw FileError(folder.string() + ": cannot list: " + error.message());
+  return entries;
 }
 
-/// Removes left-overs of a process that died, and all but the `keep` newest checkpoints up to
-/// `latest`. Later ones stem from before the run was resumed at an earlier step.
-void tidy(const fs::path& folder, std::int64_t latest, std::int64_t keep) {
+/// What cannot be removed takes room, and does no other harm.
+template <class Removal>
+void try_to(Removal removal) {
+  try {
+    removal();
+  } catch (const FileError&) {
+  }
+}
+
+/// Puts back what a process that died had set aside, and removes what it left incomplete.
+void clear_leftovers(const fs::path& folder) {
+  for (const fs::path& path : entries_of(folder)) {
+    const bool aside = path.extension() == kSetAside && step_of(path.stem().string());
+    if (aside && !fs::exists(folder / path.stem())) {
+      publish_folder(path, folder / path.stem());
+    } else if (aside || path.extension() == kIncomplete) {
+      try_to([&] { remove_tree(path); });
+    }
+  }
+}
+
+/// Removes all but the `keep` newest checkpoints up to `latest`. Later ones stem from before the
+/// run was resumed at an earlier step.
+void retire(const fs::path& folder, std::int64_t latest, std::int64_t keep) {
   std::vector<std::int64_t> steps;
-  std::error_code ignored;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string();
-    if (entry.path().extension() == kTemporary) fs::remove_all(entry.path(), ignored);
-    const auto step = step_of(name);
-    if (step && *step <= latest) steps.push_back(*step);
-    if (step && *step > latest) fs::remove_all(entry.path(), ignored);
+  for (const fs::path& path : entries_of(folder)) {
+    if (const auto step = step_of(path.filename().string())) steps.push_back(*step);
   }
   std::sort(steps.rbegin(), steps.rend());
-  for (std::size_t i = static_cast<std::size_t>(keep); i < steps.size(); ++i) {
-    fs::remove_all(folder / folder_name(steps[i]), ignored);
+  std::int64_t kept = 0;
+  for (const std::int64_t step : steps) {
+    if (step <= latest && kept++ < keep) continue;
+    const fs::path path = folder / folder_name(step);
+    try_to([&] {
+      // Under its own name it would look complete until the last file is gone.
+      rename_unsynced(path, with(path, kIncomplete));
+      remove_tree(with(path, kIncomplete));
+    });
   }
+}
+
+void write_files(const fs::path& folder, const Checkpoint& checkpoint) {
+  json state = {{"format", kCheckpointFormat},
+                {"step", checkpoint.step},
+                {"tensors", json::array()},
+                {"json", json::object()}};
+  for (const auto& item : checkpoint.tensors) state["tensors"].push_back(item.first);
+  for (const auto& [name, text] : checkpoint.json) state["json"][name] = json::parse(text);
+  std::string digests;
+  const auto write = [&](const std::string& name, const std::string& bytes) {
+    write_synced(folder / name, bytes);
+    digests += digest_line(name, bytes);
+  };
+  write(kState, state.dump(1) + "\n");
+  for (const auto& [name, tensors] : checkpoint.tensors) {
+    write(name + ".safetensors", to_safetensors(tensors));
+  }
+  write_synced(folder / kDigests, digests);
 }
 
 fs::path latest_folder(const fs::path& run) {
   const fs::path folder = run / "checkpoints";
-  if (!fs::exists(folder / kPointer)) {
+  const fs::path pointer = folder / kPointer;
+  if (!fs::exists(pointer)) {
     throw FileError(run.string() + ": no complete checkpoint to resume from");
   }
-  const std::string name = read_file(folder / kPointer);
-  if (!step_of(name)) {
-    throw FormatError((folder / kPointer).string() + ": '" + name + "' is no checkpoint's name");
+  const std::string text = read_file(pointer);
+  const std::string line = text.substr(0, text.find('\n'));
+  const std::string name = line.substr(line.find(' ') + 1);
+  if (!step_of(name) || text != digest_line(name, name)) {
+    throw FormatError(pointer.string() + ": damaged, or not of format " +
+                      std::to_string(kCheckpointFormat) + ": '" + excerpt(text) + "'");
   }
   const fs::path latest = folder / name;
-  return fs::exists(latest) ? latest : set_aside(latest);
+  return fs::exists(latest) ? latest : with(latest, kSetAside);
 }
+
+json parse_state(const std::string& text, const std::string& source) {
+  json state = parse_object(text, kStateDepth, source);
+  const auto format = state.find("format");
+  if (format == state.end() || *format != kCheckpointFormat) {
+    throw FormatError(source + ": format " +
+                      (format == state.end() ? "missing" : excerpt(format->dump())) +
+                      ", this program reads " + std::to_string(kCheckpointFormat));
+  }
+  return state;
+}
+
+/// Compares files with their lines in `digests`, to be called in the order in which they were
+/// written.
+class Digests {
+ public:
+  explicit Digests(const fs::path& folder)
+      : folder_(folder), lines_(read_file(folder / kDigests)) {}
+
+  void verify(const std::string& name, const std::string& bytes) {
+    const std::string line = digest_line(name, bytes);
+    if (lines_.compare(done_, line.size(), line) != 0) {
+      throw FormatError((folder_ / name).string() + ": damaged: '" +
+                        line.substr(0, line.size() - 1) + "' is not what stands in '" + kDigests +
+                        "'");
+    }
+    done_ += line.size();
+  }
+
+  void expect_end() const {
+    if (done_ != lines_.size()) {
+      throw FormatError((folder_ / kDigests).string() + ": damaged: holds lines of no file");
+    }
+  }
+
+ private:
+  fs::path folder_;
+  std::string lines_;
+  std::size_t done_ = 0;
+};
 
 }  // namespace
 
+std::string digest_line(const std::string& name, const std::string& bytes) {
+  // The table is not written through.
+  const kernels::SegmentTable table(
+      {{const_cast<char*>(bytes.data()), static_cast<std::int64_t>(bytes.size()),
+        kernels::DType::kBytes}});
+  std::uint64_t digest = 0;
+  kernels::checksum(table, &digest);
+  char digits[17];
+  std::snprintf(digits, sizeof(digits), "%016" PRIx64, digest);
+  return digits + (" " + name) + "\n";
+}
+
 void save_checkpoint(const fs::path& run, const Checkpoint& checkpoint, std::int64_t keep) {
   const fs::path folder = run / "checkpoints";
-  const fs::path final_name = folder / folder_name(checkpoint.step);
-  fs::path temporary = final_name;
-  temporary += kTemporary;
-  std::error_code error;
-  fs::create_directories(folder, error);
-  fs::remove_all(temporary, error);
-  if (!fs::create_directory(temporary, error)) {
-    throw FileError(temporary.string() + ": cannot create: " + error.message());
-  }
-  json state = {{"format", kCheckpointFormat}, {"step", checkpoint.step}};
-  for (const auto& [name, tensors] : checkpoint.tensors) {
-    state["tensors"].push_back(name);
-    write_synced(temporary / (name + ".safetensors"), to_safetensors(tensors));
-  }
-  for (const auto& [name, text] : checkpoint.json) state["json"][name] = json::parse(text);
-  write_synced(temporary / "state.json", state.dump(1) + "\n");
+  const std::string name = folder_name(checkpoint.step);
+  const fs::path final_name = folder / name;
+  const fs::path incomplete = with(final_name, kIncomplete);
+  create_folders(folder);
+  clear_leftovers(folder);
+  create_folder(incomplete);
+  write_files(incomplete, checkpoint);
   if (fs::exists(final_name)) {
-    // Resumed at an earlier step and arrived here again. The pointer may name this folder, so it
-    // makes room by a rename, and load_checkpoint() looks there too.
-    fs::remove_all(set_aside(final_name), error);
-    publish_folder(final_name, set_aside(final_name));
+    // Resumed at an earlier step and arrived here again. `latest` may name this folder, so it makes
+    // room by a rename, and load_checkpoint() looks there too.
+    publish_folder(final_name, with(final_name, kSetAside));
   }
-  publish_folder(temporary, final_name);
-  replace_file(folder / kPointer, folder_name(checkpoint.step));
-  tidy(folder, checkpoint.step, std::max<std::int64_t>(keep, 1));
+  publish_folder(incomplete, final_name);
+  replace_file(folder / kPointer, digest_line(name, name));
+  clear_leftovers(folder);
+  retire(folder, checkpoint.step, std::max<std::int64_t>(keep, 1));
 }
 
 Checkpoint load_checkpoint(const fs::path& run) {
   const fs::path folder = latest_folder(run);
-  const std::string source = (folder / "state.json").string();
+  const std::string source = (folder / kState).string();
+  const std::string text = read_file(folder / kState);
+  const json state = parse_state(text, source);
+  Digests digests(folder);
+  digests.verify(kState, text);
   Checkpoint checkpoint;
+  checkpoint.step = *step_of(folder.stem().string());
   try {
-    const json state = json::parse(read_file(folder / "state.json"));
-    const int format = state.at("format").get<int>();
-    if (format != kCheckpointFormat) {
-      throw FormatError(source + ": format " + std::to_string(format) + ", this program reads " +
-                        std::to_string(kCheckpointFormat));
+    if (state.at("step") != checkpoint.step) {
+      throw FormatError(source + ": of step " + excerpt(state.at("step").dump()));
     }
-    checkpoint.step = state.at("step").get<std::int64_t>();
     for (const auto& [name, value] : state.at("json").items()) {
       checkpoint.json[name] = value.dump();
     }
-    for (const json& name : state.at("tensors")) {
-      const std::string stem = name.get<std::string>();
-      const fs::path path = folder / (stem + ".safetensors");
-      checkpoint.tensors[stem] = from_safetensors(read_file(path), path.string());
+    for (const json& item : state.at("tensors")) {
+      const auto stem = item.get<std::string>();
+      const std::string name = stem + ".safetensors";
+      const std::string bytes = read_file(folder / name);
+      digests.verify(name, bytes);
+      checkpoint.tensors[stem] = from_safetensors(bytes, (folder / name).string());
     }
   } catch (const json::exception& error) {
-    throw FormatError(source + ": " + error.what());
+    throw FormatError(source + ": " + excerpt(error.what()));
   }
+  digests.expect_end();
   return checkpoint;
 }
 

@@ -1,6 +1,6 @@
-// A checkpoint on disk: checkpoints/step-N/ with safetensors for every tensor and JSON for the
-// rest. It is written to a temporary folder, synced, renamed, and pointed to last, so that a
-// process that dies at any moment leaves the checkpoint before it intact.
+// A checkpoint on disk: checkpoints/step-N/ with safetensors for every tensor, JSON for the rest,
+// and a digest of each file. It is written to a temporary folder, synced, renamed, and pointed to
+// last, so that a process that dies at any moment leaves the checkpoint before it intact.
 #pragma once
 
 #include <leapverify/runtime/safetensors.h>
@@ -21,16 +21,21 @@ struct Checkpoint {
   std::map<std::string, std::string> json;
 };
 
-/// Version of the format; newer ones are refused.
-inline constexpr int kCheckpointFormat = 2;
+/// Version of the format; all others are refused.
+inline constexpr int kCheckpointFormat = 3;
 
 /// Writes checkpoints/step-N under `run` and makes it the latest; afterwards all but the `keep`
 /// newest are removed. Throws FileError; the checkpoints that were there stay.
 void save_checkpoint(const std::filesystem::path& run, const Checkpoint& checkpoint,
                      std::int64_t keep);
 
-/// The latest complete checkpoint. Throws FileError when there is none, FormatError when it is
-/// damaged.
+/// The latest complete checkpoint. Throws FileError when there is none or a file of it is missing,
+/// FormatError when it is of another format, or when a byte of it is not what was saved.
 Checkpoint load_checkpoint(const std::filesystem::path& run);
+
+/// "DIGEST NAME\n", where DIGEST is 16 hexadecimal digits: kernels::checksum over `bytes` as one
+/// segment of kBytes. A checkpoint's `digests` holds such a line for each file, and `latest` one of
+/// which name and bytes are the folder's name.
+std::string digest_line(const std::string& name, const std::string& bytes);
 
 }  // namespace leapverify

@@ -1,4 +1,5 @@
 #include <leapverify/runtime/safetensors.h>
+#include <leapverify/runtime/strict_json.h>
 #include <torch/torch.h>
 
 #include <algorithm>
@@ -15,6 +16,9 @@ using nlohmann::ordered_json;
 
 constexpr std::uint64_t kMaxHeader = 100'000'000;
 constexpr std::size_t kPrefix = 8;
+/// An entry's lists, the entry, the header.
+constexpr int kHeaderDepth = 3;
+constexpr const char* kMetadata = "__metadata__";
 
 struct NamedDtype {
   at::ScalarType dtype;
@@ -37,42 +41,60 @@ struct Entry {
   std::string name;
   at::ScalarType dtype = at::kFloat;
   std::vector<std::int64_t> shape;
-  std::uint64_t begin = 0;
-  std::uint64_t end = 0;
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
 };
 
-/// Bytes of a tensor; throws when the product does not fit.
-std::uint64_t byte_count(const Entry& entry, const std::string& where) {
-  std::uint64_t bytes = at::elementSize(entry.dtype);
+at::ScalarType dtype_of(const json& value, const std::string& where) {
+  const auto name = value.at("dtype").get<std::string>();
+  for (const NamedDtype& entry : kDtypes) {
+    if (entry.name == name) return entry.dtype;
+  }
+  throw FormatError(where + ": unknown dtype '" + excerpt(name) + "'");
+}
+
+/// The numbers of a list, which get<>() would cut to size in silence.
+std::vector<std::int64_t> whole_numbers(const json& value, const char* key,
+                                        const std::string& where) {
+  std::vector<std::int64_t> numbers;
+  for (const json& item : value.at(key).get_ref<const json::array_t&>()) {
+    if (!item.is_number_unsigned() || item.get<std::uint64_t>() > INT64_MAX) {
+      throw FormatError(where + ": " + key + " holds " + excerpt(item.dump()) +
+                        ", expected whole numbers from 0 to 2^63 - 1");
+    }
+    numbers.push_back(item.get<std::int64_t>());
+  }
+  return numbers;
+}
+
+/// Bytes of a tensor; throws when they, or its strides, cannot be counted.
+std::int64_t byte_count(const Entry& entry, const std::string& where) {
+  auto bytes = static_cast<std::int64_t>(at::elementSize(entry.dtype));
+  bool empty = false;
   for (const std::int64_t size : entry.shape) {
-    if (size < 0) throw FormatError(where + ": negative size " + std::to_string(size));
-    if (__builtin_mul_overflow(bytes, static_cast<std::uint64_t>(size), &bytes)) {
+    empty = empty || size == 0;
+    if (__builtin_mul_overflow(bytes, std::max<std::int64_t>(size, 1), &bytes)) {
       throw FormatError(where + ": the shape has too many elements");
     }
   }
-  return bytes;
+  return empty ? 0 : bytes;
 }
 
-Entry parse_entry(const std::string& name, const json& value, std::uint64_t data_size,
+Entry parse_entry(const std::string& name, const json& value, std::int64_t data_size,
                   const std::string& source) {
-  const std::string where = source + ": tensor '" + name + "'";
+  const std::string where = source + ": tensor '" + excerpt(name) + "'";
   Entry entry;
   entry.name = name;
-  std::string dtype;
   try {
-    dtype = value.at("dtype").get<std::string>();
-    entry.shape = value.at("shape").get<std::vector<std::int64_t>>();
-    const auto offsets = value.at("data_offsets").get<std::vector<std::uint64_t>>();
+    entry.dtype = dtype_of(value, where);
+    entry.shape = whole_numbers(value, "shape", where);
+    const auto offsets = whole_numbers(value, "data_offsets", where);
     if (offsets.size() != 2) throw FormatError(where + ": data_offsets needs two numbers");
     entry.begin = offsets[0];
     entry.end = offsets[1];
   } catch (const json::exception& error) {
-    throw FormatError(where + ": bad header entry: " + error.what());
+    throw FormatError(where + ": bad header entry: " + excerpt(error.what()));
   }
-  const auto* known = std::find_if(std::begin(kDtypes), std::end(kDtypes),
-                                   [&](const NamedDtype& item) { return dtype == item.name; });
-  if (known == std::end(kDtypes)) throw FormatError(where + ": unknown dtype '" + dtype + "'");
-  entry.dtype = known->dtype;
   if (entry.begin > entry.end || entry.end > data_size) {
     throw FormatError(where + ": bytes " + std::to_string(entry.begin) + " to " +
                       std::to_string(entry.end) + " of " + std::to_string(data_size));
@@ -84,16 +106,29 @@ Entry parse_entry(const std::string& name, const json& value, std::uint64_t data
   return entry;
 }
 
-json parse_header(const std::string& bytes, std::uint64_t size, const std::string& source) {
-  json header;
-  try {
-    header = json::parse(bytes.begin() + kPrefix,
-                         bytes.begin() + static_cast<std::ptrdiff_t>(kPrefix + size));
-  } catch (const json::exception& error) {
-    throw FormatError(source + ": the header is not JSON: " + error.what());
+/// The entries in the order of their bytes, which they cover without gap or overlap.
+std::vector<Entry> parse_entries(const json& header, std::int64_t data_size,
+                                 const std::string& source) {
+  std::vector<Entry> entries;
+  for (const auto& [name, value] : header.items()) {
+    if (name != kMetadata) entries.push_back(parse_entry(name, value, data_size, source));
   }
-  if (!header.is_object()) throw FormatError(source + ": the header is not a JSON object");
-  return header;
+  std::stable_sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
+    return std::make_pair(a.begin, a.end) < std::make_pair(b.begin, b.end);
+  });
+  std::int64_t expected = 0;
+  for (const Entry& entry : entries) {
+    if (entry.begin != expected) {
+      throw FormatError(source + ": tensor '" + excerpt(entry.name) + "' begins at byte " +
+                        std::to_string(entry.begin) + ", expected " + std::to_string(expected));
+    }
+    expected = entry.end;
+  }
+  if (expected != data_size) {
+    throw FormatError(source + ": " + std::to_string(data_size - expected) +
+                      " bytes belong to no tensor");
+  }
+  return entries;
 }
 
 }  // namespace
@@ -104,6 +139,7 @@ std::string to_safetensors(const NamedTensors& tensors) {
   std::uint64_t offset = 0;
   for (const auto& [name, tensor] : tensors) {
     if (header.contains(name)) throw FormatError("tensor '" + name + "' given twice");
+    if (name == kMetadata) throw FormatError("tensor '" + name + "': the name is reserved");
     data.push_back(tensor.detach().cpu().contiguous());
     const std::uint64_t end = offset + data.back().nbytes();
     header[name] = {{"dtype", dtype_name(tensor.scalar_type(), name)},
@@ -133,33 +169,17 @@ NamedTensors from_safetensors(const std::string& bytes, const std::string& sourc
     throw FormatError(source + ": header of " + std::to_string(header_size) +
                       " bytes in a file of " + std::to_string(bytes.size()));
   }
-  const json header = parse_header(bytes, header_size, source);
-  const std::uint64_t data_size = bytes.size() - kPrefix - header_size;
-  std::vector<Entry> entries;
-  for (const auto& [name, value] : header.items()) {
-    if (name != "__metadata__") entries.push_back(parse_entry(name, value, data_size, source));
-  }
-  std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
-    return std::make_pair(a.begin, a.end) < std::make_pair(b.begin, b.end);
-  });
+  const char* data = bytes.data() + kPrefix + header_size;
+  const json header = parse_object(std::string_view(bytes).substr(kPrefix, header_size),
+                                   kHeaderDepth, source + ": header");
+  const auto data_size = static_cast<std::int64_t>(bytes.size() - kPrefix - header_size);
   NamedTensors tensors;
-  std::uint64_t expected = 0;
-  for (const Entry& entry : entries) {
-    if (entry.begin != expected) {
-      throw FormatError(source + ": tensor '" + entry.name + "' begins at byte " +
-                        std::to_string(entry.begin) + ", expected " + std::to_string(expected));
-    }
-    expected = entry.end;
+  for (const Entry& entry : parse_entries(header, data_size, source)) {
     at::Tensor tensor = at::empty(entry.shape, entry.dtype);
     if (entry.end > entry.begin) {
-      std::memcpy(tensor.data_ptr(), bytes.data() + kPrefix + header_size + entry.begin,
-                  entry.end - entry.begin);
+      std::memcpy(tensor.data_ptr(), data + entry.begin, tensor.nbytes());
     }
     tensors.emplace_back(entry.name, std::move(tensor));
-  }
-  if (expected != data_size) {
-    throw FormatError(source + ": " + std::to_string(data_size - expected) +
-                      " bytes belong to no tensor");
   }
   return tensors;
 }

@@ -3,9 +3,8 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <leapverify/kernels/error.h>
+#include <leapverify/runtime/durable_files.h>
 
-#include <filesystem>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,19 +13,14 @@ namespace leapverify {
 
 using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 
-/// A file is not what the format allows; the message says where.
-class FormatError : public Error {
- public:
-  using Error::Error;
-};
-
 /// The bytes of a file with these tensors, in this order. Throws FormatError for a name given twice
-/// or a dtype that the format lacks.
+/// or reserved ("__metadata__"), or a dtype that the format lacks.
 std::string to_safetensors(const NamedTensors& tensors);
 
 /// Tensors on the CPU, with memory of their own, in the order of their bytes. `source` names the
-/// file in messages. Throws FormatError for a header that is too long or no JSON object, an unknown
-/// dtype, offsets outside the data, overlaps, gaps, or a size that does not fit the shape.
+/// file in messages. Throws FormatError for a header that is too long, no JSON object, or gives a
+/// key twice, for an unknown dtype, numbers that are not whole, offsets outside the data, overlaps,
+/// gaps, or a size that does not fit the shape.
 NamedTensors from_safetensors(const std::string& bytes, const std::string& source);
 
 /// The tensor of that name. Throws FormatError when it is missing or has another shape or dtype

@@ -24,8 +24,8 @@ for argument in "$@"; do
   esac
 done
 case "$preset" in
-  dev | quick | ci | sanitize) ;;
-  *) die "unknown preset '$preset'; legal are dev, quick, ci and sanitize" ;;
+  dev | quick | ci | sanitize | fuzz) ;;
+  *) die "unknown preset '$preset'; legal are dev, quick, ci, sanitize and fuzz" ;;
 esac
 
 version_at_least() { # VERSION MINIMUM
@@ -53,11 +53,13 @@ has_venv() {
 
 missing_packages() {
   local pair package
+  local packages=(libbenchmark-dev libcli11-dev libgmock-dev libgtest-dev libyaml-cpp-dev nlohmann-json3-dev)
+  [ "$preset" != fuzz ] || packages+=(clang libclang-rt-dev)
   for pair in g++:g++ cmake:cmake ninja:ninja-build; do
     command -v "${pair%%:*}" >/dev/null || echo "${pair##*:}"
   done
   [ -x "$venv/bin/python" ] || has_venv "$1" || echo python3-venv
-  for package in libbenchmark-dev libcli11-dev libgmock-dev libgtest-dev libyaml-cpp-dev nlohmann-json3-dev; do
+  for package in "${packages[@]}"; do
     dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || echo "$package"
   done
 }
@@ -162,4 +164,5 @@ if [ "$jobs" -gt $((memory_gb / 2)) ]; then
   jobs=$((memory_gb / 2 > 0 ? memory_gb / 2 : 1))
 fi
 say "Building in ${build_dir#"$root/"} (preset $preset, $jobs at a time)"
-cmake --build "$build_dir" -j "$jobs"
+cd "$root"
+cmake --build --preset "$preset" -j "$jobs"

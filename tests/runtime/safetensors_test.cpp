@@ -5,28 +5,31 @@
 #include <cstdint>
 #include <cstring>
 
+#include "runtime/refusals.h"
 #include "runtime/tensor_matchers.h"
 
 namespace leapverify {
 namespace {
 
 using testing::HasSubstr;
-
-std::string file_with(const std::string& header, std::size_t data_bytes) {
-  const std::uint64_t length = header.size();
-  std::string bytes(8, '\0');
-  std::memcpy(bytes.data(), &length, 8);
-  return bytes + header + std::string(data_bytes, 'x');
-}
+using testing::StartsWith;
 
 void expect_refusal(const std::string& bytes, const char* words) {
   try {
     from_safetensors(bytes, "model.safetensors");
     FAIL() << "accepted: " << words;
   } catch (const FormatError& error) {
-    EXPECT_THAT(error.what(), HasSubstr("model.safetensors"));
+    EXPECT_THAT(error.what(), StartsWith("model.safetensors: "));
     EXPECT_THAT(error.what(), HasSubstr(words));
+    EXPECT_TRUE(is_one_clear_line(error.what()));
   }
+}
+
+/// A header's entry; the keys stand in the order in which Python's safetensors writes them.
+std::string entry(const std::string& name, const std::string& shape, const std::string& offsets,
+                  const std::string& dtype = "F32") {
+  return "\"" + name + "\":{\"dtype\":\"" + dtype + "\",\"shape\":" + shape +
+         ",\"data_offsets\":" + offsets + "}";
 }
 
 TEST(Safetensors, EveryDtypeComesBackBitwise) {
@@ -67,30 +70,102 @@ TEST(Safetensors, RefusesTruncationAtEveryByte) {
 }
 
 TEST(Safetensors, RefusesMalformedHeaders) {
-  expect_refusal("abc", "shorter than a safetensors header");
-  expect_refusal(std::string(8, '\xff') + "{}", "header of");
-  expect_refusal(file_with("{nonsense", 0), "not JSON");
-  expect_refusal(file_with("[]", 0), "not a JSON object");
-  expect_refusal(file_with(R"({"a":{"dtype":"F32","shape":[1]}})", 4), "bad header entry");
-  expect_refusal(file_with(R"({"a":{"dtype":"Q7","shape":[1],"data_offsets":[0,4]}})", 4),
-                 "unknown dtype 'Q7'");
+  const struct {
+    std::string header;
+    const char* words;
+  } cases[] = {
+      {"", "header: not JSON"},
+      {"{nonsense", "header: not JSON"},
+      {"[]", "header: not a JSON object"},
+      {"{}{}", "header: not JSON"},
+      {"{\"a\xff\":1}", "header: not JSON"},
+      {std::string(1'000'000, '['), "header: nested deeper than 3"},
+      {"{\"a\":{\"b\":[[1]]}}", "header: nested deeper than 3"},
+      {"{\"a\":4}", "tensor 'a': bad header entry"},
+      {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1]}}", "tensor 'a': bad header entry"},
+      {"{" + entry("a", "1", "[0,4]") + "}", "tensor 'a': bad header entry"},
+      {"{" + entry("a", "[1]", "[0,4]", "Q7") + "}", "tensor 'a': unknown dtype 'Q7'"},
+      {"{" + entry("a", "[1]", "[0,2,4]") + "}", "tensor 'a': data_offsets needs two numbers"},
+      {"{" + entry("a", "[1]", "[0,4]") + "," + entry("a", "[1]", "[0,4]") + "}",
+       "header: key 'a' is given twice"},
+      {"{\"a\":{\"shape\":[2]," + entry("b", "[1]", "[0,4]").substr(5) + "}",
+       "header: key 'shape' is given twice"},
+  };
+  for (const auto& [header, words] : cases) expect_refusal(safetensors_file(header, 4), words);
+}
+
+TEST(Safetensors, RefusesAHeaderThatIsLongerThanTheFile) {
+  expect_refusal("", "shorter than a safetensors header");
+  expect_refusal("abcdefg", "shorter than a safetensors header");
+  expect_refusal(std::string(8, '\xff') + "{}", "header of 18446744073709551615 bytes in a file");
+  expect_refusal(safetensors_file("{}", 0).substr(0, 9), "header of 2 bytes in a file of 9");
+  std::string too_long(100'000'010, ' ');
+  const std::uint64_t length = 100'000'001;
+  std::memcpy(too_long.data(), &length, 8);
+  expect_refusal(too_long, "header of 100000001 bytes");
+}
+
+TEST(Safetensors, RefusesNumbersThatAreNotWhole) {
+  const std::string expected = ", expected whole numbers from 0 to 2^63 - 1";
+  const auto refused = [&](const char* shape, const std::string& shown) {
+    expect_refusal(safetensors_file("{" + entry("a", shape, "[0,4]") + "}", 4),
+                   ("shape holds " + shown + expected).c_str());
+  };
+  refused("[-1]", "-1");
+  refused("[1.0]", "1.0");
+  refused("[1e300]", "1e+300");
+  refused("[true]", "true");
+  refused("[\"1\"]", "\"1\"");
+  refused("[null]", "null");
+  refused("[9223372036854775808]", "9223372036854775808");
+  refused("[18446744073709551617]", "1.8446744073709552e+19");
+  expect_refusal(safetensors_file("{" + entry("a", "[1]", "[0,4.5]") + "}", 4),
+                 "data_offsets holds 4.5");
 }
 
 TEST(Safetensors, RefusesOffsetsThatDoNotFit) {
-  const auto entry = [](const char* shape, const char* offsets) {
-    return std::string(R"("dtype":"F32","shape":)") + shape + R"(,"data_offsets":)" + offsets;
+  const struct {
+    std::string entries;
+    std::size_t data_bytes;
+    const char* words;
+  } cases[] = {
+      {entry("a", "[2]", "[0,8]"), 4, "bytes 0 to 8 of 4"},
+      {entry("a", "[2]", "[4,0]"), 8, "bytes 4 to 0"},
+      {entry("a", "[3]", "[0,8]"), 8, "the shape needs 12 bytes, the file has 8"},
+      {entry("a", "[2]", "[0,8]", "F64"), 8, "the shape needs 16 bytes, the file has 8"},
+      {entry("a", "[0]", "[0,4]"), 4, "the shape needs 0 bytes, the file has 4"},
+      {entry("a", "[4611686018427387904,4]", "[0,4]"), 4, "too many elements"},
+      {entry("a", "[0,4611686018427387904,4]", "[0,0]"), 0, "too many elements"},
+      {entry("a", "[1]", "[0,4]") + "," + entry("b", "[1]", "[0,4]"), 4,
+       "'b' begins at byte 0, expected 4"},
+      {entry("a", "[2]", "[0,8]") + "," + entry("b", "[2]", "[4,12]"), 12,
+       "'b' begins at byte 4, expected 8"},
+      {entry("a", "[1]", "[4,8]"), 8, "'a' begins at byte 4, expected 0"},
+      {entry("a", "[1]", "[0,4]") + "," + entry("b", "[1]", "[8,12]"), 12,
+       "'b' begins at byte 8, expected 4"},
+      {entry("a", "[1]", "[0,4]"), 8, "4 bytes belong to no tensor"},
   };
-  expect_refusal(file_with("{\"a\":{" + entry("[2]", "[0,8]") + "}}", 4), "bytes 0 to 8 of 4");
-  expect_refusal(file_with("{\"a\":{" + entry("[2]", "[4,0]") + "}}", 8), "bytes 4 to 0");
-  expect_refusal(file_with("{\"a\":{" + entry("[3]", "[0,8]") + "}}", 8), "needs 12 bytes");
-  expect_refusal(file_with("{\"a\":{" + entry("[-1]", "[0,4]") + "}}", 4), "negative size");
-  expect_refusal(file_with("{\"a\":{" + entry("[4611686018427387904,4]", "[0,4]") + "}}", 4),
-                 "too many");
-  expect_refusal(
-      file_with("{\"a\":{" + entry("[1]", "[0,4]") + "},\"b\":{" + entry("[1]", "[0,4]") + "}}", 4),
-      "begins at byte 0, expected 4");
-  expect_refusal(file_with("{\"a\":{" + entry("[1]", "[4,8]") + "}}", 8), "expected 0");
-  expect_refusal(file_with("{\"a\":{" + entry("[1]", "[0,4]") + "}}", 8), "belong to no tensor");
+  for (const auto& [entries, data_bytes, words] : cases) {
+    expect_refusal(safetensors_file("{" + entries + "}", data_bytes), words);
+  }
+}
+
+TEST(Safetensors, NamesFromTheFileCannotBreakTheLine) {
+  const std::string long_name = std::string(5000, 'x') + "\\n\\u0007";
+  expect_refusal(safetensors_file("{" + entry("a\\nerror: \\u00e9", "[1]", "[0,8]") + "}", 4),
+                 "tensor 'a?error: ");
+  expect_refusal(safetensors_file("{" + entry(long_name, "[1]", "[0,8]") + "}", 4), "xxx...'");
+  expect_refusal(safetensors_file("{" + entry("a", "[1]", "[0,4]", long_name) + "}", 4), "xxx...'");
+  expect_refusal(safetensors_file("{" + long_name, 4), "not JSON");
+}
+
+TEST(Safetensors, MetadataIsNoTensor) {
+  const std::string header =
+      "{\"__metadata__\":{\"format\":\"pt\"}," + entry("a", "[1]", "[0,4]") + "}  ";
+  const NamedTensors tensors = from_safetensors(safetensors_file(header, 4), "test");
+  ASSERT_EQ(tensors.size(), 1u);
+  EXPECT_EQ(tensors[0].first, "a");
+  EXPECT_THROW(to_safetensors({{"__metadata__", at::zeros({1})}}), FormatError);
 }
 
 TEST(Safetensors, RefusesANameGivenTwice) {

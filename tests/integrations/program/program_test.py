@@ -96,7 +96,8 @@ class ProgramTest(unittest.TestCase):
         return [event for event in map(json.loads, lines) if event["event"] == kind]
 
     def final_state(self, run):
-        latest = run / "checkpoints" / (run / "checkpoints" / "latest").read_text()
+        _, name = (run / "checkpoints" / "latest").read_text().split()
+        latest = run / "checkpoints" / name
         return {name: (latest / f"{name}.safetensors").read_bytes() for name in CHECKPOINT_FILES}
 
 
@@ -377,9 +378,22 @@ class BadInput(ProgramTest):
     def test_damaged_checkpoint(self):
         run = self.folder / "run"
         self.assertEqual(self.train(run).returncode, 0)
-        model = next((run / "checkpoints").glob("step-60/model.safetensors"))
-        os.truncate(model, 100)
-        self.assert_refused(leapverify("resume", run), "model.safetensors")
+        for name in CHECKPOINT_FILES:
+            path = run / "checkpoints" / "step-60" / f"{name}.safetensors"
+            saved = path.read_bytes()
+            flipped = bytearray(saved)
+            flipped[-1] ^= 1
+            path.write_bytes(flipped)
+            self.assert_refused(leapverify("resume", run), path, "damaged")
+            path.write_bytes(saved)
+        os.truncate(path, 100)
+        self.assert_refused(leapverify("resume", run), path)
+
+    def test_checkpoint_of_another_model(self):
+        run = self.folder / "run"
+        self.assertEqual(self.train(run).returncode, 0)
+        result = leapverify("resume", run, "--set", "model.width=32")
+        self.assert_refused(result, run, "tensor '", "[256, 16], expected", "[256, 32]")
 
     def test_model_that_cannot_fit_is_one_line(self):
         result = self.train(self.folder / "run", "--set", "model.width=65536", "--set",
