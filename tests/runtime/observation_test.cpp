@@ -226,7 +226,7 @@ TEST_P(EverySignal, ResumedInTheMiddleOfTheHysteresisIsBitwiseTheUninterruptedRu
   options.probes = GetParam() == SignalKind::kActivationCosine ? 8 : 0;
   const auto train = [](ToyRun& run, int steps) {
     for (int i = 0; i < steps; ++i) {
-      set_rate(run, 3e-3 / (1 + 0.02 * static_cast<double>(run.step)));
+      set_rate(run, 3e-3 / (1 + 0.02 * static_cast<double>(run.progress.data)));
       run.train(1);
     }
   };
