@@ -1,9 +1,9 @@
 // How often each rule accepts a leap that gains nothing, and how often one that gains: on loss
 // differences of a real run, resampled about mean 0, and on synthetic ones.
 // Usage: bench_calibration LEAPS SEED TRACE..., with LEAPS leaps a row and at least one for each
-// candidate in the traces of runs with leapverify.trace_losses=true. Prints one JSON object for each
-// candidate, one for how often each kind of sequential accepts null leaps resampled from it alone, and
-// one for each rule, kind of leap and effect.
+// candidate in the traces of runs with leapverify.trace_losses=true. Prints one JSON object for
+// each candidate, one for how often each kind of sequential accepts null leaps resampled from it
+// alone, and one for each rule, kind of leap and effect.
 #include <leapverify/runtime/policy/statistics.h>
 
 #include <algorithm>

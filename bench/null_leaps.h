@@ -25,8 +25,8 @@ struct Pool {
   std::vector<Pair> pairs;
 };
 
-/// The candidates of a trace that was written with `trace_losses`; lines of other kinds are skipped.
-/// Throws std::runtime_error with the path where there is no such candidate.
+/// The candidates of a trace that was written with `trace_losses`; lines of other kinds are
+/// skipped. Throws std::runtime_error with the path where there is no such candidate.
 std::vector<Pool> read_pools(const std::string& path);
 
 /// Pairs whose gains have mean 0.
@@ -45,12 +45,12 @@ struct Null {
 /// "real": drawn with replacement from each pool, its mean gain taken off.
 Null real_null(const std::vector<Pool>& pools);
 
-/// gaussian, student_t3, skewed_up and skewed_down: gains 0.01 · X of a reference loss 5 + N(0, 1), X
-/// of mean 0 and variance 1: N(0, 1); Student's t with 3 degrees of freedom; ± (Exp(1) − 1).
+/// gaussian, student_t3, skewed_up and skewed_down: gains 0.01 · X of a reference loss 5 + N(0, 1),
+/// X of mean 0 and variance 1: N(0, 1); Student's t with 3 degrees of freedom; ± (Exp(1) − 1).
 std::vector<Null> synthetic_nulls();
 
-/// As those, X = −√19 with a chance of 1 in 20, else 1/√19: a rare great loss among small gains, which
-/// a pilot mostly misses.
+/// As those, X = −√19 with a chance of 1 in 20, else 1/√19: a rare great loss among small gains,
+/// which a pilot mostly misses.
 Null rare_losses();
 
 /// How a rule judged leaps of one kind.
@@ -66,8 +66,9 @@ struct Outcome {
   double upper_bound() const;
 };
 
-/// Verifies `leaps` null leaps, each gain `effect` deviations better than drawn. Pairs come as a try
-/// draws them, `sequences` at a time; a rule with a memory remembers the leaps of its population.
+/// Verifies `leaps` null leaps, each gain `effect` deviations better than drawn. Pairs come as a
+/// try draws them, `sequences` at a time; a rule with a memory remembers the leaps of its
+/// population.
 Outcome verify(const policy::VerifierOptions& options, const Null& null, double effect,
                std::int64_t leaps, std::uint64_t seed);
 

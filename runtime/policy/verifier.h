@@ -89,9 +89,9 @@ struct Decision {
 ///              does or when max_sequences are used up. Gains are clipped to ± 4 times the root
 ///              mean square of the first `pilot` gains, which are not betted on.
 /// With it a candidate whose mean clipped gain does not exceed the margin is accepted with a chance
-/// of at most alpha, as long as sequences are fresh; using them again makes that approximate. A loss
-/// that is great but so rare that the pilot misses it is clipped: then the mean clipped gain may
-/// exceed the margin where the mean gain does not. docs/calibration.md measures what follows.
+/// of at most alpha, as long as sequences are fresh; using them again makes that approximate. A
+/// loss that is great but so rare that the pilot misses it is clipped: then the mean clipped gain
+/// may exceed the margin where the mean gain does not. docs/calibration.md measures what follows.
 /// A loss that is not finite rejects.
 class Verifier {
  public:

@@ -1,4 +1,5 @@
-// trace_losses: the losses of single sequences in the trace are those that each decision was taken on.
+// trace_losses: the losses of single sequences in the trace are those that each decision was taken
+// on.
 #include <gmock/gmock.h>
 #include <leapverify/runtime/leap_verify.h>
 #include <leapverify/runtime/policy/statistics.h>

@@ -1,6 +1,6 @@
 // The rule sequential keeps its promise on leaps without any true gain, finds real gains, and says
-// what each costs; on gains of a real run, resampled about mean 0, and on four synthetic shapes. The
-// same at greater length is bench/calibration.cpp.
+// what each costs; on gains of a real run, resampled about mean 0, and on four synthetic shapes.
+// The same at greater length is bench/calibration.cpp.
 #include <gmock/gmock.h>
 
 #include <stdexcept>
@@ -15,6 +15,9 @@ namespace {
 constexpr std::int64_t kLeaps = 10000;
 constexpr std::int64_t kLeapsWithEffect = 2000;
 constexpr std::uint64_t kSeed = 17;
+// Nine of the candidates that scripts/bench.sh calibration took from runs of the demo: every
+// seventh of bench/results/2026-11-24-2cpu-calibration from the fifth on, the one most often
+// accepted.
 const char* const kCandidates = LEAPVERIFY_TEST_DATA "/candidates.jsonl";
 
 policy::VerifierOptions options_for(policy::Rule rule, double alpha = 0.05) {
