@@ -50,6 +50,12 @@ def runs_of(grid):
     for rate in RATES:
         yield "bare", rate, 0
         yield AUTO, rate, 0
+    for rate in RATES:
+        yield variant("ema_trend", "denoised", "both"), rate, 0
+    for seed in (1, 2):
+        for rate in [3e-4, 8e-3]:
+            yield "bare", rate, seed
+            yield AUTO, rate, seed
     predictors = PREDICTORS[:3] if grid == "default" else PREDICTORS
     for rate in [3e-4, 8e-3] if grid == "default" else RATES:
         for predictor in predictors:
@@ -62,10 +68,10 @@ def runs_of(grid):
             yield AUTO, rate, seed
 
 
-def train(program, text, name, rate, seed):
+def train(program, text, name, rate, seed, more=None):
     with tempfile.TemporaryDirectory() as folder:
         run = pathlib.Path(folder) / "run"
-        settings = {**SETTINGS, **options_of(name), "optimizer.lr": rate, "run.seed": seed}
+        settings = {**SETTINGS, **options_of(name), "optimizer.lr": rate, "run.seed": seed, **(more or {})}
         overrides = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
         start = time.monotonic()
         result = subprocess.run([program, "train", "--data", text, "--run", run, *overrides],
@@ -82,6 +88,7 @@ def train(program, text, name, rate, seed):
     forwards = sum(event["forwards"] for event in leaps)
     cost = next((event["step_cost"] for event in trace if event["event"] == "start"), math.inf)
     return {**line, "final": curve[-1][1], "tries": len(leaps),
+            "train_seconds": [m["seconds"] for m in metrics if "seconds" in m][-1],
             "accepted": sum(event["outcome"] != "rejected" for event in leaps),
             "cost_steps": round(forwards / cost, 1),
             "rates": [[event["step"], event["to"]] for event in trace if event["event"] == "rate"],

@@ -70,6 +70,8 @@ struct Subject {
   torch::Tensor gate;
   leapverify::BatchEvaluator evaluator;
   std::unique_ptr<leapverify::LeapVerify> leaps;
+  /// Of a step to the bare one beside it, and of what the call takes longer to that step.
+  std::vector<double> step_ratios, extra_shares;
 };
 
 }  // namespace
@@ -92,27 +94,25 @@ int main(int argc, char** argv) {
   Subject bare("bare", off);
   Subject subjects[] = {{"idle", idle}, {"observing", observing}};
 
-  std::vector<double> step_ratios[2], optimizer_ratios[2];
   for (int i = -20; i < rounds; ++i) {
     const Times base = timed_step(*bare.model, bare.adamw, [&] { bare.adamw.step(); });
-    for (int k = 0; k < 2; ++k) {
-      Subject& subject = subjects[k];
+    for (Subject& subject : subjects) {
       const Times leaps = timed_step(*subject.model, subject.adamw, [&] { subject.leaps->step(); });
       if (i < 0) continue;  // warm-up
-      step_ratios[k].push_back(leaps.step / base.step);
-      optimizer_ratios[k].push_back((leaps.optimizer - base.optimizer) / base.step);
+      subject.step_ratios.push_back(leaps.step / base.step);
+      subject.extra_shares.push_back((leaps.optimizer - base.optimizer) / base.step);
       std::printf("{\"round\": %d, \"wrapped\": \"%s\", \"bare_ms\": %.3f, \"wrapped_ms\": %.3f}\n",
                   i, subject.name, 1e3 * base.step, 1e3 * leaps.step);
     }
   }
-  for (int k = 0; k < 2; ++k) {
+  for (const Subject& subject : subjects) {
     std::printf(
         "{\"wrapped\": \"%s\", \"rounds\": %d, \"median_step_ratio\": %.5f, "
         "\"step_ratio_quartiles\": "
         "[%.5f, %.5f], \"median_extra_share_of_step\": %.6f, \"mean_extra_share_of_step\": %.6f}\n",
-        subjects[k].name, rounds, quantile(step_ratios[k], 0.5), quantile(step_ratios[k], 0.25),
-        quantile(step_ratios[k], 0.75), quantile(optimizer_ratios[k], 0.5),
-        mean(optimizer_ratios[k]));
+        subject.name, rounds, quantile(subject.step_ratios, 0.5),
+        quantile(subject.step_ratios, 0.25), quantile(subject.step_ratios, 0.75),
+        quantile(subject.extra_shares, 0.5), mean(subject.extra_shares));
   }
   return 0;
 }

@@ -1,20 +1,19 @@
 #!/usr/bin/env bash
 # Runs the measurements and leaves raw logs, the commands and the environment in a new folder under bench/results/.
 #
-# Usage: scripts/bench.sh [all|overhead|throughput|demo|kernels|calibration|closed-loop]
-# calibration takes ten to twenty minutes and closed-loop an hour or two; they are not part of all.
+# Usage: scripts/bench.sh [all|overhead|throughput|demo|kernels|cost|calibration|closed-loop]
+# cost and calibration take ten to twenty minutes each and closed-loop an hour or two; they are not part of all.
 # bench/closed_loop.py says how to do that in parts.
 # LEAPVERIFY_PRESET chooses the build, as in scripts/setup.sh.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-[ $# -le 1 ] || die "one measurement at a time; usage: scripts/bench.sh [all|overhead|throughput|demo|kernels|calibration|closed-loop]"
+quick="overhead throughput demo kernels"
+legal="all $quick cost calibration closed-loop"
+[ $# -le 1 ] || die "one measurement at a time; legal are $legal"
 what="${1:-all}"
-case "$what" in
-  all | overhead | throughput | demo | kernels | calibration | closed-loop) ;;
-  *) die "unknown measurement '$what'; legal are all, overhead, throughput, demo, kernels, calibration and closed-loop" ;;
-esac
+[[ " $legal " == *" $what "* ]] || die "unknown measurement '$what'; legal are $legal"
 preset="${LEAPVERIFY_PRESET:-dev}"
 "$root/scripts/setup.sh" "$preset"
 build_dir="$(build_dir_of "$preset")"
@@ -29,13 +28,15 @@ measure() { # NAME COMMAND...
   { printf '# %s\n' "${*//"$root/"/}"; "$@"; } | tee "$results/$name.jsonl" | tail -n 1
 }
 
-if [ "$what" = all ] || [ "$what" = overhead ]; then
+measure_overhead() {
   measure step_overhead "$build_dir/bench/bench_step_overhead" 200
-fi
-if [ "$what" = all ] || [ "$what" = throughput ]; then
+}
+
+measure_throughput() {
   measure throughput "$venv/bin/python" "$root/bench/throughput.py" "$build_dir/leapverify"
-fi
-if [ "$what" = all ] || [ "$what" = demo ]; then
+}
+
+measure_demo() {
   for enabled in true false; do
     say "Measuring demo with leapverify.enabled=$enabled"
     run="$(mktemp -d)/run"
@@ -44,14 +45,20 @@ if [ "$what" = all ] || [ "$what" = demo ]; then
       sed "s#$run#RUN#" | tee "$results/demo-enabled-$enabled.log" | tail -n 3
     rm -rf "$(dirname "$run")"
   done
-fi
-if [ "$what" = all ] || [ "$what" = kernels ]; then
+}
+
+measure_kernels() {
   say "Measuring kernels"
   "$build_dir/bench/bench_kernels" --benchmark_out_format=json --benchmark_out="$results/kernels.json" \
     2>&1 | tee "$results/kernels.log"
   "$venv/bin/python" "$root/bench/kernels/table.py" "$results/kernels.json" "$results/kernels.md"
-fi
-if [ "$what" = calibration ]; then
+}
+
+measure_cost() {
+  measure cost "$venv/bin/python" "$root/bench/run_cost.py" "$build_dir/leapverify" "$(demo_text)"
+}
+
+measure_calibration() {
   # Real gains: the demo at its own learning rate and at one ten times larger. Rule and mode let every horizon be
   # tried at every observation without anything being changed.
   runs="$(mktemp -d)"
@@ -67,9 +74,14 @@ if [ "$what" = calibration ]; then
   rm -rf "$runs"
   measure calibration "$build_dir/bench/bench_calibration" 20000 1 "$results/candidates.jsonl"
   "$venv/bin/python" "$root/bench/calibration_table.py" "$results/calibration.jsonl" "$results/calibration.md"
-fi
-if [ "$what" = closed-loop ]; then
+}
+
+measure_closed_loop() {
   say "Measuring closed-loop"
   "$venv/bin/python" "$root/bench/closed_loop.py" "$build_dir/leapverify" "$(demo_text)" "$results"
-fi
+}
+
+for name in $([ "$what" = all ] && echo "$quick" || echo "$what"); do
+  "measure_${name//-/_}"
+done
 say "Raw logs are in ${results#"$root/"}"

@@ -47,7 +47,7 @@ namespace leapverify::policy {
 
 struct VerifierOptions {
   Rule rule = Rule::kSequential;
-  std::int64_t sequences = 32;
+  std::int64_t sequences = 16;
   double margin = 1e-4;
   double proximity_tolerance = 0.05;
   std::int64_t adaptive_window = 10;

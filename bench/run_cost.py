@@ -1,0 +1,56 @@
+"""What the defaults cost a run in which nothing verifies, and what they gain one that begins far too slowly.
+
+Usage: run_cost.py PATH_OF_LEAPVERIFY TEXT [--rounds 3]
+
+The model and the runs of closed_loop.py, with all cores. First the bare optimizer and the defaults in turns at the tuned
+learning rate, where every try is rejected and both end with the same weights: seconds of the whole runs. Then both at a
+sixteenth of it: how many steps the defaults take to the bare run's final validation loss. Prints one JSON object a run,
+and a summary each.
+"""
+
+import argparse
+import json
+import os
+import statistics
+
+from closed_loop import AUTO, SETTINGS, train
+
+TUNED = 8e-3
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("program")
+    parser.add_argument("text")
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    SETTINGS["run.threads"] = os.cpu_count()
+
+    def run(name, rate, **settings):
+        line = train(arguments.program, arguments.text, name, rate, 0, settings)
+        print(json.dumps(line), flush=True)
+        return line
+
+    ratios = []
+    for number in range(arguments.rounds):
+        # No validation but the last, and whoever comes second in one round comes first in the next.
+        names = ["bare", AUTO] if number % 2 == 0 else [AUTO, "bare"]
+        pair = {name: run(name, TUNED, **{"run.eval_every": 0}) for name in names}
+        ratios.append(pair[AUTO]["train_seconds"] / pair["bare"]["train_seconds"])
+        same = pair[AUTO]["final"] == pair["bare"]["final"]
+    print(json.dumps({"lr": TUNED, "rounds": arguments.rounds, "time_ratios": [round(ratio, 5) for ratio in ratios],
+                      "median_time_ratio": round(statistics.median(ratios), 5), "tries": pair[AUTO]["tries"],
+                      "accepted": pair[AUTO]["accepted"], "booked_cost_steps": pair[AUTO]["cost_steps"],
+                      "same_final_loss": same}), flush=True)
+
+    slow = TUNED / 16
+    bare, auto = run("bare", slow), run(AUTO, slow)
+    passed = [step for step, loss in auto["curve"] if loss <= bare["final"]]
+    steps = SETTINGS["run.steps"]
+    print(json.dumps({"lr": slow, "bare_final": bare["final"], "auto_final": auto["final"],
+                      "steps_to_bare_final": passed[0] if passed else None, "booked_cost_steps": auto["cost_steps"],
+                      "share_of_its_steps": passed[0] / steps if passed else None}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
