@@ -1,5 +1,7 @@
 #include <leapverify/runtime/batch_norm.h>
 
+#include <algorithm>
+
 namespace leapverify {
 namespace {
 
@@ -22,18 +24,33 @@ void for_each_batch_norm(torch::nn::Module& model, Action action) {
 BatchNormCollection::BatchNormCollection(torch::nn::Module& model) {
   const torch::NoGradGuard no_grad;
   for_each_batch_norm(model, [this](auto& norm) {
-    saved_.push_back({&norm, &norm.options, norm.options.momentum(), norm.is_training()});
+    if (!norm.is_training()) return;
+    saved_.push_back({&norm, &norm.options, norm.options.momentum(), norm.num_batches_tracked});
     norm.reset_running_stats();
     norm.options.momentum(std::nullopt);
-    norm.train();
   });
 }
 
 BatchNormCollection::~BatchNormCollection() {
-  for (const Saved& saved : saved_) {
-    saved.options->momentum(saved.momentum);
-    saved.module->train(saved.training);
-  }
+  for (const Saved& saved : saved_) saved.options->momentum(saved.momentum);
+}
+
+void BatchNormCollection::start() {
+  for (const Saved& saved : saved_) saved.module->train();
+}
+
+bool BatchNormCollection::complete() const {
+  return std::all_of(saved_.begin(), saved_.end(),
+                     [](const Saved& saved) { return saved.passes.item<std::int64_t>() > 0; });
+}
+
+std::vector<at::Tensor> running_statistics(torch::nn::Module& model) {
+  std::vector<at::Tensor> statistics;
+  for_each_batch_norm(model, [&](auto& norm) {
+    statistics.push_back(norm.running_mean);
+    statistics.push_back(norm.running_var);
+  });
+  return statistics;
 }
 
 std::vector<at::Tensor> running_variances(torch::nn::Module& model) {

@@ -63,6 +63,11 @@ std::int64_t LeapVerify::Implementation::place(const Point& point, Comparison& c
   comparison.placed = point.id;
   if (!point.prediction) {
     comparison.transaction.roll_back();
+    if (options_.batch_norm == BatchNormPolicy::kRecompute) {
+      // Both sides with statistics from the same sequences.
+      comparison.transaction.let_change();
+      recompute_batch_norm();
+    }
     return 0;
   }
   const std::int64_t non_finite = write(*point.prediction, comparison.transaction);
@@ -72,19 +77,23 @@ std::int64_t LeapVerify::Implementation::place(const Point& point, Comparison& c
 
 void LeapVerify::Implementation::write_batch_norm(const policy::Prediction& prediction) {
   if (options_.batch_norm == BatchNormPolicy::kExtrapolate) {
-    buffer_snapshots_->combine(floating_buffers_, prediction.coefficients, 1);
+    statistics_snapshots_->combine(statistics_, prediction.coefficients, 1);
     const torch::NoGradGuard no_grad;
     for (at::Tensor& variance : running_variances(model_)) variance.clamp_min_(0);
   }
-  if (options_.batch_norm == BatchNormPolicy::kRecompute) {
-    const std::vector<std::int64_t> sequences = numbers_from(0, options_.verification.sequences);
-    ledger().verification_forwards += options_.verification.sequences;
-    const EvaluationScope scope(model_, buffers_, saved_buffers_, weights_.torch_device());
-    const BatchNormCollection collection(model_);
-    evaluator_.evaluate(sequences, /*activations=*/false);
-    // What the scope puts back at its end.
-    saved_buffers_.copy_from(buffers_);
-  }
+  if (options_.batch_norm == BatchNormPolicy::kRecompute) recompute_batch_norm();
+}
+
+void LeapVerify::Implementation::recompute_batch_norm() {
+  ledger().verification_forwards += options_.verification.sequences;
+  BatchNormCollection collection(model_);
+  const EvaluationScope scope(model_, buffers_, saved_buffers_, weights_.torch_device());
+  collection.start();
+  evaluator_.evaluate(statistics_sequences_, /*activations=*/false);
+  LV_CHECK(collection.complete(),
+           "batch_norm: recompute: the evaluator puts the model into evaluation mode itself");
+  // What the scope puts back at its end.
+  saved_buffers_.copy_from(buffers_);
 }
 
 CandidateEvent LeapVerify::Implementation::place_candidate(const Point& point,
@@ -117,7 +126,7 @@ std::vector<double> LeapVerify::Implementation::losses_after_training(
   const TensorList* average = average_ ? &average_->tensors() : nullptr;
   std::vector<double> losses;
   {
-    const Rehearsal rehearsal(base_, weights_, buffers_, average, *runner_);
+    Rehearsal rehearsal(base_, model_, weights_, buffers_, average, *runner_);
     if (point.id != 0) move_to(point, transaction);
     transaction.let_change();
     const std::int64_t steps = options_.verification.settle_steps;
@@ -134,6 +143,7 @@ std::vector<double> LeapVerify::Implementation::losses_after_training(
     if (average != nullptr && at_average) transaction.write(*average);
     losses = losses_of(sequences);
     transaction.roll_back();
+    rehearsal.end();
   }
   return losses;
 }
@@ -150,9 +160,10 @@ void LeapVerify::Implementation::move_to(const Point& point, LeapTransaction& tr
     const std::int64_t non_finite = transaction.move(*point.prediction, *snapshots_);
     LV_CHECK(non_finite == 0, non_finite << " weights are not finite after the move that verified "
                                             "at the average");
-    shift(average_->tensors(), saved_weights_, weights_);
   }
   write_batch_norm(*point.prediction);
+  // Last, since nothing takes it back where the rest fails.
+  if (average_) shift(average_->tensors(), saved_weights_, weights_);
 }
 
 std::int64_t LeapVerify::Implementation::forwards_to_know(std::int64_t known, std::int64_t count,
@@ -164,6 +175,16 @@ std::int64_t LeapVerify::Implementation::forwards_to_know(std::int64_t known, st
   // Statistics are made anew wherever a point is placed.
   const bool recomputes = options_.batch_norm == BatchNormPolicy::kRecompute;
   return forwards + (recomputes ? options_.verification.sequences : 0);
+}
+
+std::int64_t LeapVerify::Implementation::judging_forwards() const {
+  const std::int64_t recomputed =
+      options_.batch_norm == BatchNormPolicy::kRecompute ? options_.verification.sequences : 0;
+  if (options_.verification.when == policy::When::kSettled) {
+    return rehearsal_forwards() + options_.probes + 2 * recomputed;
+  }
+  const std::int64_t count = std::max(options_.verification.sequences, verifier_.pairs_needed());
+  return forwards_to_know(0, count, options_.gate == GateSource::kNextBatch) + recomputed;
 }
 
 void LeapVerify::Implementation::know_losses(Point& point, std::int64_t count,
@@ -228,19 +249,20 @@ policy::Decision LeapVerify::Implementation::settle(Point& candidate, const Poin
   policy::Decision decision;
   decision.verdict = policy::Verdict::kRejected;
   decision.reason = "overhead cap reached";
-  if (!affords(rehearsal_forwards() + options_.probes)) return decision;
-  candidate.losses = losses_after_training(candidate, numbers_from(0, options_.probes),
-                                           /*at_average=*/false, comparison);
   const std::int64_t then = step_ + options_.verification.settle_steps;
-  const double alpha = options_.verification_of_one().alpha;
-  const std::optional<double> limit = forecast_.limit(then, alpha);
-  decision.pairs = options_.probes;
-  decision.candidate_loss = policy::summarize(candidate.losses).mean;
-  decision.reference_loss = forecast_.at(then).value_or(std::nan(""));
-  decision.limit = limit.value_or(std::nan(""));
+  const std::optional<double> limit = forecast_.limit(then, options_.verification_of_one().alpha);
   if (!limit) {
     decision.reason = "too few forecasts to judge by";
-  } else if (!(decision.candidate_loss < *limit)) {
+    return decision;
+  }
+  if (!affords(judging_forwards())) return decision;
+  candidate.losses = losses_after_training(candidate, numbers_from(0, options_.probes),
+                                           /*at_average=*/false, comparison);
+  decision.pairs = options_.probes;
+  decision.candidate_loss = policy::summarize(candidate.losses).mean;
+  decision.reference_loss = *forecast_.at(then);
+  decision.limit = *limit;
+  if (!(decision.candidate_loss < *limit)) {
     decision.reason = "not below what forecasts reach by chance";
   } else if (winner != nullptr &&
              decision.candidate_loss >= policy::summarize(winner->losses).mean) {

@@ -74,11 +74,26 @@ void LeapVerify::Implementation::try_leap(const std::vector<std::int64_t>& horiz
 }
 
 void LeapVerify::Implementation::land(const Point& winner, LeapTransaction& transaction) {
-  move_to(winner, transaction);
+  TensorList statistics_before;
+  if (statistics_snapshots_) {
+    statistics_before = statistics_.allocate_like(TensorList::Precision::kSame);
+    transaction.roll_back();
+    statistics_before.copy_from(statistics_);
+  }
+  // First what a user's function may refuse, so that the leap can still be taken back.
+  const std::optional<TrainingPosition> position = move_positions(winner.horizon);
+  try {
+    move_to(winner, transaction);
+  } catch (...) {
+    if (position) runner_->seek(*position);
+    throw;
+  }
   // What follows the weights is carried along, so that their direction stays known.
-  if (average_) snapshots_->shift(saved_weights_, weights_);
+  if (average_) {
+    snapshots_->shift(saved_weights_, weights_);
+    if (statistics_snapshots_) statistics_snapshots_->shift(statistics_before, statistics_);
+  }
   transaction.commit();
-  move_positions(winner.horizon);
   if (options_.moments == MomentPolicy::kScale) scale_moments(base_, options_.moment_scale);
   if (options_.moments == MomentPolicy::kReset) reset_state(base_);
   if (average_) {
@@ -90,14 +105,16 @@ void LeapVerify::Implementation::land(const Point& winner, LeapTransaction& tran
   record_snapshots();
 }
 
-void LeapVerify::Implementation::move_positions(std::int64_t steps) {
+std::optional<TrainingPosition> LeapVerify::Implementation::move_positions(std::int64_t steps) {
   const bool advances = options_.schedule == SchedulePolicy::kAdvance;
   const bool skips = options_.data == DataPolicy::kSkip;
-  if (!advances && !skips) return;
-  TrainingPosition position = runner_->position();
+  if (!advances && !skips) return std::nullopt;
+  const TrainingPosition before = runner_->position();
+  TrainingPosition position = before;
   if (advances) position.schedule += steps;
   if (skips) position.data += steps;
   runner_->seek(position);
+  return before;
 }
 
 bool LeapVerify::Implementation::move_rate(bool up) {
@@ -149,6 +166,9 @@ LeapVerify::Implementation::SearchResult LeapVerify::Implementation::search(
                          << name_of(options_.verification.rule) << " needs "
                          << verifier_.pairs_needed());
   Comparison comparison{transaction, batch, {}, std::nullopt};
+  if (options_.batch_norm == BatchNormPolicy::kRecompute) {
+    statistics_sequences_ = next_gate_sequences(options_.verification.sequences);
+  }
   if (batch == nullptr) comparison.sequences = next_gate_sequences(first);
   Point reference = reference_point();
   const auto& sequences = comparison.sequences;
@@ -160,14 +180,17 @@ LeapVerify::Implementation::SearchResult LeapVerify::Implementation::search(
   const double first_reference = policy::summarize(reference.losses).mean;
   if (options_.probes == 0) curve_.add(step_, first_reference);
   verifier_.remember(first_reference);
+  const double longest = longest_leap();
   if (looked_back(reference, comparison)) return {std::nullopt, true};
 
-  const double longest = longest_leap();
-  const std::vector<std::size_t> asked = portfolio_.due();
+  std::vector<std::size_t> asked;
   SearchResult result;
-  for (const std::size_t member : asked) {
+  for (const std::size_t member : portfolio_.due()) {
     const policy::Predictor& predictor = portfolio_.members()[member];
+    if (!affords(judging_forwards())) break;
+    asked.push_back(member);
     for (const std::int64_t horizon : horizons) {
+      if (!affords(judging_forwards())) break;
       Point candidate{++comparison.points, horizon, predictor.predict(history, horizon), {}};
       if (!accepts(candidate, predictor, longest, reference, result.winner, comparison)) break;
       result.winner = std::move(candidate);

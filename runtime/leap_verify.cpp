@@ -1,5 +1,6 @@
 // Steps and observations; how a leap is tried is in leap_search.cpp.
 #include <leapverify/kernels/cosine.h>
+#include <leapverify/runtime/batch_norm.h>
 #include <leapverify/runtime/error_text.h>
 #include <leapverify/runtime/evaluation_scope.h>
 #include <leapverify/runtime/leap_verify_implementation.h>
@@ -38,14 +39,6 @@ kernels::MatrixView matrix_view(const at::Tensor& matrix) {
   if (matrix.scalar_type() == at::kHalf) view.dtype = kernels::DType::kFloat16;
   if (matrix.scalar_type() == at::kDouble) view.dtype = kernels::DType::kFloat64;
   return view;
-}
-
-TensorList floating(const TensorList& list) {
-  std::vector<at::Tensor> tensors;
-  for (const at::Tensor& tensor : list.tensors()) {
-    if (tensor.is_floating_point()) tensors.push_back(tensor);
-  }
-  return TensorList(std::move(tensors));
 }
 
 }  // namespace
@@ -89,8 +82,8 @@ LeapVerify::Implementation::Implementation(torch::optim::Optimizer& base, torch:
     saved_buffers_ = buffers_.allocate_like(TensorList::Precision::kSame);
     if (moves_batch_norm()) buffer_backup_ = buffers_.allocate_like(TensorList::Precision::kSame);
     if (options_.batch_norm == BatchNormPolicy::kExtrapolate) {
-      floating_buffers_ = floating(buffers_);
-      buffer_snapshots_.emplace(floating_buffers_, snapshots_to_keep());
+      statistics_ = TensorList(running_statistics(model_));
+      statistics_snapshots_.emplace(statistics_, snapshots_to_keep());
     }
   }
   settings_ = settings_json(options_, memory_bytes(), evaluator_.step_cost());
@@ -102,6 +95,7 @@ at::Tensor LeapVerify::Implementation::step(const std::function<at::Tensor()>& c
   if (!pending_.empty()) {
     pending_.clear();
     controller_.record(false);
+    controller_.end_cascade();
     emit(failure_event(step_, "no batch came to try the leap on", 0, /*off=*/false));
   }
   at::Tensor loss = base_step(closure);
@@ -116,7 +110,14 @@ at::Tensor LeapVerify::Implementation::step(const TrainingBatch& batch) {
   trace_settings();
   if (average_ && step_ == 0) average_->start();
   if (const std::vector<std::int64_t> horizons = std::exchange(pending_, {}); !horizons.empty()) {
-    try_leap(horizons, batch.seen ? nullptr : &batch);
+    // The batch may be larger than the one that the try was planned with.
+    if (controller_.affords(situation(), least_forwards_of_a_try())) {
+      try_leap(horizons, batch.seen ? nullptr : &batch);
+    } else {
+      controller_.record(false);
+      controller_.end_cascade();
+      emit(failure_event(step_, "overhead cap reached", 0, /*off=*/false));
+    }
   }
   at::Tensor loss = batch.backward();
   base_step(nullptr);
@@ -186,9 +187,9 @@ std::int64_t LeapVerify::Implementation::snapshots_to_keep() const {
 std::int64_t LeapVerify::Implementation::memory_bytes() const {
   if (!snapshots_) return 0;
   const std::int64_t average = average_ ? average_->tensors().byte_count() : 0;
-  const std::int64_t buffers = buffer_snapshots_ ? buffer_snapshots_->byte_count() : 0;
+  const std::int64_t statistics = statistics_snapshots_ ? statistics_snapshots_->byte_count() : 0;
   return average + snapshots_->byte_count() + saved_weights_.byte_count() +
-         saved_buffers_.byte_count() + buffer_backup_.byte_count() + buffers;
+         saved_buffers_.byte_count() + buffer_backup_.byte_count() + statistics;
 }
 
 Options LeapVerify::Implementation::validated(const Options& options,
@@ -210,9 +211,11 @@ Options LeapVerify::Implementation::validated(const Options& options,
   const std::int64_t batch = std::max(options.verification.sequences,
                                       policy::Verifier(options.verification_of_one()).max_pairs());
   const std::int64_t gain = options.verification.sequences;
-  const std::int64_t needed = options.gate == GateSource::kFixed
-                                  ? std::max(options.probes, batch + gain)
-                                  : options.probes + batch + gain;
+  const std::int64_t needed =
+      options.gate == GateSource::kFixed
+          ? std::max(options.probes, batch + gain)
+          : options.probes + batch + gain +
+                (options.batch_norm == BatchNormPolicy::kRecompute ? gain : 0);
   if (evaluator.sequence_count() < std::max(needed, kCanarySequences)) {
     throw InvalidOption("gate set", std::to_string(evaluator.sequence_count()) + " sequences",
                         "at least " + std::to_string(std::max(needed, kCanarySequences)) + " for " +
@@ -249,17 +252,14 @@ std::int64_t LeapVerify::Implementation::least_forwards_of_a_try() const {
   const std::int64_t count = std::max(options_.verification.sequences, verifier_.pairs_needed());
   const bool on_batch = options_.gate == GateSource::kNextBatch;
   // The reference, a candidate, and a look back where the rate has risen.
-  const std::int64_t points = 2 + (rate_scale() > options_.rate.smallest ? 1 : 0);
-  std::int64_t forwards = points * forwards_to_know(0, count, on_batch) + forwards_of_worth();
-  if (options_.verification.when == policy::When::kSettled) {
-    forwards += rehearsal_forwards() + options_.probes;
-  }
-  return forwards + (canary_passed_ ? 0 : 3 * kCanarySequences);
+  const std::int64_t points = 1 + (rate_scale() > options_.rate.smallest ? 1 : 0);
+  return points * forwards_to_know(0, count, on_batch) + judging_forwards() + forwards_of_worth() +
+         (canary_passed_ ? 0 : 3 * kCanarySequences);
 }
 
 void LeapVerify::Implementation::record_snapshots() {
   snapshots_->record(step_);
-  if (buffer_snapshots_) buffer_snapshots_->record(step_);
+  if (statistics_snapshots_) statistics_snapshots_->record(step_);
 }
 
 void LeapVerify::Implementation::observe(bool has_batch) {
@@ -387,7 +387,7 @@ std::vector<std::int64_t> LeapVerify::Implementation::next_gate_sequences(std::i
 
 void LeapVerify::Implementation::begin_stretch() {
   snapshots_->clear();
-  if (buffer_snapshots_) buffer_snapshots_->clear();
+  if (statistics_snapshots_) statistics_snapshots_->clear();
   forget_readings();
 }
 

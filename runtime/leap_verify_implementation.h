@@ -93,6 +93,8 @@ class LeapVerify::Implementation {
   std::int64_t forwards_of_worth() const;
   /// Forwards to know so many losses of a point.
   std::int64_t forwards_to_know(std::int64_t known, std::int64_t count, bool on_batch) const;
+  /// Forwards to judge one more candidate at the least, from placing it on.
+  std::int64_t judging_forwards() const;
   /// Whether the cap leaves so many forwards and what a winner's value takes.
   bool affords(std::int64_t forwards) const {
     return controller_.affords(situation(), forwards + forwards_of_worth());
@@ -131,6 +133,7 @@ class LeapVerify::Implementation {
   void move_to(const Point& point, LeapTransaction& transaction);
   /// Batch norm's statistics for weights just written, where they are to change.
   void write_batch_norm(const policy::Prediction& prediction);
+  void recompute_batch_norm();
   bool moves_batch_norm() const {
     return options_.enabled && options_.batch_norm != BatchNormPolicy::kKeep;
   }
@@ -173,8 +176,9 @@ class LeapVerify::Implementation {
   policy::Value worth(const Point& winner, LeapTransaction& transaction);
   /// Makes the winner the weights for good, and carries along what follows them.
   void land(const Point& winner, LeapTransaction& transaction);
-  /// Moves schedule and data on by the steps of a leap, where they are to follow it.
-  void move_positions(std::int64_t steps);
+  /// Moves schedule and data on by the steps of a leap, where they are to follow it; returns where
+  /// they were.
+  std::optional<TrainingPosition> move_positions(std::int64_t steps);
   /// Forgets the trajectory: what comes is no evenly spaced continuation of it.
   void begin_stretch();
   /// Forgets what was observed along it, not the snapshots.
@@ -200,8 +204,10 @@ class LeapVerify::Implementation {
   TensorList saved_buffers_;
   // Where batch norm's statistics move.
   TensorList buffer_backup_;
-  TensorList floating_buffers_;
-  std::optional<SnapshotStore> buffer_snapshots_;
+  TensorList statistics_;
+  std::optional<SnapshotStore> statistics_snapshots_;
+  // Gate sequences that statistics are recomputed on in the try that goes on.
+  std::vector<std::int64_t> statistics_sequences_;
   std::optional<WeightAverage> average_;
   std::optional<SnapshotStore> snapshots_;
 

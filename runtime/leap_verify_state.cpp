@@ -69,7 +69,7 @@ LeapVerifyState LeapVerify::Implementation::state() const {
     out.tensors.emplace_back("average." + std::to_string(j), average_->tensors().tensors()[j]);
   }
   add_snapshots(snapshots_, "snapshot.", out.tensors);
-  add_snapshots(buffer_snapshots_, "buffers.", out.tensors);
+  add_snapshots(statistics_snapshots_, "statistics.", out.tensors);
   out.json = data.dump();
   return out;
 }
@@ -97,6 +97,7 @@ void LeapVerify::Implementation::restore(const LeapVerifyState& state) {
     rate_.restore(rate_state_from_json(data.at("rate")));
     gate_cursor_ = data.at("gate_cursor").get<std::int64_t>();
     pending_ = data.at("pending").get<std::vector<std::int64_t>>();
+    if (!options_.enabled || options_.gate != GateSource::kNextBatch) pending_.clear();
     batch_size_ = data.at("batch_size").get<std::int64_t>();
     failures_in_row_ = data.at("failures_in_row").get<int>();
     canary_passed_ = data.at("canary_passed").get<bool>();
@@ -126,7 +127,7 @@ void LeapVerify::Implementation::restore(const LeapVerifyState& state) {
     auto steps = data.at("snapshot_steps").get<std::vector<std::int64_t>>();
     steps.resize(std::min(steps.size(), static_cast<std::size_t>(snapshots_to_keep())));
     restore_snapshots(snapshots_, steps, "snapshot.", state.tensors, source);
-    restore_snapshots(buffer_snapshots_, steps, "buffers.", state.tensors, source);
+    restore_snapshots(statistics_snapshots_, steps, "statistics.", state.tensors, source);
   } catch (const json::exception& error) {
     throw FormatError(source + ": " + error.what());
   }

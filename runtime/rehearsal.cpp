@@ -1,12 +1,15 @@
 #include <leapverify/runtime/error_text.h>
 #include <leapverify/runtime/rehearsal.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <exception>
 
 namespace leapverify {
 
-Rehearsal::Rehearsal(torch::optim::Optimizer& base, const TensorList& weights,
-                     const TensorList& buffers, const TensorList* average, StepRunner& runner)
+Rehearsal::Rehearsal(torch::optim::Optimizer& base, torch::nn::Module& model,
+                     const TensorList& weights, const TensorList& buffers,
+                     const TensorList* average, StepRunner& runner)
     : base_(base),
       weights_(weights),
       buffers_(buffers),
@@ -22,35 +25,56 @@ Rehearsal::Rehearsal(torch::optim::Optimizer& base, const TensorList& weights,
     saved_average_ = average_->allocate_like(TensorList::Precision::kSame);
     saved_average_.copy_from(*average_);
   }
-  for (const at::Tensor& weight : weights_.tensors()) {
-    versions_.push_back(weight._version());
-    gradients_.push_back(weight.grad());
+  for (const at::Tensor& weight : weights_.tensors()) versions_.push_back(weight._version());
+  std::vector<at::Tensor> parameters = weights_.tensors();
+  for (const at::Tensor& parameter : model.parameters()) {
+    const auto same = [&](const at::Tensor& other) { return other.is_same(parameter); };
+    if (std::none_of(parameters.begin(), parameters.end(), same)) parameters.push_back(parameter);
+  }
+  for (const at::Tensor& parameter : parameters) {
+    gradients_.push_back({parameter, parameter.grad()});
     // Steps make gradients of their own and leave these untouched.
-    weight.mutable_grad() = at::Tensor();
+    parameter.mutable_grad() = at::Tensor();
   }
 }
 
 Rehearsal::~Rehearsal() {
   try {
-    restore();
+    end();
   } catch (const std::exception& error) {
-    // Only a device that has failed for good lands here, and it ends the run at the next step.
     std::fprintf(stderr, "leapverify: ending a rehearsal failed: %s\n", error_text(error).c_str());
   }
 }
 
-void Rehearsal::restore() {
-  for (std::size_t i = 0; i < gradients_.size(); ++i) {
-    const at::Tensor& weight = weights_.tensors()[i];
-    weight.mutable_grad() = gradients_[i];
-    c10::VariableVersion version = weight.unsafeGetTensorImpl()->version_counter();
-    version.set_version(versions_[i]);
-  }
-  import_state(base_, optimizer_, "rehearsal");
-  buffers_.copy_from(saved_buffers_);
-  if (average_ != nullptr) average_->copy_from(saved_average_);
-  restore_random_state(random_, weights_.torch_device());
-  runner_.seek(position_);
+void Rehearsal::end() {
+  if (ended_) return;
+  ended_ = true;
+  std::exception_ptr failure;
+  // One part that fails must not keep the others from being put back.
+  const auto attempt = [&failure](auto action) {
+    try {
+      action();
+    } catch (...) {
+      failure = std::current_exception();
+    }
+  };
+  attempt([this] {
+    for (const Gradient& gradient : gradients_) {
+      gradient.parameter.mutable_grad() = gradient.value;
+    }
+    for (std::size_t i = 0; i < versions_.size(); ++i) {
+      c10::VariableVersion version = weights_.tensors()[i].unsafeGetTensorImpl()->version_counter();
+      version.set_version(versions_[i]);
+    }
+  });
+  attempt([this] { import_state(base_, optimizer_, "rehearsal"); });
+  attempt([this] { buffers_.copy_from(saved_buffers_); });
+  attempt([this] {
+    if (average_ != nullptr) average_->copy_from(saved_average_);
+  });
+  attempt([this] { restore_random_state(random_, weights_.torch_device()); });
+  attempt([this] { runner_.seek(position_); });
+  if (failure) std::rethrow_exception(failure);
 }
 
 }  // namespace leapverify

@@ -12,23 +12,26 @@
 namespace leapverify {
 
 /// For its lifetime steps may be taken; afterwards all that training changes besides the weights
-/// themselves is bitwise what it was: optimizer state and learning rates, gradients, buffers, the
-/// average, the weights' version counters, random generators and the positions of the runner, also
-/// when an exception passes. The weights are those of the LeapTransaction around it.
-/// Memory, meanwhile: a copy of the optimizer's state, of the buffers and of the average, and a second
-/// set of gradients.
+/// themselves is bitwise what it was: optimizer state and learning rates, gradients of all the model's
+/// parameters, buffers, the average, the weights' version counters, random generators and the
+/// positions of the runner, also when an exception passes. The weights are those of the
+/// LeapTransaction around it.
+/// Memory, meanwhile: two copies of the optimizer's state, one of the buffers and of the average, and a
+/// second set of gradients.
 class Rehearsal {
  public:
   /// average: null where none is kept.
-  Rehearsal(torch::optim::Optimizer& base, const TensorList& weights, const TensorList& buffers,
-            const TensorList* average, StepRunner& runner);
+  Rehearsal(torch::optim::Optimizer& base, torch::nn::Module& model, const TensorList& weights,
+            const TensorList& buffers, const TensorList* average, StepRunner& runner);
   ~Rehearsal();
   Rehearsal(const Rehearsal&) = delete;
   Rehearsal& operator=(const Rehearsal&) = delete;
 
- private:
-  void restore();
+  /// Puts everything back. Throws when a part of it failed, after the others were put back; the
+  /// destructor, which does it where an exception passes, then writes to stderr instead.
+  void end();
 
+ private:
   torch::optim::Optimizer& base_;
   const TensorList& weights_;
   const TensorList& buffers_;
@@ -39,8 +42,13 @@ class Rehearsal {
   OptimizerState optimizer_;
   TensorList saved_buffers_;
   TensorList saved_average_;
-  std::vector<at::Tensor> gradients_;
+  struct Gradient {
+    at::Tensor parameter;
+    at::Tensor value;
+  };
+  std::vector<Gradient> gradients_;
   std::vector<std::int64_t> versions_;
+  bool ended_ = false;
 };
 
 }  // namespace leapverify

@@ -85,7 +85,11 @@ void Controller::record(bool accepted) {
 }
 
 std::int64_t Controller::record_link(std::int64_t step, std::int64_t horizon) {
-  if (options_.cascade == 1) return 0;
+  if (options_.cascade == 1) {
+    // One of a run with other options may be under way.
+    end_cascade();
+    return 0;
+  }
   const std::int64_t left_before = in_cascade() ? state_.links_left : options_.cascade;
   state_.links_left = horizon > 0 ? left_before - 1 : 0;
   state_.next_link = step + horizon;

@@ -1,3 +1,4 @@
+#include <leapverify/runtime/policy/forecast.h>
 #include <leapverify/runtime/policy/options.h>
 
 #include <algorithm>
@@ -124,6 +125,19 @@ void check_rehearsals(const Options& options) {
   if (options.verification.when == policy::When::kSettled && options.probes == 0) {
     throw InvalidOption("probes", "0",
                         "at least 1 with when: settled, whose forecast is of the probes' loss");
+  }
+  const double least_alpha = 1.0 / static_cast<double>(policy::Forecast::kMostErrors);
+  if (options.verification.when == policy::When::kSettled &&
+      options.verification_of_one().alpha < least_alpha) {
+    throw InvalidOption("alpha", number_text(options.verification.alpha),
+                        "at least " + number_text(least_alpha) +
+                            " for each predictor with when: settled, which keeps so many errors");
+  }
+  if (!options.leaps() &&
+      (options.schedule == SchedulePolicy::kAdvance || options.data == DataPolicy::kSkip)) {
+    throw InvalidOption("schedule, data",
+                        std::string(name_of(options.schedule)) + ", " + name_of(options.data),
+                        "keep and keep with on_accept: rate, which makes no leaps");
   }
 }
 

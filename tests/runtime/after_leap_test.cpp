@@ -94,8 +94,8 @@ TEST(BatchNorm, RecomputedStatisticsAreTheMeanOverAPassAtTheNewWeights) {
   run.train(10);
   ASSERT_EQ(events_of(run, "leap").at(0).at("outcome"), "committed");
   const torch::NoGradGuard no_grad;
-  // 16 gate sequences in one forward pass.
-  const at::Tensor features = run.model->first(toy_inputs(999, 128).narrow(0, 0, 16));
+  // 16 gate sequences in one forward pass, those after the eight probes.
+  const at::Tensor features = run.model->first(toy_inputs(999, 128).narrow(0, 8, 16));
   const Statistics landed(run);
   EXPECT_TRUE(torch::allclose(landed.mean, features.mean(0), 1e-5, 1e-6));
   EXPECT_TRUE(torch::allclose(landed.variance, features.var(0), 1e-5, 1e-6));
@@ -139,6 +139,42 @@ TEST(AfterALeap, ScheduleAndDataGoOnOrFollow) {
       EXPECT_EQ(run.base->param_groups()[0].options().get_lr(), ToyRun::rate_at(advance ? 17 : 10));
     }
   }
+}
+
+TEST(BatchNorm, FrozenStatisticsStayAndEvaluatorsThatSwitchModesAreFoundOut) {
+  ToyRun frozen;
+  frozen.wrap(one_leap(BatchNormPolicy::kRecompute));
+  frozen.model->norm->eval();
+  const Statistics before(frozen);
+  frozen.train(10);
+  ASSERT_EQ(events_of(frozen, "leap").at(0).at("outcome"), "committed");
+  EXPECT_TRUE(torch::equal(Statistics(frozen).mean, before.mean));
+  EXPECT_FALSE(frozen.model->norm->is_training());
+
+  ToyRun bare;
+  bare.train(10);
+  ToyRun switching;
+  switching.wrap(one_leap(BatchNormPolicy::kRecompute));
+  switching.before_evaluation = [&] { switching.model->eval(); };
+  switching.train(10);
+  ASSERT_EQ(events_of(switching, "failure").size(), 1u);
+  EXPECT_TRUE(bitwise_equal(bare.everything(), switching.everything()));
+}
+
+TEST(AfterALeap, WhatAUsersFunctionRefusesTakesTheLeapBack) {
+  ToyRun bare;
+  bare.train(10);
+  ToyRun run;
+  Options options = one_leap(BatchNormPolicy::kKeep);
+  options.data = DataPolicy::kSkip;
+  options.reference = Reference::kDenoised;
+  run.wrap(options);
+  run.refuse_seek = true;
+  run.train(10);
+  ASSERT_EQ(events_of(run, "failure").size(), 1u);
+  EXPECT_EQ(events_of(run, "failure")[0].at("reason"), "no more data");
+  EXPECT_TRUE(bitwise_equal(bare.everything(), run.everything()));
+  EXPECT_EQ(run.leaps->status().ledger.accepted, 0);
 }
 
 TEST(AfterALeap, RejectedLeapMovesNeither) {

@@ -166,6 +166,10 @@ TEST(Denoised, WithRateOnlyNoWeightMovesAndEachStepIsTakenAtTheScaledRate) {
     EXPECT_EQ(run.leaps->status().learning_rate_scale, 2.2);
     for (const json& leap : events_of(run, "leap")) EXPECT_EQ(leap.at("outcome"), "rate_only");
     EXPECT_EQ(run.leaps->status().ledger.steps_saved, 0);
+    std::int64_t raising = 0;
+    const std::vector<json> tries = events_of(run, "leap");
+    for (std::size_t i = 0; i < rises.size(); ++i) raising += tries[i].at("forwards").get<int>();
+    EXPECT_EQ(run.leaps->status().ledger.raising_forwards, raising) << "not of those at the limit";
   }
 }
 

@@ -119,6 +119,50 @@ TEST(CascadeRun, StopsAtTheFirstRejectionAndUndoesItBitwise) {
   EXPECT_EQ(leaps[2].at("digest_after"), leaps[2].at("digest_before"));
 }
 
+TEST(CascadeRun, EndsWhereItsNextLinkIsGivenUp) {
+  ToyRun run;
+  Options options = accepting_options();
+  options.gate = GateSource::kNextBatch;
+  options.controller.horizons = {7};
+  options.controller.cascade = 4;
+  run.wrap(options);
+  run.train_on_batches(17);
+  ASSERT_EQ(events_of(run, "leap").size(), 1u);
+  run.train(20);
+  EXPECT_EQ(events_of(run, "failure").size(), 1u) << "the second link met no batch";
+  EXPECT_GT(events_of(run, "leap").size(), 1u) << "and observation goes on";
+}
+
+TEST(CascadeRun, ResumedWithoutCascadesGoesOnObserving) {
+  ToyRun first;
+  Options options = accepting_options();
+  options.controller.horizons = {7};
+  options.controller.cascade = 4;
+  first.wrap(options);
+  first.train(12);
+  ASSERT_EQ(events_of(first, "leap").size(), 1u);
+  ToyRun second;
+  options.controller.cascade = 1;
+  second.wrap(options);
+  second.go_on_from(first, capture_random_state(at::kCPU));
+  second.train(30);
+  EXPECT_GT(events_of(second, "leap").size(), 2u);
+}
+
+TEST(Resumed, WithALeapPendingButSwitchedOff) {
+  ToyRun first;
+  Options options = eager_options();
+  options.gate = GateSource::kNextBatch;
+  first.wrap(options);
+  first.train_on_batches(10);
+  ToyRun second;
+  options.enabled = false;
+  second.wrap(options);
+  second.go_on_from(first, capture_random_state(at::kCPU));
+  second.train_on_batches(5);
+  EXPECT_TRUE(events_of(second, "candidate").empty());
+}
+
 /// A run with `options` that is stopped and resumed after each of many steps is bitwise the same.
 void expect_resumes(const Options& options, bool on_batches = false) {
   const auto train = [on_batches](ToyRun& run, int steps) {

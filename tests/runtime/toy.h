@@ -91,7 +91,10 @@ struct ToyRun : StepRunner {
   }
 
   TrainingPosition position() const override { return progress; }
-  void seek(const TrainingPosition& position) override { progress = position; }
+  void seek(const TrainingPosition& position) override {
+    if (refuse_seek) throw std::runtime_error("no more data");
+    progress = position;
+  }
   void backward() override {
     if (before_backward) before_backward();
     if (scheduled) {
@@ -114,6 +117,7 @@ struct ToyRun : StepRunner {
     return {kToyBatch,
             [this, x] {
               ++batch_forwards;
+              if (!model->is_training()) throw std::runtime_error("not as training does");
               torch::Tensor losses = (model->forward(x) - toy_target(x)).square();
               return change_batch_losses ? change_batch_losses(losses) : losses;
             },
@@ -211,6 +215,7 @@ struct ToyRun : StepRunner {
   double clip = 0;
   TrainingPosition progress;
   bool scheduled = false;
+  bool refuse_seek = false;
   std::function<void()> before_backward;
   std::function<void()> before_own_forward;
   int batch_forwards = 0;

@@ -176,7 +176,10 @@ TEST_F(ConfigTest, EveryKeyCanBeSetAndSurvivesARoundTrip) {
     const std::string value = another_value(name, node);
     std::vector<std::string> overrides = {name + "=" + value};
     // What these values need beside them.
-    if (name == "leapverify.cascade") overrides.emplace_back("leapverify.on_accept=leap");
+    if (name == "leapverify.cascade" || name == "leapverify.schedule" ||
+        name == "leapverify.data") {
+      overrides.emplace_back("leapverify.on_accept=leap");
+    }
     if (name == "leapverify.gate") overrides.emplace_back("leapverify.verification.rule=strict");
     const std::string changed = to_yaml(load_config("", "", overrides));
     EXPECT_NE(changed, defaults) << name << "=" << value;

@@ -67,6 +67,17 @@ TEST(Forecast, JudgesNothingBeforeEnoughErrorsAreKnown) {
   EXPECT_TRUE(forecast.limit(210, 0.05));
 }
 
+TEST(Forecast, LimitLiesTheRankOfAlphaBelowTheForecast) {
+  Forecast forecast(10);
+  Forecast::State state;
+  state.points = {{0, 5}, {10, 5}};
+  for (int i = 1; i <= 19; ++i) state.errors.push_back(i);
+  forecast.restore(state);
+  // Of 20 the one to come is the largest with a chance of 5 %, one of the two largest with 10 %.
+  EXPECT_DOUBLE_EQ(forecast.limit(20, 0.05).value(), 5 - 19);
+  EXPECT_DOUBLE_EQ(forecast.limit(20, 0.1).value(), 5 - 18);
+}
+
 TEST(Forecast, InterruptKeepsTheErrorsOnly) {
   Forecast forecast(10);
   for (std::int64_t i = 0; i < 30; ++i) forecast.add(10 * i, 1);

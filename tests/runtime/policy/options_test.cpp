@@ -103,9 +103,21 @@ TEST(Options, RefusesComparisonsWithoutWhatTheyNeed) {
   expect_refusal(options, "probes: 0 is not legal, expected at least 1 with when: settled");
   options.verification.when = policy::When::kRaced;
   EXPECT_NO_THROW(options.validate());
+  options.data = DataPolicy::kSkip;
+  expect_refusal(options, "keep and keep with on_accept: rate");
+  options.data = DataPolicy::kKeep;
   options.gate = GateSource::kNextBatch;
   expect_refusal(options,
                  "gate: next_batch is not legal, expected fresh or fixed with when: raced");
+}
+
+TEST(Options, SettledRefusesAnAlphaThatItCouldNeverJudgeBy) {
+  Options options = Options::paper();
+  options.verification.when = policy::When::kSettled;
+  options.verification.alpha = 0.005;
+  EXPECT_NO_THROW(options.validate());
+  options.verification.alpha = 0.004;
+  expect_refusal(options, "alpha: 0.004 is not legal, expected at least 0.005");
 }
 
 TEST(Options, PortfolioSharesAlphaAndNeedsARuleThatTellsBetterFromWorse) {
