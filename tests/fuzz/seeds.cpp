@@ -25,16 +25,29 @@ void write_tensors(const fs::path& folder) {
   leapverify::write_synced(folder / "dtypes", to_safetensors(tensors));
 }
 
-void write_state(const fs::path& folder) {
+void write_state(const fs::path& path, const std::map<std::string, std::string>& json) {
   leapverify::Checkpoint checkpoint;
   checkpoint.step = 1;
   checkpoint.tensors["model"] = {{"weight", at::arange(4)}};
-  checkpoint.json["trainer"] = R"({"seconds":1.5,"hashes":[1,18446744073709551615],"off":null})";
-  checkpoint.json["optimizer"] = R"({"kind":"adamw","groups":[{"lr":1e-3,"betas":[0.9,0.95]}]})";
-  leapverify::save_checkpoint(folder / "run", checkpoint, 1);
-  const fs::path saved = folder / "run" / "checkpoints" / "step-1" / "state.json";
-  leapverify::write_synced(folder / "state", leapverify::read_file(saved));
-  leapverify::remove_tree(folder / "run");
+  checkpoint.json = json;
+  const fs::path run = path.parent_path() / "run";
+  leapverify::save_checkpoint(run, checkpoint, 1);
+  const fs::path saved = run / "checkpoints" / "step-1" / "state.json";
+  leapverify::write_synced(path, leapverify::read_file(saved));
+  leapverify::remove_tree(run);
+}
+
+void write_states(const fs::path& folder) {
+  write_state(folder / "none", {});
+  write_state(folder / "scalars", {{"a", "null"},
+                                   {"b", "true"},
+                                   {"c", "-0.0"},
+                                   {"d", "1e300"},
+                                   {"e", "18446744073709551615"},
+                                   {"f", R"("\u00e9\n\"")"}});
+  write_state(folder / "trainer",
+              {{"trainer", R"({"seconds":1.5,"hashes":[1,-2],"off":null})"},
+               {"optimizer", R"({"kind":"adamw","groups":[{"lr":1e-3,"betas":[0.9,0.95]}]})"}});
 }
 
 }  // namespace
@@ -45,5 +58,5 @@ int main(int argc, char** argv) {
     return 2;
   }
   write_tensors(fs::path(argv[1]) / "safetensors");
-  write_state(fs::path(argv[1]) / "checkpoint");
+  write_states(fs::path(argv[1]) / "checkpoint");
 }

@@ -72,8 +72,19 @@ class CheckpointFaults : public CheckpointRun {
     return load_checkpoint(run_);
   }
 
+  /// What is under a checkpoint's name has all files, whether it is the latest or not.
+  void expect_complete_folders() {
+    if (!fs::exists(checkpoints())) return;
+    for (const std::string& name : names_in(checkpoints())) {
+      if (name.rfind("step-", 0) == 0 && fs::path(name).extension().empty()) {
+        EXPECT_EQ(names_in(checkpoints() / name).size(), 4u) << name;
+      }
+    }
+  }
+
   /// Is the latest `next`, or still what it was?
   void expect_old_or_new(const std::optional<Checkpoint>& old, const Checkpoint& next) {
+    expect_complete_folders();
     const std::optional<Checkpoint> now = loaded();
     if (now && same(*now, next)) return;
     ASSERT_EQ(now.has_value(), old.has_value());

@@ -48,6 +48,21 @@ TEST(Safetensors, EveryDtypeComesBackBitwise) {
   }
 }
 
+TEST(Safetensors, FilesAreThoseOfTheFormat) {
+  const std::pair<at::ScalarType, const char*> names[] = {
+      {at::kFloat, "F32"}, {at::kHalf, "F16"}, {at::kBFloat16, "BF16"}, {at::kDouble, "F64"},
+      {at::kLong, "I64"},  {at::kInt, "I32"},  {at::kShort, "I16"},     {at::kChar, "I8"},
+      {at::kByte, "U8"},   {at::kBool, "BOOL"}};
+  for (const auto& [dtype, name] : names) {
+    const std::size_t bytes = 2 * at::elementSize(dtype);
+    std::string header = "{" + entry("a", "[2,1]", "[0," + std::to_string(bytes) + "]", name) + "}";
+    header.append((8 - header.size() % 8) % 8, ' ');
+    const std::string file = to_safetensors({{"a", at::zeros({2, 1}, dtype)}});
+    EXPECT_EQ(file.substr(0, file.size() - bytes), safetensors_file(header, 0));
+    EXPECT_EQ(file.substr(file.size() - bytes), std::string(bytes, '\0'));
+  }
+}
+
 TEST(Safetensors, ViewsAreWrittenAsTheyLook) {
   const at::Tensor view = at::arange(6, at::kFloat).reshape({2, 3}).t();
   const NamedTensors back = from_safetensors(to_safetensors({{"view", view}}), "test");
