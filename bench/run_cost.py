@@ -2,7 +2,7 @@
 
 Usage: run_cost.py PATH_OF_LEAPVERIFY TEXT [--rounds 3]
 
-The model and the runs of closed_loop.py, with all cores. First the bare optimizer and the defaults in turns at the tuned
+The model and the runs of closed_loop.py, on one thread. First the bare optimizer and the defaults in turns at the tuned
 learning rate, where every try is rejected and both end with the same weights: seconds of the whole runs. Then both at a
 sixteenth of it: how many steps the defaults take to the bare run's final validation loss. Prints one JSON object a run,
 and a summary each.
@@ -10,7 +10,6 @@ and a summary each.
 
 import argparse
 import json
-import os
 import statistics
 
 from closed_loop import AUTO, SETTINGS, train
@@ -24,7 +23,6 @@ def main():
     parser.add_argument("text")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    SETTINGS["run.threads"] = os.cpu_count()
 
     def run(name, rate, **settings):
         line = train(arguments.program, arguments.text, name, rate, 0, settings)
