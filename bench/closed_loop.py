@@ -18,7 +18,7 @@ import tempfile
 import time
 
 STEPS = 1000
-RATES = [3e-4, 1e-3, 3e-3, 8e-3, 1.6e-2, 3.2e-2]
+RATES = [3e-4, 5e-4, 1e-3, 3e-3, 8e-3, 1.6e-2, 3.2e-2]
 SETTINGS = {
     "run.steps": STEPS, "run.threads": 1, "run.device": "cpu", "run.sample_bytes": 0,
     "run.eval_every": 25, "run.eval_sequences": 256, "run.checkpoint_every": 0,
