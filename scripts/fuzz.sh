@@ -41,7 +41,8 @@ for target in "${targets[@]}"; do
   "${command[@]}" >"$target.log" 2>&1 || status=$?
   {
     printf '# commit %s\n# in build-fuzz: %s\n' "$commit" "${command[*]}"
-    tail -n 40 "$target.log"
+    # The words that libFuzzer recommends for a dictionary would fill the end.
+    grep -av ' # Uses: ' "$target.log" | tail -n 40
   } >"$results/$target.log"
   tail -n 9 "$target.log"
   [ "$status" -eq 0 ] || die "$target: the whole log is $build_dir/$target.log, the input that it names lies beside it"
