@@ -10,7 +10,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 #include <utility>
 
 namespace leapverify {
@@ -173,18 +172,15 @@ std::int64_t LeapVerify::Implementation::forwards_to_know(std::int64_t known, st
   if (on_batch) forwards = std::max(forwards, batch_size_);
   if (races()) forwards = verifier_.max_pairs() + rehearsal_forwards();
   // Statistics are made anew wherever a point is placed.
-  const bool recomputes = options_.batch_norm == BatchNormPolicy::kRecompute;
-  return forwards + (recomputes ? options_.verification.sequences : 0);
+  return forwards + recomputing_forwards();
 }
 
 std::int64_t LeapVerify::Implementation::judging_forwards() const {
-  const std::int64_t recomputed =
-      options_.batch_norm == BatchNormPolicy::kRecompute ? options_.verification.sequences : 0;
   if (options_.verification.when == policy::When::kSettled) {
-    return rehearsal_forwards() + options_.probes + 2 * recomputed;
+    return rehearsal_forwards() + options_.probes + 2 * recomputing_forwards();
   }
-  const std::int64_t count = std::max(options_.verification.sequences, verifier_.pairs_needed());
-  return forwards_to_know(0, count, options_.gate == GateSource::kNextBatch) + recomputed;
+  const bool on_batch = options_.gate == GateSource::kNextBatch;
+  return forwards_to_know(0, first_helping(), on_batch) + recomputing_forwards();
 }
 
 void LeapVerify::Implementation::know_losses(Point& point, std::int64_t count,
@@ -197,15 +193,14 @@ void LeapVerify::Implementation::know_losses(Point& point, std::int64_t count,
     return;
   }
   std::vector<std::int64_t>& sequences = comparison.sequences;
-  const bool raced = options_.verification.when == policy::When::kRaced;
   // A race is run once, so all that may be asked about it is asked at its end.
-  if (raced) count = verifier_.max_pairs();
+  if (races()) count = verifier_.max_pairs();
   const auto drawn = static_cast<std::int64_t>(sequences.size());
   if (drawn < count) {
     const std::vector<std::int64_t> more = next_gate_sequences(count - drawn);
     sequences.insert(sequences.end(), more.begin(), more.end());
   }
-  if (raced) {
+  if (races()) {
     point.losses = losses_after_training(point, sequences, /*at_average=*/true, comparison);
     return;
   }
@@ -217,20 +212,17 @@ void LeapVerify::Implementation::know_losses(Point& point, std::int64_t count,
 
 policy::Decision LeapVerify::Implementation::compare(Point& reference, Point& candidate,
                                                      Comparison& comparison) {
-  const std::int64_t most = comparison.batch == nullptr
-                                ? verifier_.max_pairs()
-                                : std::min(verifier_.max_pairs(), batch_size_);
-  const auto known = [](const Point& point) {
-    return static_cast<std::int64_t>(point.losses.size());
-  };
   const bool on_batch = comparison.batch != nullptr;
-  std::int64_t count = std::max(options_.verification.sequences, verifier_.pairs_needed());
+  const std::int64_t most =
+      on_batch ? std::min(verifier_.max_pairs(), batch_size_) : verifier_.max_pairs();
+  std::int64_t count = std::min(first_helping(), most);
+  const auto missing = [&](const Point& point) {
+    return forwards_to_know(static_cast<std::int64_t>(point.losses.size()), count, on_batch);
+  };
   policy::Decision decision;
   decision.verdict = policy::Verdict::kRejected;
   decision.reason = "overhead cap reached";
-  while (affords(forwards_to_know(known(candidate), std::min(count, most), on_batch) +
-                 forwards_to_know(known(reference), std::min(count, most), on_batch))) {
-    count = std::min(count, most);
+  while (affords(missing(candidate) + missing(reference))) {
     know_losses(candidate, count, comparison);
     know_losses(reference, count, comparison);
     decision = verifier_.decide({reference.losses.begin(), reference.losses.begin() + count},
@@ -239,7 +231,7 @@ policy::Decision LeapVerify::Implementation::compare(Point& reference, Point& ca
     decision.verdict = policy::Verdict::kRejected;
     decision.reason = count == most ? "no gain was shown within the batch" : "overhead cap reached";
     if (count == most) break;
-    count += options_.verification.sequences;
+    count = std::min(count + options_.verification.sequences, most);
   }
   return decision;
 }
@@ -250,7 +242,7 @@ policy::Decision LeapVerify::Implementation::settle(Point& candidate, const Poin
   decision.verdict = policy::Verdict::kRejected;
   decision.reason = "overhead cap reached";
   const std::int64_t then = step_ + options_.verification.settle_steps;
-  const std::optional<double> limit = forecast_.limit(then, options_.verification_of_one().alpha);
+  const std::optional<double> limit = forecast_.limit(then, verifier_.alpha());
   if (!limit) {
     decision.reason = "too few forecasts to judge by";
     return decision;

@@ -1,15 +1,11 @@
 // Tries leaps: searches for the best candidate, and lands there or goes back.
 #include <leapverify/runtime/error_text.h>
 #include <leapverify/runtime/leap_verify_implementation.h>
-#include <leapverify/runtime/momentum.h>
 #include <leapverify/runtime/optimizer_state.h>
 #include <leapverify/runtime/policy/statistics.h>
-#include <leapverify/runtime/scaled_rates.h>
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
-#include <numeric>
 #include <utility>
 
 namespace leapverify {

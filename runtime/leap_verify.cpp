@@ -94,9 +94,7 @@ at::Tensor LeapVerify::Implementation::step(const std::function<at::Tensor()>& c
   if (average_ && step_ == 0) average_->start();
   if (!pending_.empty()) {
     pending_.clear();
-    controller_.record(false);
-    controller_.end_cascade();
-    emit(failure_event(step_, "no batch came to try the leap on", 0, /*off=*/false));
+    give_up_pending("no batch came to try the leap on");
   }
   at::Tensor loss = base_step(closure);
   follow(/*has_batch=*/false);
@@ -114,15 +112,19 @@ at::Tensor LeapVerify::Implementation::step(const TrainingBatch& batch) {
     if (controller_.affords(situation(), least_forwards_of_a_try())) {
       try_leap(horizons, batch.seen ? nullptr : &batch);
     } else {
-      controller_.record(false);
-      controller_.end_cascade();
-      emit(failure_event(step_, "overhead cap reached", 0, /*off=*/false));
+      give_up_pending("overhead cap reached");
     }
   }
   at::Tensor loss = batch.backward();
   base_step(nullptr);
   follow(/*has_batch=*/true);
   return loss;
+}
+
+void LeapVerify::Implementation::give_up_pending(const std::string& reason) {
+  controller_.record(false);
+  controller_.end_cascade();
+  emit(failure_event(step_, reason, 0, /*off=*/false));
 }
 
 void LeapVerify::Implementation::follow(bool has_batch) {
@@ -244,17 +246,15 @@ policy::Situation LeapVerify::Implementation::situation() const {
 std::int64_t LeapVerify::Implementation::forwards_of_worth() const {
   const std::int64_t passes = options_.leaps() ? 2 : 0;
   // Statistics are made anew twice to value a winner, once to land on it, and at each candidate.
-  const std::int64_t recomputed = options_.batch_norm == BatchNormPolicy::kRecompute ? 4 : 0;
-  return (passes + recomputed) * options_.verification.sequences;
+  return passes * options_.verification.sequences + 4 * recomputing_forwards();
 }
 
 std::int64_t LeapVerify::Implementation::least_forwards_of_a_try() const {
-  const std::int64_t count = std::max(options_.verification.sequences, verifier_.pairs_needed());
   const bool on_batch = options_.gate == GateSource::kNextBatch;
   // The reference, a candidate, and a look back where the rate has risen.
   const std::int64_t points = 1 + (rate_scale() > options_.rate.smallest ? 1 : 0);
-  return points * forwards_to_know(0, count, on_batch) + judging_forwards() + forwards_of_worth() +
-         (canary_passed_ ? 0 : 3 * kCanarySequences);
+  return points * forwards_to_know(0, first_helping(), on_batch) + judging_forwards() +
+         forwards_of_worth() + (canary_passed_ ? 0 : 3 * kCanarySequences);
 }
 
 void LeapVerify::Implementation::record_snapshots() {

@@ -93,6 +93,15 @@ class LeapVerify::Implementation {
   std::int64_t forwards_of_worth() const;
   /// Forwards to know so many losses of a point.
   std::int64_t forwards_to_know(std::int64_t known, std::int64_t count, bool on_batch) const;
+  /// Forwards to make the statistics of batch norm anew, where they are.
+  std::int64_t recomputing_forwards() const {
+    const bool recomputes = options_.batch_norm == BatchNormPolicy::kRecompute;
+    return recomputes ? options_.verification.sequences : 0;
+  }
+  /// Sequences that a comparison begins with.
+  std::int64_t first_helping() const {
+    return std::max(options_.verification.sequences, verifier_.pairs_needed());
+  }
   /// Forwards to judge one more candidate at the least, from placing it on.
   std::int64_t judging_forwards() const;
   /// Whether the cap leaves so many forwards and what a winner's value takes.
@@ -104,6 +113,8 @@ class LeapVerify::Implementation {
   bool activations_tell() const {
     return options_.detector.signal == SignalKind::kActivationCosine;
   }
+  /// Books a pending try that cannot be made, and says why.
+  void give_up_pending(const std::string& reason);
   void observe(bool has_batch);
   void record_snapshots();
   /// Mean learning rate of the steps since it was asked last.

@@ -137,7 +137,9 @@ class Trainer::Implementation : public StepRunner {
   }
   void describe_run();
   torch::Tensor train_step();
-  void set_learning_rate();
+  /// The batch at the data position, with the learning rate set that the schedule says; moves both
+  /// positions on.
+  TokenBatch take_batch();
   double rate_in_force() const {
     return base_->param_groups().front().options().get_lr() *
            optimizer_.status().learning_rate_scale;
@@ -206,21 +208,17 @@ void Trainer::Implementation::describe_run() {
   if (step_ > 0) progress_.note("resumed      at step " + std::to_string(step_));
 }
 
-void Trainer::Implementation::set_learning_rate() {
+TokenBatch Trainer::Implementation::take_batch() {
   // After leaps that advance it the schedule may be over before the run is.
   const std::int64_t step = std::min(position_.schedule + 1, config_.run.steps);
   const double rate =
       config_.optimizer.lr * schedule_factor(config_.schedule, step, config_.run.steps);
   for (auto& group : base_->param_groups()) group.options().set_lr(rate);
+  ++position_.schedule;
+  return train_batch(text_, position_.data++, config_.batch.sequences, model_->context(), device_);
 }
 
-void Trainer::Implementation::backward() {
-  set_learning_rate();
-  loss_ = gradients_of(
-      train_batch(text_, position_.data, config_.batch.sequences, model_->context(), device_));
-  ++position_.data;
-  ++position_.schedule;
-}
+void Trainer::Implementation::backward() { loss_ = gradients_of(take_batch()); }
 
 torch::Tensor Trainer::Implementation::gradients_of(const TokenBatch& batch) {
   optimizer_.zero_grad();
@@ -245,19 +243,13 @@ TrainingBatch Trainer::Implementation::next_batch(const TokenBatch& batch) {
             return gradients_of(batch);
           },
           // Drawn at random: after a quarter of an epoch a fifth of a batch was trained on before.
-          4 * (position_.data + 1) * bytes > text_.summary().train.bytes};
+          4 * position_.data * bytes > text_.summary().train.bytes};
 }
 
 torch::Tensor Trainer::Implementation::train_step() {
   torch::Tensor loss;
   if (leaps().enabled && leaps().gate == GateSource::kNextBatch) {
-    set_learning_rate();
-    const TokenBatch batch =
-        train_batch(text_, position_.data, config_.batch.sequences, model_->context(), device_);
-    const TrainingBatch step = next_batch(batch);
-    ++position_.data;
-    ++position_.schedule;
-    loss = optimizer_.step(step);
+    loss = optimizer_.step(next_batch(take_batch()));
   } else {
     backward();
     // Rehearsals within step() make losses and rates of their own.

@@ -1,7 +1,6 @@
 #include <leapverify/runtime/policy/portfolio.h>
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
 namespace leapverify::policy {

@@ -111,6 +111,8 @@ class Verifier {
   /// Remembers the reference loss of a finished try, for `adaptive`.
   void remember(double reference_loss);
 
+  double alpha() const { return options_.alpha; }
+
   const std::vector<double>& past_losses() const { return past_losses_; }
   void restore(std::vector<double> past_losses) { past_losses_ = std::move(past_losses); }
 

@@ -1,6 +1,7 @@
 // A small regression problem with dropout and batch norm: everything that a leap could disturb.
 #pragma once
 
+#include <gtest/gtest.h>
 #include <leapverify/runtime/batch_evaluator.h>
 #include <leapverify/runtime/leap_verify.h>
 #include <leapverify/runtime/optimizer_state.h>
@@ -248,6 +249,19 @@ inline std::vector<nlohmann::json> events_of(const ToyRun& run, const std::strin
     if (event.at("event") == kind) events.push_back(std::move(event));
   }
   return events;
+}
+
+/// Rejecting was real work: candidates were written, and every one of them was put back.
+inline void expect_real_rejections(const ToyRun& run) {
+  const std::vector<nlohmann::json> candidates = events_of(run, "candidate");
+  const std::vector<nlohmann::json> leaps = events_of(run, "leap");
+  ASSERT_GE(candidates.size(), 20u);
+  ASSERT_EQ(candidates.size(), leaps.size()) << "each try ends at its first rejection";
+  for (std::size_t i = 0; i < leaps.size(); ++i) {
+    EXPECT_EQ(leaps[i].at("outcome"), "rejected");
+    EXPECT_NE(candidates[i].at("digest"), leaps[i].at("digest_before"));
+    EXPECT_EQ(leaps[i].at("digest_after"), leaps[i].at("digest_before"));
+  }
 }
 
 /// Makes every candidate look worse than any reference: the first evaluation of a try is the
