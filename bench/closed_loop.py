@@ -41,7 +41,8 @@ def options_of(name):
     if name == "bare":
         return {"leapverify.enabled": "false"}
     predictor, reference, on_accept = name.split(" / ")
-    return {"leapverify.enabled": "true", "leapverify.preset": "auto", "leapverify.predictor": predictor,
+    average = {"run.eval_average": "true"} if name == AUTO else {}
+    return {**average, "leapverify.enabled": "true", "leapverify.preset": "auto", "leapverify.predictor": predictor,
             "leapverify.reference": reference, "leapverify.on_accept": on_accept}
 
 
@@ -50,12 +51,12 @@ def runs_of(grid):
     for rate in RATES:
         yield "bare", rate, 0
         yield AUTO, rate, 0
-    for rate in RATES:
-        yield variant("ema_trend", "denoised", "both"), rate, 0
     for seed in (1, 2):
-        for rate in [3e-4, 8e-3]:
+        for rate in [5e-4, 8e-3, 3e-4]:
             yield "bare", rate, seed
             yield AUTO, rate, seed
+    for rate in RATES:
+        yield variant("ema_trend", "denoised", "both"), rate, 0
     predictors = PREDICTORS[:3] if grid == "default" else PREDICTORS
     for rate in [3e-4, 8e-3] if grid == "default" else RATES:
         for predictor in predictors:
@@ -84,6 +85,7 @@ def train(program, text, name, rate, seed, more=None):
         if (run / "trace.jsonl").exists():
             trace = [json.loads(text) for text in (run / "trace.jsonl").read_text().splitlines()]
     curve = [[m["step"], m["validation_loss"]] for m in metrics if "validation_loss" in m]
+    average = [[m["step"], m["average_validation_loss"]] for m in metrics if "average_validation_loss" in m]
     leaps = [event for event in trace if event["event"] == "leap"]
     forwards = sum(event["forwards"] for event in leaps)
     cost = next((event["step_cost"] for event in trace if event["event"] == "start"), math.inf)
@@ -92,7 +94,7 @@ def train(program, text, name, rate, seed, more=None):
             "accepted": sum(event["outcome"] != "rejected" for event in leaps),
             "cost_steps": round(forwards / cost, 1),
             "rates": [[event["step"], event["to"]] for event in trace if event["event"] == "rate"],
-            "curve": curve}
+            "curve": curve, "average_curve": average}
 
 
 def table(lines):
@@ -126,17 +128,26 @@ def table(lines):
     return "\n".join(out) + "\n"
 
 
+def first_below(curve, loss):
+    """First step at which the curve is at or below the loss; None where it never is."""
+    return next((step for step, value in curve if value <= loss), None)
+
+
 def headway(lines):
     """When the default variant has passed the final loss of the bare run at the same rate, by seed. What verification
     costs up to there is at most the whole run's in the table."""
+    def cell(step):
+        return "not reached" if step is None else step
+
     bare = {(line["lr"], line["seed"]): line for line in lines if line["variant"] == "bare" and "final" in line}
-    out = [f"Steps until {AUTO} has reached the final loss of the bare run at the same rate, verification not included:", "",
-           "| learning rate | seed | steps of the bare run's 1000 |", "|--:|--:|--:|"]
+    out = [f"Steps until {AUTO} has reached the final loss of the bare run at the same rate, verification not included, "
+           "with its weights and with their running average:", "",
+           f"| learning rate | seed | steps of the bare run's {STEPS} | with the average |", "|--:|--:|--:|--:|"]
     for line in sorted(lines, key=lambda line: (line["lr"], line["seed"])):
         rival = bare.get((line["lr"], line["seed"]))
         if line["variant"] == AUTO and "final" in line and rival:
-            passed = [step for step, loss in line["curve"] if loss <= rival["final"]]
-            out.append(f"| {line['lr']:g} | {line['seed']} | " + (f"{passed[0]} |" if passed else "not reached |"))
+            steps = [cell(first_below(line[curve], rival["final"])) for curve in ("curve", "average_curve")]
+            out.append(f"| {line['lr']:g} | {line['seed']} | {steps[0]} | {steps[1]} |")
     return out
 
 

@@ -4,7 +4,8 @@ Usage: run_cost.py PATH_OF_LEAPVERIFY TEXT [--rounds 3]
 
 The model and the runs of closed_loop.py, on one thread. First the bare optimizer and the defaults in turns at the tuned
 learning rate, where every try is rejected and both end with the same weights: seconds of the whole runs. Then both at a
-sixteenth of it: how many steps the defaults take to the bare run's final validation loss. Prints one JSON object a run,
+sixteenth of it: how many steps the defaults take to the bare run's final validation loss, with their weights and with
+the running average of these. Prints one JSON object a run,
 and a summary each.
 """
 
@@ -12,7 +13,7 @@ import argparse
 import json
 import statistics
 
-from closed_loop import AUTO, SETTINGS, train
+from closed_loop import AUTO, SETTINGS, first_below, train
 
 TUNED = 8e-3
 
@@ -33,7 +34,7 @@ def main():
     for number in range(arguments.rounds):
         # No validation but the last, and whoever comes second in one round comes first in the next.
         names = ["bare", AUTO] if number % 2 == 0 else [AUTO, "bare"]
-        pair = {name: run(name, TUNED, **{"run.eval_every": 0}) for name in names}
+        pair = {name: run(name, TUNED, **{"run.eval_every": 0, "run.eval_average": "false"}) for name in names}
         ratios.append(pair[AUTO]["train_seconds"] / pair["bare"]["train_seconds"])
         same = pair[AUTO]["final"] == pair["bare"]["final"]
     print(json.dumps({"lr": TUNED, "rounds": arguments.rounds, "time_ratios": [round(ratio, 5) for ratio in ratios],
@@ -43,11 +44,12 @@ def main():
 
     slow = TUNED / 16
     bare, auto = run("bare", slow), run(AUTO, slow)
-    passed = [step for step, loss in auto["curve"] if loss <= bare["final"]]
-    steps = SETTINGS["run.steps"]
+    reached = [first_below(auto[curve], bare["final"]) for curve in ("curve", "average_curve")]
+    shares = [step / SETTINGS["run.steps"] if step is not None else None for step in reached]
     print(json.dumps({"lr": slow, "bare_final": bare["final"], "auto_final": auto["final"],
-                      "steps_to_bare_final": passed[0] if passed else None, "booked_cost_steps": auto["cost_steps"],
-                      "share_of_its_steps": passed[0] / steps if passed else None}), flush=True)
+                      "booked_cost_steps": auto["cost_steps"], "steps_to_bare_final": reached[0],
+                      "share_of_its_steps": shares[0], "average_steps_to_bare_final": reached[1],
+                      "average_share_of_its_steps": shares[1]}), flush=True)
 
 
 if __name__ == "__main__":

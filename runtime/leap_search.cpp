@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 namespace leapverify {
@@ -61,10 +62,12 @@ void LeapVerify::Implementation::try_leap(const std::vector<std::int64_t>& horiz
     controller_.record(winner.has_value());
   }
   const bool committed = event.outcome == LeapOutcome::kCommitted;
+  if (verifier_.false_accept_rate()) event.false_accepts = ledger().false_accepts;
+  event.gate_passes = gate_passes();
   event.link = controller_.record_link(step_, committed ? event.horizon : 0);
   if (committed) ledger().steps_saved += event.value->steps_saved;
   emit(to_json(event));
-  if (winner && options_.adapts_rate() && move_rate(/*up=*/true)) {
+  if (winner && options_.adapts_rate() && raise_rate(*winner)) {
     ledger().raising_forwards += event.forwards;
   }
 }
@@ -113,13 +116,24 @@ std::optional<TrainingPosition> LeapVerify::Implementation::move_positions(std::
   return before;
 }
 
-bool LeapVerify::Implementation::move_rate(bool up) {
+bool LeapVerify::Implementation::raise_rate(const Point& winner) {
   if (options_.mode != Mode::kLeap) return false;
-  const double from = rate_.value();
-  if (!(up ? rate_.raise(observations_) : rate_.lower(observations_))) return false;
-  emit(rate_event(step_, from, rate_.value(),
-                  up ? "a candidate verified" : "the weights have got worse"));
+  trace_rate("the schedule has climbed");
+  if (!rate_.raise(observations_, winner.horizon >= options_.far_horizon())) return false;
+  trace_rate("a candidate verified");
   return true;
+}
+
+void LeapVerify::Implementation::lower_rate() {
+  if (options_.mode != Mode::kLeap) return;
+  trace_rate("the schedule has climbed");
+  if (rate_.lower(observations_)) trace_rate("the weights have got worse");
+}
+
+void LeapVerify::Implementation::trace_rate(const char* reason) {
+  if (rate_scale() == traced_rate_) return;
+  emit(rate_event(step_, traced_rate_, rate_scale(), reason));
+  traced_rate_ = rate_scale();
 }
 
 void LeapVerify::Implementation::add_losses(CandidateEvent& event, const Point& reference,
@@ -142,10 +156,11 @@ bool LeapVerify::Implementation::looked_back(Point& reference, Comparison& compa
   Point point{++comparison.points, -steps_back, std::move(earlier), {}};
   CandidateEvent event = place_candidate(point, comparison);
   event.decision = compare(reference, point, comparison);
+  book_chance(event.decision);
   add_losses(event, reference, point);
   emit(to_json(event));
   if (event.decision.verdict != policy::Verdict::kAccepted) return false;
-  move_rate(/*up=*/false);
+  lower_rate();
   return true;
 }
 
@@ -176,7 +191,8 @@ LeapVerify::Implementation::SearchResult LeapVerify::Implementation::search(
   const double first_reference = policy::summarize(reference.losses).mean;
   if (options_.probes == 0) curve_.add(step_, first_reference);
   verifier_.remember(first_reference);
-  const double longest = longest_leap();
+  const double longest =
+      options_.leaps() ? longest_leap() : std::numeric_limits<double>::infinity();
   if (looked_back(reference, comparison)) return {std::nullopt, true};
 
   std::vector<std::size_t> asked;
@@ -219,8 +235,14 @@ bool LeapVerify::Implementation::accepts(Point& candidate, const policy::Predict
     event.decision = compare(best, candidate, comparison);
     add_losses(event, best, candidate);
   }
+  book_chance(event.decision);
   emit(to_json(event));
   return event.decision.verdict == policy::Verdict::kAccepted;
+}
+
+void LeapVerify::Implementation::book_chance(const policy::Decision& decision) {
+  const std::optional<double> rate = verifier_.false_accept_rate();
+  if (rate && decision.pairs > 0) ledger().false_accepts += *rate;
 }
 
 }  // namespace leapverify

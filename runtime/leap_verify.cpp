@@ -1,5 +1,5 @@
-// Steps and observations; how a leap is tried is in leap_search.cpp.
-#include <leapverify/kernels/cosine.h>
+// The wrapper made, its steps, and what held-out losses are asked for with.
+#include <ATen/autocast_mode.h>
 #include <leapverify/runtime/batch_norm.h>
 #include <leapverify/runtime/error_text.h>
 #include <leapverify/runtime/evaluation_scope.h>
@@ -30,15 +30,6 @@ TensorList trainable_parameters(torch::optim::Optimizer& base) {
     throw InvalidOption("base optimizer", "no parameters", "at least one parameter");
   }
   return TensorList(std::move(parameters));
-}
-
-kernels::MatrixView matrix_view(const at::Tensor& matrix) {
-  kernels::MatrixView view{matrix.data_ptr(), matrix.size(0), matrix.size(1),
-                           kernels::DType::kFloat32};
-  if (matrix.scalar_type() == at::kBFloat16) view.dtype = kernels::DType::kBFloat16;
-  if (matrix.scalar_type() == at::kHalf) view.dtype = kernels::DType::kFloat16;
-  if (matrix.scalar_type() == at::kDouble) view.dtype = kernels::DType::kFloat64;
-  return view;
 }
 
 }  // namespace
@@ -129,6 +120,7 @@ void LeapVerify::Implementation::give_up_pending(const std::string& reason) {
 
 void LeapVerify::Implementation::follow(bool has_batch) {
   ++step_;
+  if (step_ % options_.observe_every == 0) trace_rate("the schedule has climbed");
   if (average_ && off_reason_.empty()) average_->update();
   if (options_.enabled && off_reason_.empty() &&
       controller_.observes(step_, options_.observe_every)) {
@@ -146,6 +138,7 @@ at::Tensor LeapVerify::Implementation::base_step(const std::function<at::Tensor(
   const auto let_weights_change = [this] {
     if (snapshots_) snapshots_->let_weights_change();
   };
+  if (options_.enabled) rate_.follow(mean_rate(base_));
   const ScaledRates rates(base_, rate_scale());
   if (options_.enabled) {
     rate_sum_ += mean_rate(base_);
@@ -160,6 +153,17 @@ at::Tensor LeapVerify::Implementation::base_step(const std::function<at::Tensor(
     let_weights_change();
     return loss;
   });
+}
+
+void LeapVerify::Implementation::at_average(const std::function<void()>& action) {
+  LV_CHECK(has_average(), "no average of the weights is kept (reference: denoised keeps one)");
+  snapshots_->let_weights_change();
+  // Copies of the weights in lower precision that autocast keeps.
+  at::autocast::clear_cache();
+  LeapTransaction transaction(weights_, saved_weights_);
+  transaction.write(average_->tensors());
+  action();
+  at::autocast::clear_cache();
 }
 
 Status LeapVerify::Implementation::status() const {
@@ -240,6 +244,7 @@ policy::Situation LeapVerify::Implementation::situation() const {
   now.regime = detector_.regime();
   now.snapshots = snapshots_->size();
   now.snapshots_needed = portfolio_.snapshots_needed();
+  now.gate_used_up = gate_passes() >= static_cast<double>(options_.max_gate_passes);
   return now;
 }
 
@@ -255,107 +260,6 @@ std::int64_t LeapVerify::Implementation::least_forwards_of_a_try() const {
   const std::int64_t points = 1 + (rate_scale() > options_.rate.smallest ? 1 : 0);
   return points * forwards_to_know(0, first_helping(), on_batch) + judging_forwards() +
          forwards_of_worth() + (canary_passed_ ? 0 : 3 * kCanarySequences);
-}
-
-void LeapVerify::Implementation::record_snapshots() {
-  snapshots_->record(step_);
-  if (statistics_snapshots_) statistics_snapshots_->record(step_);
-}
-
-void LeapVerify::Implementation::observe(bool has_batch) {
-  ObservationEvent event;
-  event.step = step_;
-  const double rate = take_rate();
-  if (!controller_.affords(situation(), options_.probes)) {
-    begin_stretch();
-    controller_.end_cascade();
-    event.regime = detector_.regime();
-    event.reason = "overhead cap reached";
-    emit(to_json(event));
-    return;
-  }
-  const std::int64_t forwards_before = ledger().forwards();
-  ++observations_;
-  policy::Action action;
-  try {
-    record_snapshots();
-    std::optional<double> cosine = walk();
-    if (options_.probes > 0) {
-      const Evaluation probe = look(event);
-      if (activations_tell()) cosine = activation_cosine(probe.activations);
-    }
-    if (cosine) {
-      event.reading = detector_.observe(*cosine, rate);
-      if (options_.detector.per_rate) event.measured = CosineAtRate{*cosine, rate};
-    }
-    event.regime = detector_.regime();
-    policy::Situation now = situation();
-    now.try_forwards = least_forwards_of_a_try();
-    action = controller_.next(now);
-  } catch (const std::exception& error) {
-    controller_.end_cascade();
-    fail(error_text(error), ledger().forwards() - forwards_before);
-    return;
-  }
-  event.horizons = action.horizons;
-  event.reason = action.reason;
-  emit(to_json(event));
-  if (action.horizons.empty()) {
-    // Only where the evaluator was asked has it shown that it works.
-    if (options_.probes > 0) failures_in_row_ = 0;
-  } else if (options_.gate == GateSource::kNextBatch && has_batch) {
-    pending_ = action.horizons;
-  } else {
-    try_leap(action.horizons, nullptr);
-  }
-}
-
-double LeapVerify::Implementation::take_rate() {
-  const double rate = rate_sum_ / static_cast<double>(rate_steps_);
-  rate_sum_ = 0;
-  rate_steps_ = 0;
-  return rate;
-}
-
-std::optional<double> LeapVerify::Implementation::walk() {
-  const std::int64_t points = std::min(snapshots_walked(), snapshots_->size());
-  if (points < 2) return std::nullopt;
-  const LastMoves moves = last_moves(snapshots_->gram(points), points);
-  path_ += moves.length;
-  return moves.cosine;
-}
-
-Evaluation LeapVerify::Implementation::look(ObservationEvent& event) {
-  ledger().probe_forwards += options_.probes;
-  Evaluation probe = evaluate(numbers_from(0, options_.probes), activations_tell());
-  probe_losses_ = to_host(probe.losses);
-  event.probe_loss = policy::summarize(probe_losses_).mean;
-  curve_.add(step_, *event.probe_loss);
-  forecast_.add(step_, *event.probe_loss);
-  return probe;
-}
-
-std::optional<double> LeapVerify::Implementation::activation_cosine(const at::Tensor& given) {
-  LV_CHECK(given.defined() && given.dim() == 2 && given.size(0) == options_.probes,
-           "the evaluator must return one activation vector for each of " << options_.probes
-                                                                          << " probes");
-  LV_CHECK(given.is_floating_point(), "activations must be floating, got " << given.scalar_type());
-  const at::Tensor activations = given.detach().to(weights_.torch_device()).contiguous();
-  std::optional<double> cosine;
-  if (activations_.defined()) cosine = cosine_to_last(activations);
-  activations_ = activations.clone();
-  return cosine;
-}
-
-double LeapVerify::Implementation::cosine_to_last(const at::Tensor& activations) const {
-  LV_CHECK(activations.sizes() == activations_.sizes(),
-           "activations of shape " << activations.sizes() << ", at the last observation "
-                                   << activations_.sizes());
-  const at::Tensor cosines =
-      at::empty({activations.size(0)}, activations.options().dtype(at::kDouble));
-  kernels::cosine(matrix_view(activations), matrix_view(activations_), cosines.data_ptr<double>(),
-                  weights_.device(), weights_.stream());
-  return mean_cosine(to_host(cosines));
 }
 
 Evaluation LeapVerify::Implementation::evaluate(const std::vector<std::int64_t>& sequences,
@@ -374,6 +278,12 @@ std::vector<double> LeapVerify::Implementation::losses_of(
   return to_host(evaluate(sequences, /*activations=*/false).losses);
 }
 
+double LeapVerify::Implementation::gate_passes() const {
+  if (options_.gate == GateSource::kFixed) return 0;
+  return static_cast<double>(gate_cursor_) /
+         static_cast<double>(evaluator_.sequence_count() - options_.probes);
+}
+
 std::vector<std::int64_t> LeapVerify::Implementation::next_gate_sequences(std::int64_t count) {
   const std::int64_t first = options_.gate == GateSource::kFixed ? 0 : options_.probes;
   const std::int64_t available = evaluator_.sequence_count() - first;
@@ -383,19 +293,6 @@ std::vector<std::int64_t> LeapVerify::Implementation::next_gate_sequences(std::i
     ++gate_cursor_;
   }
   return sequences;
-}
-
-void LeapVerify::Implementation::begin_stretch() {
-  snapshots_->clear();
-  if (statistics_snapshots_) statistics_snapshots_->clear();
-  forget_readings();
-}
-
-void LeapVerify::Implementation::forget_readings() {
-  detector_.interrupt();
-  curve_.interrupt();
-  forecast_.interrupt();
-  activations_ = at::Tensor();
 }
 
 void LeapVerify::Implementation::fail(const std::string& reason, std::int64_t forwards) {
@@ -421,6 +318,12 @@ void LeapVerify::zero_grad(bool set_to_none) { implementation_->base().zero_grad
 Status LeapVerify::status() const { return implementation_->status(); }
 
 std::int64_t LeapVerify::memory_bytes() const { return implementation_->memory_bytes(); }
+
+bool LeapVerify::has_average() const { return implementation_->has_average(); }
+
+void LeapVerify::at_average(const std::function<void()>& action) {
+  implementation_->at_average(action);
+}
 
 LeapVerifyState LeapVerify::state() const { return implementation_->state(); }
 

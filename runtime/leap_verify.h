@@ -101,6 +101,15 @@ class LeapVerify {
   /// Device memory taken beyond training itself.
   std::int64_t memory_bytes() const;
 
+  /// Whether an average of the recent weights is kept and followed: with reference: denoised, after
+  /// the first step, while leaps are on.
+  bool has_average() const;
+
+  /// Runs `action` with that average in the weights' place, and then puts back every byte, also when
+  /// it throws. The average lacks most of the noise of single batches, so that while the learning
+  /// rate is high its loss is lower than that of the weights. Throws ContractError where there is none.
+  void at_average(const std::function<void()>& action);
+
   LeapVerifyState state() const;
   /// Throws FormatError when the state does not fit this object, which must then be discarded.
   void restore(const LeapVerifyState& state);

@@ -1,5 +1,5 @@
-// The inside of LeapVerify, shared by the files that implement its parts: stepping and observing
-// (leap_verify.cpp), trying leaps (leap_search.cpp), placing and comparing points
+// The inside of LeapVerify, shared by the files that implement its parts: stepping (leap_verify.cpp),
+// observing (leap_observation.cpp), trying leaps (leap_search.cpp), placing and comparing points
 // (leap_comparison.cpp), and the state of a checkpoint (leap_verify_state.cpp). Internal.
 #pragma once
 
@@ -33,6 +33,8 @@ class LeapVerify::Implementation {
   Status status() const;
   std::int64_t memory_bytes() const;
   torch::optim::Optimizer& base() { return base_; }
+  bool has_average() const { return average_ && step_ > 0 && off_reason_.empty(); }
+  void at_average(const std::function<void()>& action);
 
   LeapVerifyState state() const;
   void restore(const LeapVerifyState& state);
@@ -131,6 +133,8 @@ class LeapVerify::Implementation {
   Evaluation evaluate(const std::vector<std::int64_t>& sequences, bool activations);
   std::vector<double> losses_of(const std::vector<std::int64_t>& sequences);
   std::vector<std::int64_t> next_gate_sequences(std::int64_t count);
+  /// How often the gate sequences that are not probes were gone through; 0 where they are fixed.
+  double gate_passes() const;
   /// Losses of a training forward pass on the batch that leaves no trace.
   std::vector<double> batch_losses(const TrainingBatch& batch);
   /// Losses on gate sequences after `settle_steps` of training from the point, at the weights or
@@ -158,9 +162,12 @@ class LeapVerify::Implementation {
   bool looked_back(Point& reference, Comparison& comparison);
   /// Factor on the learning rate that is in force: 1 where the options do not let it move.
   double rate_scale() const;
-  /// Up after a candidate, down after a look back that verified, and the event of it; in mode shadow
-  /// it stays. Returns whether it moved.
-  bool move_rate(bool up);
+  /// After a candidate that verified; in mode shadow the rate stays. Returns whether it rose.
+  bool raise_rate(const Point& winner);
+  /// After a look back that verified.
+  void lower_rate();
+  /// Traces the factor in force where it is another than the last that was traced.
+  void trace_rate(const char* reason);
   /// Writes the point into the weights; returns the number of weights that are not finite.
   std::int64_t place(const Point& point, Comparison& comparison);
   /// Places a point that is to be judged, and begins its event.
@@ -184,6 +191,8 @@ class LeapVerify::Implementation {
   /// Judges a candidate against the best so far, and traces it.
   bool accepts(Point& candidate, const policy::Predictor& predictor, double longest,
                Point& reference, std::optional<Point>& winner, Comparison& comparison);
+  /// Adds the chance that the rule accepted it though it gains nothing.
+  void book_chance(const policy::Decision& decision);
   policy::Value worth(const Point& winner, LeapTransaction& transaction);
   /// Makes the winner the weights for good, and carries along what follows them.
   void land(const Point& winner, LeapTransaction& transaction);
@@ -224,6 +233,7 @@ class LeapVerify::Implementation {
 
   std::string settings_;
   std::string traced_settings_;
+  double traced_rate_ = 1;
   std::int64_t step_ = 0;
   std::int64_t observations_ = 0;
   std::int64_t gate_cursor_ = 0;

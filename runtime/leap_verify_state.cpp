@@ -49,6 +49,7 @@ LeapVerifyState LeapVerify::Implementation::state() const {
   data["rate_sum"] = rate_sum_;
   data["rate_steps"] = rate_steps_;
   data["rate"] = to_json_state(rate_.state());
+  data["traced_rate"] = traced_rate_;
   data["gate_cursor"] = gate_cursor_;
   data["pending"] = pending_;
   data["batch_size"] = batch_size_;
@@ -95,6 +96,7 @@ void LeapVerify::Implementation::restore(const LeapVerifyState& state) {
     rate_sum_ = data.at("rate_sum").get<double>();
     rate_steps_ = data.at("rate_steps").get<std::int64_t>();
     rate_.restore(rate_state_from_json(data.at("rate")));
+    traced_rate_ = data.at("traced_rate").get<double>();
     gate_cursor_ = data.at("gate_cursor").get<std::int64_t>();
     pending_ = data.at("pending").get<std::vector<std::int64_t>>();
     if (!options_.enabled || options_.gate != GateSource::kNextBatch) pending_.clear();

@@ -159,6 +159,8 @@ std::string to_json(const LeapEvent& event) {
     out["steps_saved"] = number(event.value->steps_saved);
   }
   out["forwards"] = event.forwards;
+  if (event.false_accepts) out["false_accepts"] = number(*event.false_accepts);
+  out["gate_passes"] = number(event.gate_passes);
   out["digest_before"] = hex(event.digest_before);
   out["digest_after"] = hex(event.digest_after);
   return out.dump();
@@ -199,6 +201,7 @@ json to_json_state(const policy::Controller::State& state) {
           {"tries", ledger.tries},
           {"candidates", ledger.candidates},
           {"accepted", ledger.accepted},
+          {"false_accepts", ledger.false_accepts},
           {"rejections_in_row", state.rejections_in_row},
           {"observations_to_wait", state.observations_to_wait},
           {"links_left", state.links_left},
@@ -227,10 +230,8 @@ json to_json_state(const policy::LossCurve::State& state) {
 }
 
 json to_json_state(const policy::RateScale::State& state) {
-  return {{"scale", state.scale},
-          {"changed", state.changed},
-          {"hold", state.hold},
-          {"next_hold", state.next_hold}};
+  return {{"scale", state.scale},     {"peak", state.peak}, {"climbs", state.climbs},
+          {"changed", state.changed}, {"hold", state.hold}, {"next_hold", state.next_hold}};
 }
 
 Detector::State detector_state_from_json(const json& data) {
@@ -252,6 +253,7 @@ policy::Controller::State controller_state_from_json(const json& data) {
   state.ledger.tries = data.at("tries");
   state.ledger.candidates = data.at("candidates");
   state.ledger.accepted = data.at("accepted");
+  state.ledger.false_accepts = data.at("false_accepts");
   state.rejections_in_row = data.at("rejections_in_row");
   state.observations_to_wait = data.at("observations_to_wait");
   state.links_left = data.at("links_left");
@@ -280,6 +282,8 @@ policy::Portfolio::State portfolio_state_from_json(const json& data,
 policy::RateScale::State rate_state_from_json(const json& data) {
   policy::RateScale::State state;
   state.scale = data.at("scale");
+  state.peak = data.at("peak");
+  state.climbs = data.at("climbs");
   state.changed = data.at("changed");
   state.hold = data.at("hold");
   state.next_hold = data.at("next_hold");

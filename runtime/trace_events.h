@@ -61,6 +61,9 @@ struct LeapEvent {
   /// Of a cascade, from 1; 0 without cascades.
   std::int64_t link = 0;
   std::int64_t forwards = 0;
+  /// Of the run so far; absent where the rule bounds no chance.
+  std::optional<double> false_accepts;
+  double gate_passes = 0;
   std::uint64_t digest_before = 0;
   std::uint64_t digest_after = 0;
 };

@@ -66,7 +66,8 @@ measure_calibration() {
     say "Collecting gains at learning rate $rate"
     "$build_dir/leapverify" train --preset demo --data "$(demo_text)" --run "$runs/$rate" --set run.threads=1 \
       --set "optimizer.lr=$rate" --set leapverify.mode=shadow --set leapverify.trace_losses=true \
-      --set leapverify.max_overhead=.inf --set 'leapverify.horizons=[5,20,80]' \
+      --set leapverify.max_overhead=.inf --set leapverify.max_gate_passes=1000000 \
+      --set 'leapverify.horizons=[5,20,80]' \
       --set leapverify.verification.rule=proximity --set leapverify.verification.proximity_tolerance=1.0e+9 \
       --set leapverify.verification.sequences=256 2>&1 | tail -n 1
   done

@@ -19,6 +19,9 @@ void RunOptions::describe(FieldVisitor& visitor) {
                 "steps between two validations; 0: only at the end");
   visitor.field("eval_sequences", eval_sequences, at_least(1),
                 "validation sequences to score, all if there are fewer");
+  visitor.field("eval_average", eval_average,
+                "validation at the average of the recent weights too, while leapverify keeps one "
+                "(reference: denoised)");
   visitor.field("checkpoint_every", checkpoint_every, at_least(0),
                 "steps between two checkpoints; 0: only at the end");
   visitor.field("keep_checkpoints", keep_checkpoints, at_least(1), "newest checkpoints to keep");

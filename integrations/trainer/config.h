@@ -47,6 +47,7 @@ struct RunOptions {
   std::int64_t log_every = 10;
   std::int64_t eval_every = 100;
   std::int64_t eval_sequences = 64;
+  bool eval_average = false;
   std::int64_t checkpoint_every = 500;
   std::int64_t keep_checkpoints = 2;
   DeviceChoice device = DeviceChoice::kAuto;

@@ -13,8 +13,9 @@ std::string to_json(const TrainMetrics& metrics) {
   return line.dump();
 }
 
-std::string validation_json(std::int64_t step, double loss) {
-  const nlohmann::ordered_json line = {{"step", step}, {"validation_loss", loss}};
+std::string to_json(const ValidationMetrics& metrics) {
+  nlohmann::ordered_json line = {{"step", metrics.step}, {"validation_loss", metrics.loss}};
+  if (metrics.average_loss) line["average_validation_loss"] = *metrics.average_loss;
   return line.dump();
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace leapverify::trainer {
@@ -16,6 +17,13 @@ struct TrainMetrics {
 };
 
 std::string to_json(const TrainMetrics& metrics);
-std::string validation_json(std::int64_t step, double loss);
+struct ValidationMetrics {
+  std::int64_t step = 0;
+  double loss = 0;
+  /// At the average of the recent weights, where that was asked for.
+  std::optional<double> average_loss;
+};
+
+std::string to_json(const ValidationMetrics& metrics);
 
 }  // namespace leapverify::trainer

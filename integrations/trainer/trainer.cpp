@@ -262,10 +262,16 @@ torch::Tensor Trainer::Implementation::train_step() {
 }
 
 double Trainer::Implementation::validate() {
-  const double loss =
-      validation_loss(*model_, text_, config_.run.eval_sequences, config_.batch.sequences, device_);
-  metrics_->write(validation_json(step_, loss));
-  return loss;
+  const auto loss = [this] {
+    return validation_loss(*model_, text_, config_.run.eval_sequences, config_.batch.sequences,
+                           device_);
+  };
+  ValidationMetrics metrics{step_, loss(), std::nullopt};
+  if (config_.run.eval_average && optimizer_.has_average()) {
+    optimizer_.at_average([&] { metrics.average_loss = loss(); });
+  }
+  metrics_->write(to_json(metrics));
+  return metrics.loss;
 }
 
 void Trainer::Implementation::log(bool keep) {

@@ -49,6 +49,7 @@ std::string Controller::obstacle(const Situation& situation) const {
   if (situation.planned_steps > 0 && situation.step >= situation.planned_steps) {
     return "the run ends here";
   }
+  if (situation.gate_used_up) return "the gate set is used up";
   return "";
 }
 
@@ -67,7 +68,10 @@ Action Controller::next(const Situation& situation) {
     return {{}, "back-off after rejections"};
   }
   if (!affords(situation, situation.try_forwards)) return {{}, "overhead cap reached"};
-  return {options_.horizons, ""};
+  const auto first =
+      std::lower_bound(options_.horizons.begin(), options_.horizons.end(), situation.least_horizon);
+  if (first == options_.horizons.end()) return {options_.horizons, ""};
+  return {{first, options_.horizons.end()}, ""};
 }
 
 void Controller::record(bool accepted) {

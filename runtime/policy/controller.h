@@ -15,7 +15,7 @@ namespace leapverify::policy {
 struct ControllerOptions {
   std::vector<std::int64_t> horizons;
   Regime least_regime = Regime::kChaotic;
-  std::int64_t first_leap = 100;
+  std::int64_t first_leap = 0;
   double max_overhead = 0.01;
   double savings_share = 0.25;
   std::int64_t max_backoff = 8;
@@ -36,6 +36,9 @@ struct Ledger {
   std::int64_t tries = 0;
   std::int64_t candidates = 0;
   std::int64_t accepted = 0;
+  /// Upper bound of the expected number of candidates that were accepted though they gain nothing,
+  /// looks back included: the sum of their chances, where the rule bounds them.
+  double false_accepts = 0;
 
   std::int64_t forwards() const { return probe_forwards + verification_forwards; }
 };
@@ -52,6 +55,10 @@ struct Situation {
   std::int64_t snapshots_needed = 0;
   /// Forwards without which a try decides nothing; what it may take beyond them it asks for.
   std::int64_t try_forwards = 0;
+  /// Held-out sequences may not be used again.
+  bool gate_used_up = false;
+  /// Shorter horizons say nothing and are left out, unless all are shorter.
+  std::int64_t least_horizon = 0;
 };
 
 struct Action {

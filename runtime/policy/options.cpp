@@ -36,12 +36,12 @@ Options Options::paper() {
 policy::ControllerOptions Options::resolved_controller() const {
   policy::ControllerOptions resolved = controller;
   if (!resolved.horizons.empty()) return resolved;
-  // Beyond 64 windows no trend holds. The rate rises by the same factor whatever the horizon.
-  const int doublings = leaps() ? 8 : 1;
+  // Beyond 64 windows no trend holds. For the rate alone two horizons tell all that moves it.
+  const int doublings = 8;
   std::int64_t next = std::max<std::int64_t>(1, observe_every / 2);
   for (int i = 0; i < doublings; ++i, next *= 2) {
     if (i > 0 && planned_steps > 0 && next >= planned_steps) break;
-    resolved.horizons.push_back(next);
+    if (leaps() || i == 0 || next == far_horizon()) resolved.horizons.push_back(next);
   }
   return resolved;
 }
@@ -52,7 +52,9 @@ policy::VerifierOptions Options::verification_of_one() const {
   return one;
 }
 
-bool Options::has_trust_region() const { return std::isfinite(std::min(trust_path, trust_norm)); }
+bool Options::has_trust_region() const {
+  return leaps() && std::isfinite(std::min(trust_path, trust_norm));
+}
 
 void Options::describe(FieldVisitor& visitor) {
   visitor.field("enabled", enabled, "the whole switch; off: exactly the base optimizer");
@@ -83,6 +85,8 @@ void Options::describe(FieldVisitor& visitor) {
   visitor.group("verification", verification);
   visitor.choice("gate", gate,
                  "what losses are compared on: fresh gate sequences, the same, or the next batch");
+  visitor.field("max_gate_passes", max_gate_passes, at_least(1),
+                "times that the gate set may be gone through; then no more tries are made");
   visitor.choice("moments", moments, "the optimizer's moments after a committed leap");
   visitor.field("moment_scale", moment_scale, between(0, 1),
                 "moments: scale: factor; 0 zeroes them");

@@ -18,7 +18,7 @@ namespace leapverify {
 enum class Mode { kLeap, kShadow };
 
 /// What losses are compared on. fresh: gate sequences not asked for before, from the start again when
-/// all were used. fixed: always the same, as published. next_batch: the batch about to be trained on
+/// all were used, `max_gate_passes` times. fixed: always the same, as published. next_batch: the batch about to be trained on
 /// (LeapVerify::step(TrainingBatch)), fresh gate sequences where none is given or it was seen before.
 enum class GateSource { kFresh, kFixed, kNextBatch };
 
@@ -122,6 +122,7 @@ struct Options {
   policy::RateOptions rate;
   SnapshotFormat snapshots = SnapshotFormat::kFloat32;
   GateSource gate = GateSource::kFresh;
+  std::int64_t max_gate_passes = 10;
   MomentPolicy moments = MomentPolicy::kKeep;
   double moment_scale = 1;
   SchedulePolicy schedule = SchedulePolicy::kKeep;
@@ -135,12 +136,15 @@ struct Options {
   static Options paper();
 
   /// `controller` with the horizons that a try goes through: those given or, where none are, half of
-  /// observe_every and its doublings; only the first of these where the rate is all that moves.
+  /// observe_every and its doublings; only the first and the far one where the rate is all that moves.
   policy::ControllerOptions resolved_controller() const;
 
   bool adapts_rate() const { return on_accept != OnAccept::kLeap; }
   bool leaps() const { return on_accept != OnAccept::kRate; }
-  /// Whether a leap is bounded.
+  /// A candidate so far ahead, two moves between snapshots from the average that is about one behind,
+  /// lies beyond the weights of now, and raises the learning rate more.
+  std::int64_t far_horizon() const { return 4 * std::max<std::int64_t>(1, observe_every / 2); }
+  /// Whether a leap is bounded; probes for the rate are not.
   bool has_trust_region() const;
   /// `verification` for one predictor: those of a portfolio share alpha.
   policy::VerifierOptions verification_of_one() const;

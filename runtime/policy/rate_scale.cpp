@@ -27,16 +27,24 @@ void RateScale::restore(const State& state) {
   state_.scale = std::clamp(state_.scale, options_.smallest, options_.largest);
 }
 
+void RateScale::follow(double scheduled) {
+  if (!(scheduled > state_.peak)) return;
+  if (state_.scale > 1) state_.scale = std::max(1.0, state_.scale * state_.peak / scheduled);
+  state_.climbs = state_.peak > 0;
+  state_.peak = scheduled;
+}
+
 bool RateScale::looks_back(std::int64_t observation) const {
   return state_.scale > options_.smallest && observation - state_.changed >= options_.look_back;
 }
 
-bool RateScale::raise(std::int64_t observation) {
+bool RateScale::raise(std::int64_t observation, bool far) {
   if (state_.hold > 0) {
     --state_.hold;
     return false;
   }
-  const double raised = std::min(options_.largest, state_.scale * options_.growth);
+  const double factor = far ? options_.growth * options_.growth : options_.growth;
+  const double raised = std::min(options_.largest, state_.scale * factor);
   if (raised == state_.scale) return false;
   state_.scale = raised;
   state_.changed = observation;

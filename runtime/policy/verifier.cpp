@@ -8,9 +8,6 @@
 namespace leapverify::policy {
 namespace {
 
-// Gains are clipped to so many times the root mean square of the pilot's.
-constexpr double kClipFactor = 4;
-
 bool all_finite(const std::vector<double>& values) {
   return std::all_of(values.begin(), values.end(),
                      [](double value) { return std::isfinite(value); });
@@ -32,6 +29,9 @@ void VerifierOptions::describe(FieldVisitor& visitor) {
                 "sequential: largest chance of accepting a candidate that gains nothing");
   visitor.field("pilot", pilot, at_least(2),
                 "sequential: first sequences, which only tell the size of the gains");
+  visitor.field(
+      "clip", clip, above(0),
+      "sequential: gains are clipped to so many times the root mean square of the pilot's");
   visitor.field("max_sequences", max_sequences, at_least(1),
                 "sequential: sequences after which a candidate is given up");
   visitor.choice("when", when,
@@ -108,7 +108,7 @@ void Verifier::decide_by_betting(const std::vector<double>& reference,
   for (std::size_t i = 0; i < pilot; ++i) {
     squares += std::pow(reference[i] - candidate[i], 2) / static_cast<double>(pilot);
   }
-  const double clip = kClipFactor * std::sqrt(squares);
+  const double clip = options_.clip * std::sqrt(squares);
   if (!(clip > options_.margin)) {
     decision.verdict = Verdict::kRejected;
     decision.reason = "gains are too small to exceed the margin";

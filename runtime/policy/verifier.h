@@ -53,6 +53,7 @@ struct VerifierOptions {
   std::int64_t adaptive_window = 10;
   double alpha = 0.05;
   std::int64_t pilot = 8;
+  double clip = 4;
   std::int64_t max_sequences = 128;
   When when = When::kImmediate;
   std::int64_t settle_steps = 20;
@@ -86,8 +87,8 @@ struct Decision {
 /// true gain passes `strict` about every second time.
 ///   sequential bets on the gains pair by pair (betting.h) and stops as soon as it knows: accepts
 ///              when the capital for the candidate reaches 1/alpha, rejects when that against it
-///              does or when max_sequences are used up. Gains are clipped to ± 4 times the root
-///              mean square of the first `pilot` gains, which are not betted on.
+///              does or when max_sequences are used up. Gains are clipped to ± `clip` times the
+///              root mean square of the first `pilot` gains, which are not betted on.
 /// With it a candidate whose mean clipped gain does not exceed the margin is accepted with a chance
 /// of at most alpha, as long as sequences are fresh; using them again makes that approximate. A
 /// loss that is great but so rare that the pilot misses it is clipped: then the mean clipped gain
@@ -112,6 +113,12 @@ class Verifier {
   void remember(double reference_loss);
 
   double alpha() const { return options_.alpha; }
+
+  /// The chance that the rule accepts a candidate of no gain, where it bounds it.
+  std::optional<double> false_accept_rate() const {
+    if (options_.rule != Rule::kSequential) return std::nullopt;
+    return options_.alpha;
+  }
 
   const std::vector<double>& past_losses() const { return past_losses_; }
   void restore(std::vector<double> past_losses) { past_losses_ = std::move(past_losses); }

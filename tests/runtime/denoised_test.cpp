@@ -96,6 +96,32 @@ TEST(Denoised, ComparesAtTheAverageAndMovesTheWeightsByWhatVerifiedThere) {
   EXPECT_EQ(events_of(run, "leap").at(0).at("outcome"), "committed");
 }
 
+TEST(Denoised, AverageStandsInForTheWeightsAsLongAsAsked) {
+  ToyRun run;
+  Options options = denoised(OnAccept::kRate);
+  run.wrap(options);
+  EXPECT_FALSE(run.leaps->has_average()) << "before the first step";
+  EXPECT_THROW(run.leaps->at_average([] {}), ContractError);
+  reject_everything(run);
+  run.train(17);
+  const Walk walk(17);
+  const auto before = run.everything();
+  const void* const storage = run.model->first->weight.data_ptr();
+  at::Tensor seen;
+  run.leaps->at_average([&] { seen = run.model->first->weight.detach().clone(); });
+  EXPECT_TRUE(close(seen, walk.averages.back()));
+  EXPECT_FALSE(close(seen, walk.weights.back()));
+  EXPECT_TRUE(bitwise_equal(before, run.everything()));
+  EXPECT_EQ(run.model->first->weight.data_ptr(), storage);
+  EXPECT_THROW(run.leaps->at_average([] { throw std::runtime_error("stop"); }), std::runtime_error);
+  EXPECT_TRUE(bitwise_equal(before, run.everything()));
+
+  ToyRun current;
+  current.wrap(eager_options());
+  current.train(1);
+  EXPECT_FALSE(current.leaps->has_average());
+}
+
 TEST(Denoised, HistoryAndAverageAreCarriedAlongWithALeap) {
   for (const SnapshotFormat format :
        {SnapshotFormat::kFloat32, SnapshotFormat::kBFloat16Deltas, SnapshotFormat::kHost}) {
@@ -122,6 +148,7 @@ TEST(Denoised, HistoryAndAverageAreCarriedAlongWithALeap) {
 TEST(Denoised, WithRateOnlyNoWeightMovesAndEachStepIsTakenAtTheScaledRate) {
   for (const char* name : {"sgd", "adamw"}) {
     Options options = two_snapshots(OnAccept::kRate);
+    options.controller.horizons = {5};
     options.rate.growth = 1.25;
     options.rate.largest = 2.2;
     options.rate.look_back = 30;
@@ -164,6 +191,69 @@ TEST(Denoised, WithRateOnlyNoWeightMovesAndEachStepIsTakenAtTheScaledRate) {
     for (std::size_t i = 0; i < rises.size(); ++i) raising += tries[i].at("forwards").get<int>();
     EXPECT_EQ(run.leaps->status().ledger.raising_forwards, raising) << "not of those at the limit";
   }
+}
+
+TEST(Denoised, AClimbingScheduleUsesUpWhatTheRateHasRisenBy) {
+  Options options = two_snapshots(OnAccept::kRate);
+  options.controller.horizons = {5};
+  options.rate.growth = 2;
+  options.rate.largest = 4;
+  options.rate.look_back = 30;
+  ToyRun run;
+  run.wrap(options);
+  ToyRun bare;
+  const auto scheduled = [](int step) { return 1e-4 * std::min(step, 32); };
+  const auto train_at = [](ToyRun& one, double rate, int step) {
+    for (auto& group : one.base->param_groups()) group.options().set_lr(rate);
+    torch::manual_seed(static_cast<std::uint64_t>(step));
+    one.train(1);
+  };
+  // Rises after steps 10 and 15; where the schedule climbs, the rate that had verified stays.
+  double in_force = 0;
+  for (int step = 1; step <= 20; ++step) {
+    in_force = std::max(in_force, scheduled(step));
+    train_at(run, scheduled(step), step);
+    train_at(bare, in_force, step);
+    for (std::size_t i = 0; i < run.model->parameters().size(); ++i) {
+      ASSERT_TRUE(torch::allclose(run.model->parameters()[i], bare.model->parameters()[i], 0, 1e-6))
+          << "step " << step;
+    }
+    if (step == 10 || step == 15) in_force *= 2;
+  }
+  std::vector<std::pair<double, double>> moves;
+  for (const json& event : events_of(run, "rate")) {
+    moves.emplace_back(event.at("step"), event.at("to"));
+    if (moves.size() > 1) {
+      EXPECT_EQ(event.at("from"), moves[moves.size() - 2].second);
+    }
+  }
+  using testing::DoubleNear;
+  using testing::Pair;
+  EXPECT_THAT(moves,
+              testing::ElementsAre(Pair(10, 2), Pair(15, DoubleNear(2 / 1.5, 1e-9)),
+                                   Pair(15, DoubleNear(4 / 1.5, 1e-9)),
+                                   Pair(20, DoubleNear(2, 1e-9)), Pair(20, DoubleNear(4, 1e-9))));
+}
+
+TEST(Denoised, CandidatesFarAheadRaiseTheRateMoreAndAreAllThatIsAskedOfAClimbingSchedule) {
+  Options options = two_snapshots(OnAccept::kRate);
+  options.controller.horizons = {3, 15};
+  ASSERT_EQ(options.far_horizon(), 8);
+  options.rate.growth = 1.25;
+  options.rate.look_back = 30;
+  ToyRun run;
+  run.wrap(options);
+  for (int step = 1; step <= 25; ++step) {
+    for (auto& group : run.base->param_groups()) group.options().set_lr(1e-5 * std::min(step, 12));
+    run.train(1);
+  }
+  std::vector<std::vector<int>> horizons;
+  for (const json& event : events_of(run, "observation")) {
+    if (event.contains("horizons")) horizons.push_back(event.at("horizons"));
+  }
+  EXPECT_THAT(horizons, testing::ElementsAre(std::vector<int>{15}, std::vector<int>{15},
+                                             std::vector<int>{3, 15}, std::vector<int>{3, 15}));
+  EXPECT_EQ(events_of(run, "rate").front().at("to"), 1.25 * 1.25);
 }
 
 TEST(Denoised, PlateauScheduleSeesItsOwnRatesToo) {

@@ -467,6 +467,45 @@ TEST(LeapVerify, SequentialRuleBooksEveryForwardPass) {
   EXPECT_GE(events_of(run, "candidate").size(), 5u);
 }
 
+TEST(LeapVerify, ExpectedFalseAcceptsFollowFromTheTrace) {
+  for (const bool portfolio : {false, true}) {
+    Options options = sequential_options();
+    options.verification.alpha = 0.03;
+    if (portfolio) {
+      options.predictor.kind = policy::PredictorKind::kPortfolio;
+      options.predictor.portfolio = {"linear", "average"};
+    }
+    ToyRun run;
+    run.wrap(options);
+    run.train(60);
+    double expected = 0;
+    for (const json& candidate : events_of(run, "candidate")) {
+      if (candidate.contains("pairs")) expected += portfolio ? 0.015 : 0.03;
+    }
+    ASSERT_GT(expected, 0);
+    EXPECT_DOUBLE_EQ(events_of(run, "leap").back().at("false_accepts").get<double>(), expected);
+    EXPECT_DOUBLE_EQ(run.leaps->status().ledger.false_accepts, expected);
+  }
+  ToyRun strict;
+  strict.wrap(eager_options());
+  strict.train(20);
+  EXPECT_FALSE(events_of(strict, "leap").back().contains("false_accepts"));
+}
+
+TEST(LeapVerify, TriesEndWhereTheGateSetIsUsedUp) {
+  Options options = eager_options();
+  options.max_gate_passes = 1;
+  ToyRun run;
+  run.wrap(options);
+  reject_everything(run);
+  run.train(100);
+  const std::vector<json> tries = events_of(run, "leap");
+  // Sixteen sequences a try, of the 120 that are not probes.
+  ASSERT_EQ(tries.size(), 8u);
+  EXPECT_DOUBLE_EQ(tries[2].at("gate_passes").get<double>(), 3 * 16 / 120.0);
+  EXPECT_EQ(events_of(run, "observation").back().at("reason"), "the gate set is used up");
+}
+
 TEST(LeapVerify, GainIsMeasuredBeforeAndAfterTheLeapOnSequencesThatDidNotAcceptIt) {
   const Options options = accepting_options();
   ToyRun bare;

@@ -115,6 +115,19 @@ class Training(ProgramTest):
         self.assertEqual(metrics[-1]["step"], 60)
         self.assertIn("validation_loss", metrics[-1])
 
+    def test_validates_at_the_average_on_request(self):
+        for reference, expected in (("denoised", True), ("current", False)):
+            run = self.folder / reference
+            result = self.train(run, "--set", "run.eval_average=true", "--set",
+                                f"leapverify.reference={reference}")
+            self.assertEqual(result.returncode, 0, result.stderr)
+            metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+            scored = [line for line in metrics if "validation_loss" in line]
+            self.assertEqual(["average_validation_loss" in line for line in scored],
+                             [expected] * len(scored))
+            for line in scored if expected else []:
+                self.assertNotEqual(line["average_validation_loss"], line["validation_loss"])
+
     def test_summary_can_be_recomputed_from_the_trace(self):
         run = self.folder / "run"
         result = self.train(run)

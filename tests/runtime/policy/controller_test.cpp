@@ -26,6 +26,7 @@ Situation ready() {
 ControllerOptions demanding() {
   ControllerOptions options;
   options.least_regime = Regime::kStable;
+  options.first_leap = 100;
   options.max_overhead = 0.01;
   options.horizons = {5, 10, 25};
   return options;
@@ -60,6 +61,21 @@ TEST(Controller, WaitsAndSaysWhy) {
   now = ready();
   now.step = 1000;
   EXPECT_EQ(reason_for(now), "the run ends here");
+}
+
+TEST(Controller, LeavesOutHorizonsThatSayNothing) {
+  Situation now = ready();
+  now.least_horizon = 10;
+  EXPECT_THAT(Controller(demanding()).next(now).horizons, ElementsAre(10, 25));
+  now.least_horizon = 26;
+  EXPECT_THAT(Controller(demanding()).next(now).horizons, ElementsAre(5, 10, 25));
+}
+
+TEST(Controller, NoTryIsMadeOnceTheGateSetIsUsedUp) {
+  ASSERT_FALSE(Controller(demanding()).next(ready()).horizons.empty());
+  Situation now = ready();
+  now.gate_used_up = true;
+  EXPECT_EQ(reason_for(now), "the gate set is used up");
 }
 
 TEST(Controller, LeastRegimeOpensCalmerOnesToo) {

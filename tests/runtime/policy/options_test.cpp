@@ -42,10 +42,13 @@ TEST(Options, PaperPresetHasThePublishedConstants) {
   EXPECT_EQ(paper.moment_scale, 0);
 }
 
-TEST(Options, DefaultsMoveOnlyTheRateWithinATrustRegion) {
-  EXPECT_TRUE(Options().adapts_rate());
-  EXPECT_FALSE(Options().leaps());
-  EXPECT_TRUE(Options().has_trust_region());
+TEST(Options, DefaultsMoveOnlyTheRateAndBoundLeaps) {
+  Options defaults;
+  EXPECT_TRUE(defaults.adapts_rate());
+  EXPECT_FALSE(defaults.leaps());
+  EXPECT_FALSE(defaults.has_trust_region()) << "nothing leaps";
+  defaults.on_accept = OnAccept::kBoth;
+  EXPECT_TRUE(defaults.has_trust_region());
   EXPECT_FALSE(Options::paper().adapts_rate());
   EXPECT_TRUE(Options::paper().leaps());
   EXPECT_FALSE(Options::paper().has_trust_region());
@@ -63,7 +66,11 @@ TEST(Options, SearchDoublesFromHalfAWindowWithinTheRun) {
   options.planned_steps = 40;
   EXPECT_THAT(options.resolved_controller().horizons, ElementsAre(5, 10, 20));
   options.on_accept = OnAccept::kRate;
+  EXPECT_THAT(options.resolved_controller().horizons, ElementsAre(5, 20));
+  EXPECT_EQ(options.far_horizon(), 20);
+  options.planned_steps = 20;
   EXPECT_THAT(options.resolved_controller().horizons, ElementsAre(5));
+  options.planned_steps = 40;
   options.on_accept = OnAccept::kBoth;
   options.observe_every = 1;
   EXPECT_THAT(options.resolved_controller().horizons, ElementsAre(1, 2, 4, 8, 16, 32));

@@ -38,6 +38,24 @@ TEST(RateScale, FallsByGrowthDownToTheSmallest) {
   EXPECT_EQ(rate.value(), 0.5);
 }
 
+TEST(RateScale, WhatVerifiedIsARateSoThatAClimbingScheduleUsesItUp) {
+  RateScale rate(options());
+  rate.follow(1);
+  rate.raise(1);
+  rate.raise(2);
+  EXPECT_EQ(rate.value(), 4);
+  rate.follow(2);
+  EXPECT_EQ(rate.value(), 2);
+  rate.follow(1.5);
+  rate.follow(2);
+  EXPECT_EQ(rate.value(), 2) << "only rates not had before count";
+  rate.follow(8);
+  EXPECT_EQ(rate.value(), 1) << "the schedule has overtaken it";
+  rate.lower(3);
+  rate.follow(16);
+  EXPECT_EQ(rate.value(), 0.5) << "a lowered scale stays";
+}
+
 TEST(RateScale, LooksBackOnlyWhereItCanFallAndHasStoodLongEnough) {
   RateOptions at_least_one = options();
   at_least_one.smallest = 1;
@@ -74,6 +92,8 @@ TEST(RateScale, HoldsBackLongerAfterEachStepDown) {
 
 TEST(RateScale, GoesOnFromItsState) {
   RateScale first(options());
+  first.follow(1);
+  first.raise(1);
   first.raise(1);
   first.lower(4);
   RateScale second(options());
@@ -83,6 +103,9 @@ TEST(RateScale, GoesOnFromItsState) {
     EXPECT_EQ(second.looks_back(i), first.looks_back(i)) << i;
     EXPECT_EQ(second.raise(i), first.raise(i)) << i;
   }
+  second.follow(1.25);
+  first.follow(1.25);
+  EXPECT_EQ(second.value(), first.value());
   second.lower(20);
   first.lower(20);
   EXPECT_EQ(raises_needed(second), raises_needed(first));
@@ -90,9 +113,9 @@ TEST(RateScale, GoesOnFromItsState) {
 
 TEST(RateScale, ScaleOfARunWithOtherOptionsGoesToTheNearerEnd) {
   RateScale rate(options());
-  rate.restore({40, 1, 0, 1});
+  rate.restore({40, 0, 1, 0, 1});
   EXPECT_EQ(rate.value(), 5);
-  rate.restore({0.1, 1, 0, 1});
+  rate.restore({0.1, 0, 1, 0, 1});
   EXPECT_EQ(rate.value(), 0.5);
 }
 

@@ -59,6 +59,27 @@ TEST(Verifier, SequentialDoesNotBetOnThePilot) {
   EXPECT_EQ(decision.capital_against, 1);
 }
 
+TEST(Verifier, SequentialClipsToMultiplesOfThePilot) {
+  VerifierOptions options = options_for(Rule::kSequential);
+  std::vector<double> reference(100, 4), candidate(100, 3.9);
+  // One harm among the gains that a narrow clip hides.
+  candidate[10] = 8;
+  options.clip = 2;
+  const Decision narrow = Verifier(options).decide(reference, candidate);
+  options.clip = 100;
+  const Decision wide = Verifier(options).decide(reference, candidate);
+  EXPECT_EQ(narrow.verdict, Verdict::kAccepted);
+  EXPECT_NE(wide.verdict, Verdict::kAccepted);
+  EXPECT_LT(*wide.capital_for, *narrow.capital_for);
+}
+
+TEST(Verifier, OnlySequentialBoundsTheChanceOfAFalseAccept) {
+  VerifierOptions options = options_for(Rule::kSequential);
+  options.alpha = 0.02;
+  EXPECT_EQ(Verifier(options).false_accept_rate(), 0.02);
+  EXPECT_EQ(Verifier(options_for(Rule::kStrict)).false_accept_rate(), std::nullopt);
+}
+
 TEST(Verifier, SequentialGivesUpAtItsLastSequence) {
   VerifierOptions options = options_for(Rule::kSequential);
   options.max_sequences = 20;
