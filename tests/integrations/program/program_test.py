@@ -241,7 +241,8 @@ class CalibrateRegimes(ProgramTest):
     def printed(self, run):
         result = leapverify("calibrate-regimes", run)
         self.assertEqual(result.returncode, 0, result.stderr)
-        return result.stdout, dict(re.findall(r"^ +(\w+): (.+)$", result.stdout, re.MULTILINE))
+        return result.stdout, dict(re.findall(r"^leapverify\.detector\.(\w+): (.+)$", result.stdout,
+                                              re.MULTILINE))
 
     def test_thresholds_are_the_percentiles_of_the_signals_in_the_trace(self):
         run = self.calibrated_run("leapverify.detector.stable_percentile=80")
@@ -258,7 +259,7 @@ class CalibrateRegimes(ProgramTest):
     def test_another_run_takes_them_as_they_are_printed(self):
         run = self.calibrated_run("leapverify.detector.signal=activation_cosine")
         text, values = self.printed(run)
-        self.config.write_text(CONFIG + text.split("leapverify:\n")[1])
+        self.config.write_text(CONFIG + text)
         again = self.folder / "again"
         self.assertEqual(self.train(again).returncode, 0)
         options = self.events(again, "start")[0]["options"]
