@@ -1,5 +1,6 @@
 #include <leapverify/integrations/data/text.h>
 #include <leapverify/integrations/models/sample.h>
+#include <leapverify/integrations/trainer/config_changes.h>
 #include <leapverify/integrations/trainer/language_evaluator.h>
 #include <leapverify/integrations/trainer/metrics.h>
 #include <leapverify/integrations/trainer/progress.h>
@@ -11,6 +12,7 @@
 #include <leapverify/runtime/leap_verify.h>
 #include <leapverify/runtime/optimizer_state.h>
 #include <leapverify/runtime/random_state.h>
+#include <leapverify/runtime/strict_json.h>
 #include <leapverify/runtime/trace.h>
 #include <leapverify/runtime/vector_math.h>
 
@@ -88,6 +90,24 @@ const T& part(const std::map<std::string, T>& parts, const char* name, const std
   return found->second;
 }
 
+/// Where a checkpoint cannot be loaded, the error also says which others can. None is taken by
+/// itself: that would undo training unasked.
+Checkpoint load_or_name_others(const fs::path& run, std::optional<std::int64_t> step) {
+  try {
+    return load_checkpoint(run, step);
+  } catch (const Error& error) {
+    const std::vector<std::int64_t> complete = complete_checkpoints(run);
+    if (complete.empty()) throw;
+    std::string steps;
+    for (const std::int64_t one : complete) {
+      steps += (steps.empty() ? "" : ", ") + std::to_string(one);
+    }
+    throw Error(std::string(error.what()) + "; complete checkpoints: step " + steps +
+                "; to go on from one: leapverify resume '" + run.string() + "' --step " +
+                std::to_string(complete.back()));
+  }
+}
+
 /// What the loop itself keeps beside the steps.
 struct LoopState {
   double seconds = 0;
@@ -100,7 +120,8 @@ struct LoopState {
 
 class Trainer::Implementation : public StepRunner {
  public:
-  Implementation(const Config& config, const fs::path& run, bool resume)
+  Implementation(const Config& config, const fs::path& run, bool resume,
+                 std::optional<std::int64_t> step)
       : config_(config),
         run_(run),
         device_(choose_device(config.run.device)),
@@ -113,13 +134,16 @@ class Trainer::Implementation : public StepRunner {
             [this](const std::string& event) { trace_->write(event); }, this) {
     // Only now, so that a run that cannot start leaves no folder behind.
     if (resume) {
-      restore();
+      restore(step);
       replace_file(run_ / "config.yaml", to_yaml(config_));
+      // Before trace and metrics are cut, or a run that is killed would go on after what they lack.
+      if (step) make_latest(run_, *step);
     } else {
       create_run_folder(run_, to_yaml(config_));
     }
     trace_ = std::make_unique<TraceFile>(run_ / "trace.jsonl", loop_.trace_bytes);
     metrics_ = std::make_unique<TraceFile>(run_ / "metrics.jsonl", loop_.metrics_bytes);
+    if (!changes_.empty()) trace_->write(config_event(step_, changes_));
   }
 
   Summary train();
@@ -150,7 +174,7 @@ class Trainer::Implementation : public StepRunner {
   double validate();
   void log(bool keep);
   void save();
-  void restore();
+  void restore(std::optional<std::int64_t> step);
   void restore_loop(const std::string& text, const std::string& source);
   Summary summary();
 
@@ -167,6 +191,8 @@ class Trainer::Implementation : public StepRunner {
   ProgressBar progress_;
 
   std::int64_t step_ = 0;
+  /// Of the config, since the checkpoint that the run was resumed from.
+  std::vector<ConfigChange> changes_;
   TrainingPosition position_;
   torch::Tensor loss_;
   double learning_rate_ = 0;
@@ -206,6 +232,9 @@ void Trainer::Implementation::describe_run() {
                    std::to_string(text.files_left_out) + " beyond data.max_bytes");
   }
   if (step_ > 0) progress_.note("resumed      at step " + std::to_string(step_));
+  for (const ConfigChange& change : changes_) {
+    progress_.note("             " + change.key + ": " + change.from + " -> " + change.to);
+  }
 }
 
 TokenBatch Trainer::Implementation::take_batch() {
@@ -377,13 +406,13 @@ void Trainer::Implementation::save() {
       {"data_position", position_.data}, {"schedule_position", position_.schedule},
       {"seconds", loop_.seconds},        {"last_loss", loop_.last_loss},
       {"trace_bytes", trace_->bytes()},  {"metrics_bytes", metrics_->bytes()},
-      {"text_hashes", text_hashes()}};
+      {"text_hashes", text_hashes()},    {"config", config_values(config_)}};
   checkpoint.json["trainer"] = trainer.dump();
   save_checkpoint(run_, checkpoint, config_.run.keep_checkpoints);
 }
 
-void Trainer::Implementation::restore() {
-  const Checkpoint checkpoint = load_checkpoint(run_);
+void Trainer::Implementation::restore(std::optional<std::int64_t> step) {
+  const Checkpoint checkpoint = load_or_name_others(run_, step);
   const std::string source = run_.string();
   const auto json_of = [&](const char* name) { return part(checkpoint.json, name, source); };
   const auto tensors_of = [&](const char* name) { return part(checkpoint.tensors, name, source); };
@@ -417,17 +446,21 @@ void Trainer::Implementation::restore_loop(const std::string& text, const std::s
     loop_.last_loss = trainer.at("last_loss");
     loop_.trace_bytes = trainer.at("trace_bytes");
     loop_.metrics_bytes = trainer.at("metrics_bytes");
+    // Checkpoints of earlier versions do not hold it.
+    changes_ =
+        config_changes(trainer.value("config", std::map<std::string, std::string>()), config_);
     if (trainer.at("text_hashes") != json(text_hashes())) {
       throw data::DataError(config_.data.path, "other text than the run began with",
                             "the same text, so that the run goes on as it would have");
     }
   } catch (const json::exception& error) {
-    throw FormatError(source + ": bad state of the training loop: " + error.what());
+    throw FormatError(source + ": bad state of the training loop: " + json_words(error));
   }
 }
 
-Trainer::Trainer(const Config& config, const fs::path& run, bool resume)
-    : implementation_(std::make_unique<Implementation>(config, run, resume)) {}
+Trainer::Trainer(const Config& config, const fs::path& run, bool resume,
+                 std::optional<std::int64_t> step)
+    : implementation_(std::make_unique<Implementation>(config, run, resume, step)) {}
 
 Trainer::~Trainer() = default;
 

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -178,7 +179,34 @@ class Training(ProgramTest):
         self.assertIn("70 steps", longer.stdout)
         resumed = self.events(run, "resume")
         self.assertEqual([(event["step"], event["planned_steps"]) for event in resumed], [(60, 70)])
-        self.assertEqual(leapverify("resume", run).returncode, 0)
+        again = leapverify("resume", run)
+        self.assertEqual(again.returncode, 0)
+        self.assertNotIn("->", again.stdout)
+
+    def test_what_a_resumed_run_does_otherwise_is_shown_and_traced(self):
+        run = self.folder / "run"
+        self.assertEqual(self.train(run).returncode, 0)
+        # As a run leaves it that was killed before its next checkpoint: the last one still counts.
+        for rate in ("0.5", "0.02"):
+            result = leapverify("resume", run, "--set", f"optimizer.lr={rate}")
+            self.assertIn(f"optimizer.lr: 0.01 -> {rate}\n", result.stdout)
+        self.assertEqual(result.stdout.count("->"), 1)
+        self.assertEqual(self.events(run, "config"), [
+            {"event": "config", "step": 60, "changed": {"optimizer.lr": {"from": "0.01",
+                                                                         "to": "0.02"}}}])
+
+    def test_resumed_at_an_earlier_step_is_bitwise_the_run(self):
+        run = self.folder / "run"
+        self.assertEqual(self.train(run).returncode, 0)
+        state, trace = self.final_state(run), (run / "trace.jsonl").read_bytes()
+        # Ends where it begins: nothing is trained, and nothing saved.
+        ended = leapverify("resume", run, "--step", 50, "--set", "run.steps=50")
+        self.assertEqual(ended.returncode, 0, ended.stderr)
+        self.assertLess(len((run / "trace.jsonl").read_bytes()), len(trace))
+        resumed = leapverify("resume", run, "--set", "run.steps=60")
+        self.assertIn("resumed      at step 50\n", resumed.stdout)
+        self.assertEqual(self.final_state(run), state)
+        self.assertEqual((run / "trace.jsonl").read_bytes(), trace)
 
     def test_data_path_may_hold_any_character(self):
         odd = self.folder / "a: b, #c [d] 'e'.txt"
@@ -376,19 +404,39 @@ class BadInput(ProgramTest):
         self.text.write_text(self.text.read_text().replace("apples", "pears!"))
         self.assert_refused(leapverify("resume", run), "other text")
 
+    def test_resume_at_a_step_without_a_checkpoint(self):
+        run = self.folder / "run"
+        self.assertEqual(self.train(run).returncode, 0)
+        self.assert_refused(leapverify("resume", run, "--step", 35), "no checkpoint of step 35",
+                            "complete checkpoints: step 50, 60;")
+
+    def test_checkpoints_of_which_none_is_known_to_be_the_latest(self):
+        run = self.folder / "run"
+        self.assertEqual(self.train(run).returncode, 0)
+        latest = run / "checkpoints" / "latest"
+        latest.unlink()
+        self.assert_refused(leapverify("resume", run), f"{latest}: missing", "--step 60")
+        latest.write_text("step-60\n")
+        self.assert_refused(leapverify("resume", run), f"{latest}: edited", "--step 60")
+        self.assertEqual(leapverify("resume", run, "--step", 60).returncode, 0)
+        self.assertEqual(leapverify("resume", run).returncode, 0)
+
     def test_damaged_checkpoint(self):
         run = self.folder / "run"
         self.assertEqual(self.train(run).returncode, 0)
+        others = f"complete checkpoints: step 50; to go on from one: leapverify resume '{run}' --step 50"
         for name in CHECKPOINT_FILES:
             path = run / "checkpoints" / "step-60" / f"{name}.safetensors"
             saved = path.read_bytes()
             flipped = bytearray(saved)
             flipped[-1] ^= 1
             path.write_bytes(flipped)
-            self.assert_refused(leapverify("resume", run), path, "damaged")
+            self.assert_refused(leapverify("resume", run), path, "damaged", others)
             path.write_bytes(saved)
         os.truncate(path, 100)
         self.assert_refused(leapverify("resume", run), path)
+        shutil.rmtree(run / "checkpoints" / "step-50")
+        self.assertNotIn("complete", leapverify("resume", run).stderr)
 
     def test_checkpoint_of_another_model(self):
         run = self.folder / "run"
