@@ -68,9 +68,14 @@ void print_summary(const trainer::Summary& summary, const trainer::Config& confi
     const leapverify::policy::Ledger& ledger = summary.ledger;
     std::printf(
         "leaps: %lld tried, %lld accepted, about %.1f steps saved; %lld forward passes of a "
-        "sequence, %.2f %% of all cost\n",
+        "sequence, %.2f %% of all cost",
         static_cast<long long>(ledger.tries), static_cast<long long>(ledger.accepted),
         ledger.steps_saved, static_cast<long long>(ledger.forwards()), 100 * summary.overhead);
+    if (ledger.raising_forwards > 0) {
+      std::printf(" (%lld passes in tries that raised the learning rate, outside the cap)",
+                  static_cast<long long>(ledger.raising_forwards));
+    }
+    std::printf("\n");
     if (config.leapverify.options.adapts_rate()) {
       std::printf("the learning rate ended at %.3g times its schedule\n",
                   summary.learning_rate_scale);

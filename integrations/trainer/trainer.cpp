@@ -7,6 +7,7 @@
 #include <leapverify/integrations/trainer/run_folder.h>
 #include <leapverify/integrations/trainer/schedule.h>
 #include <leapverify/integrations/trainer/trainer.h>
+#include <leapverify/runtime/batch_norm.h>
 #include <leapverify/runtime/checkpoint.h>
 #include <leapverify/runtime/durable_files.h>
 #include <leapverify/runtime/leap_verify.h>
@@ -61,6 +62,13 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(const OptimizerOptions& 
                                                    .weight_decay(options.weight_decay));
 }
 
+void check_batch_norm(const Options& options, torch::nn::Module& model) {
+  if (!options.enabled || options.batch_norm == BatchNormPolicy::kKeep) return;
+  if (!running_statistics(model).empty()) return;
+  throw InvalidOption("leapverify.batch_norm", name_of(options.batch_norm),
+                      "keep: the model has no batch norm");
+}
+
 /// Seeds first: the model's initial weights are drawn when it is made.
 std::shared_ptr<models::LanguageModel> make_seeded_model(const Config& config,
                                                          torch::Device device) {
@@ -68,6 +76,7 @@ std::shared_ptr<models::LanguageModel> make_seeded_model(const Config& config,
   if (config.run.threads > 0) torch::set_num_threads(static_cast<int>(config.run.threads));
   torch::manual_seed(static_cast<std::uint64_t>(config.run.seed));
   std::shared_ptr<models::LanguageModel> model = models::make_model(config.model);
+  check_batch_norm(config.leapverify.options, *model);
   model->to(device);
   model->train();
   return model;
@@ -106,6 +115,24 @@ Checkpoint load_or_name_others(const fs::path& run, std::optional<std::int64_t> 
                 "; to go on from one: leapverify resume '" + run.string() + "' --step " +
                 std::to_string(complete.back()));
   }
+}
+
+/// Ways to try and to follow leaps other than the default, as in ", when raced, cascade 4".
+std::string ways_text(const Options& options) {
+  const Options usual;
+  std::string text;
+  const auto add = [&text](const char* key, const std::string& value) {
+    text += std::string(", ") + key + " " + value;
+  };
+  if (options.on_accept != usual.on_accept) add("on_accept", name_of(options.on_accept));
+  if (options.verification.when != usual.verification.when) {
+    add("when", name_of(options.verification.when));
+  }
+  if (options.gate != usual.gate) add("gate", name_of(options.gate));
+  if (options.controller.cascade != usual.controller.cascade) {
+    add("cascade", std::to_string(options.controller.cascade));
+  }
+  return text;
 }
 
 /// What the loop itself keeps beside the steps.
@@ -160,6 +187,7 @@ class Trainer::Implementation : public StepRunner {
     return {text.train.hash, text.gate.hash, text.validation.hash};
   }
   void describe_run();
+  void describe_leaps();
   torch::Tensor train_step();
   /// The batch at the data position, with the learning rate set that the schedule says; moves both
   /// positions on.
@@ -214,15 +242,7 @@ void Trainer::Implementation::describe_run() {
   progress_.note("model        " + count_text(static_cast<double>(parameters)) + " parameters on " +
                  device_.str() + ", " + std::to_string(torch::get_num_threads()) + " threads");
   if (leaps().enabled) {
-    progress_.note("leapverify   " + std::string(name_of(leaps().predictor.kind)) + ", " +
-                   name_of(leaps().verification.rule) + ", mode " + name_of(leaps().mode) + ", " +
-                   count_text(static_cast<double>(optimizer_.memory_bytes())) +
-                   " bytes of extra memory");
-    if (leaps().controller.first_leap >= config_.run.steps) {
-      progress_.note("             no leap will be tried: leapverify.first_leap is " +
-                     std::to_string(leaps().controller.first_leap) + " of " +
-                     std::to_string(config_.run.steps) + " steps");
-    }
+    describe_leaps();
   } else {
     progress_.note("leapverify   off (leapverify.enabled: true switches it on)");
   }
@@ -234,6 +254,37 @@ void Trainer::Implementation::describe_run() {
   if (step_ > 0) progress_.note("resumed      at step " + std::to_string(step_));
   for (const ConfigChange& change : changes_) {
     progress_.note("             " + change.key + ": " + change.from + " -> " + change.to);
+  }
+}
+
+void Trainer::Implementation::describe_leaps() {
+  progress_.note(
+      "leapverify   " + std::string(name_of(leaps().predictor.kind)) + ", " +
+      name_of(leaps().verification.rule) + ", mode " + name_of(leaps().mode) + ways_text(leaps()) +
+      ", " + count_text(static_cast<double>(optimizer_.memory_bytes())) + " bytes of extra memory");
+  const auto warn = [this](const std::string& words) { progress_.note("             " + words); };
+  const TryCost cost = optimizer_.try_cost();
+  if (leaps().controller.first_leap >= config_.run.steps) {
+    warn("no leap will be tried: leapverify.first_leap is " +
+         std::to_string(leaps().controller.first_leap) + " of " +
+         std::to_string(config_.run.steps) + " steps");
+  } else if (static_cast<double>(cost.least) > cost.allowed) {
+    warn("no leap will be tried: one takes at least " + std::to_string(cost.least) +
+         " forward passes of a sequence, and leapverify.max_overhead = " +
+         number_text(leaps().controller.max_overhead) + " allows " +
+         std::to_string(static_cast<std::int64_t>(cost.allowed)));
+  } else if (leaps().gate == GateSource::kNextBatch &&
+             leaps().verification.rule == policy::Rule::kSequential &&
+             config_.batch.sequences < kBatchToAcceptMuch) {
+    warn("hardly anything will be accepted: batch.sequences is " +
+         std::to_string(config_.batch.sequences) +
+         ", and gate: next_batch with the rule sequential wants at least " +
+         std::to_string(kBatchToAcceptMuch));
+  }
+  if (leaps().detector.signal == SignalKind::kActivationCosine && leaps().probes == 0) {
+    warn(
+        "no regime will be told: detector.signal: activation_cosine needs leapverify.probes, "
+        "delta_cosine does not");
   }
 }
 

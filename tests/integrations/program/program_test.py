@@ -131,7 +131,55 @@ class Training(ProgramTest):
         self.assertGreater(len(leaps), len(accepted))
         self.assertIn(f"leaps: {len(leaps)} tried, {len(accepted)} accepted, about {saved:.1f} "
                       f"steps saved; {forwards} forward passes of a sequence, {share:.2f} % of all "
-                      "cost", result.stdout)
+                      "cost\n", result.stdout)
+
+    def test_summary_splits_off_what_the_cap_does_not_count(self):
+        run = self.folder / "run"
+        result = self.train(run, "--set", "leapverify.on_accept=rate")
+        raised = {event["step"] for event in self.events(run, "rate")
+                  if event["to"] > event["from"]}
+        leaps = self.events(run, "leap")
+        forwards = sum(leap["forwards"] for leap in leaps if leap["step"] in raised)
+        self.assertGreater(len(raised), 0)
+        self.assertLess(len(raised), len(leaps))
+        self.assertIn(f"% of all cost ({forwards} passes in tries that raised the learning rate, "
+                      "outside the cap)\n", result.stdout)
+
+    def test_start_names_the_ways_other_than_the_default(self):
+        result = self.train(self.folder / "run", "--set", "leapverify.verification.when=raced",
+                            "--set", "leapverify.cascade=3")
+        self.assertIn("mode leap, on_accept leap, when raced, cascade 3, ", result.stdout)
+        result = self.train(self.folder / "rate", "--set", "leapverify.on_accept=rate")
+        self.assertRegex(result.stdout, r"mode leap, \S+ bytes of extra memory")
+
+    def test_a_cap_that_pays_for_no_try_is_said_at_the_start(self):
+        words = "no leap will be tried"
+        race = ["--set", "leapverify.verification.when=raced"]
+        # 16 sequences after 20 steps of 24 forwards for each side, 2 × 16 to value a winner, and
+        # the canary's 3 × 2; the cap is 0.01 · 60 · 24.
+        for override, forwards in ((race, 2 * (16 + 20 * 24) + 32 + 6), ([], 2 * 16 + 32 + 6)):
+            run = self.folder / str(forwards)
+            result = self.train(run, "--set", "leapverify.max_overhead=0.01", *override)
+            self.assertIn(f"{words}: one takes at least {forwards} forward passes of a sequence, "
+                          "and leapverify.max_overhead = 0.01 allows 14\n", result.stdout)
+            self.assertEqual(self.events(run, "leap"), [])
+        self.assertNotIn(words, self.train(self.folder / "uncapped", *race).stdout)
+
+    def test_batches_too_small_to_accept_on_are_said_at_the_start(self):
+        sequential = ["--set", "leapverify.gate=next_batch", "--set",
+                      "leapverify.verification.rule=sequential"]
+        for size, said in ((31, True), (32, False)):
+            result = self.train(self.folder / str(size), *sequential, "--set",
+                                f"batch.sequences={size}")
+            self.assertEqual("hardly anything will be accepted" in result.stdout, said, size)
+            self.assertIn(", gate next_batch, ", result.stdout)
+
+    def test_activations_of_no_probes_are_said_to_tell_no_regime(self):
+        words = "no regime will be told: detector.signal: activation_cosine needs"
+        activations = ["--set", "leapverify.detector.signal=activation_cosine"]
+        without = self.train(self.folder / "without", *activations, "--set", "leapverify.probes=0")
+        self.assertIn(words, without.stdout)
+        self.assertNotIn(words, self.train(self.folder / "with", *activations).stdout)
 
     def test_off_and_all_rejected_train_alike(self):
         states = []
@@ -384,6 +432,17 @@ class BadInput(ProgramTest):
     def test_window_longer_than_the_run(self):
         result = self.train(self.folder / "run", "--set", "leapverify.observe_every=60")
         self.assert_refused(result, "leapverify.observe_every", "60 steps")
+
+    def test_statistics_of_a_model_without_batch_norm(self):
+        for policy in ("extrapolate", "recompute"):
+            run = self.folder / policy
+            result = self.train(run, "--set", f"leapverify.batch_norm={policy}")
+            self.assert_refused(result, f"leapverify.batch_norm: {policy} is not legal",
+                                "no batch norm")
+            self.assertFalse(run.exists())
+        result = self.train(self.folder / "off", "--set", "leapverify.batch_norm=recompute",
+                            "--set", "leapverify.enabled=false")
+        self.assertEqual(result.returncode, 0, result.stderr)
 
     def test_gate_set_too_small(self):
         result = self.train(self.folder / "run", "--set", "leapverify.verification.sequences=90000")
