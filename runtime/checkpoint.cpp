@@ -8,8 +8,7 @@
 #include <cinttypes>
 #include <cstdio>
 #include <nlohmann/json.hpp>
-#include <optional>
-#include <vector>
+#include <set>
 
 namespace leapverify {
 namespace {
@@ -112,21 +111,46 @@ void write_files(const fs::path& folder, const Checkpoint& checkpoint) {
   write_synced(folder / kDigests, digests);
 }
 
-fs::path latest_folder(const fs::path& run) {
+/// The steps of all checkpoints, whole or damaged, also of those set aside.
+std::set<std::int64_t> steps_in(const fs::path& folder) {
+  std::set<std::int64_t> steps;
+  if (!fs::exists(folder)) return steps;
+  for (const fs::path& path : entries_of(folder)) {
+    const bool aside = path.extension() == kSetAside;
+    const auto step = step_of((aside ? path.stem() : path.filename()).string());
+    if (step) steps.insert(*step);
+  }
+  return steps;
+}
+
+/// The step that `latest` names.
+std::int64_t latest_step(const fs::path& run) {
   const fs::path folder = run / "checkpoints";
   const fs::path pointer = folder / kPointer;
   if (!fs::exists(pointer)) {
-    throw FileError(run.string() + ": no complete checkpoint to resume from");
+    if (steps_in(folder).empty()) {
+      throw FileError(run.string() + ": no complete checkpoint to resume from");
+    }
+    throw FileError(pointer.string() + ": missing, so which checkpoint is the latest is not known");
   }
   const std::string text = read_file(pointer);
   const std::string line = text.substr(0, text.find('\n'));
   const std::string name = line.substr(line.find(' ') + 1);
-  if (!step_of(name) || text != digest_line(name, name)) {
-    throw FormatError(pointer.string() + ": damaged, or not of format " +
-                      std::to_string(kCheckpointFormat) + ": '" + excerpt(text) + "'");
+  const std::optional<std::int64_t> step = step_of(name);
+  if (!step || text != digest_line(name, name)) {
+    throw FormatError(pointer.string() + ": edited, damaged, or of another format than " +
+                      std::to_string(kCheckpointFormat) + ": '" + excerpt(line) + "'");
   }
-  const fs::path latest = folder / name;
-  return fs::exists(latest) ? latest : with(latest, kSetAside);
+  return *step;
+}
+
+/// The folder of the checkpoint of `step`, or of the latest where that is not given.
+fs::path folder_to_load(const fs::path& run, std::optional<std::int64_t> step) {
+  const fs::path folder = run / "checkpoints" / folder_name(step ? *step : latest_step(run));
+  if (fs::exists(folder)) return folder;
+  if (fs::exists(with(folder, kSetAside))) return with(folder, kSetAside);
+  if (step) throw FileError(run.string() + ": no checkpoint of step " + std::to_string(*step));
+  throw FileError(folder.string() + ": missing, though 'latest' names it");
 }
 
 json parse_state(const std::string& text, const std::string& source) {
@@ -185,8 +209,7 @@ std::string digest_line(const std::string& name, const std::string& bytes) {
 
 void save_checkpoint(const fs::path& run, const Checkpoint& checkpoint, std::int64_t keep) {
   const fs::path folder = run / "checkpoints";
-  const std::string name = folder_name(checkpoint.step);
-  const fs::path final_name = folder / name;
+  const fs::path final_name = folder / folder_name(checkpoint.step);
   const fs::path incomplete = with(final_name, kIncomplete);
   create_folders(folder);
   clear_leftovers(folder);
@@ -198,18 +221,18 @@ void save_checkpoint(const fs::path& run, const Checkpoint& checkpoint, std::int
     publish_folder(final_name, with(final_name, kSetAside));
   }
   publish_folder(incomplete, final_name);
-  replace_file(folder / kPointer, digest_line(name, name));
+  make_latest(run, checkpoint.step);
   clear_leftovers(folder);
   retire(folder, checkpoint.step, std::max<std::int64_t>(keep, 1));
 }
 
-Checkpoint load_checkpoint(const fs::path& run) {
-  const fs::path folder = latest_folder(run);
+Checkpoint load_checkpoint(const fs::path& run, std::optional<std::int64_t> step) {
+  const fs::path folder = folder_to_load(run, step);
   const std::string source = (folder / kState).string();
   const std::string text = read_file(folder / kState);
-  const json state = parse_state(text, source);
   Digests digests(folder);
   digests.verify(kState, text);
+  const json state = parse_state(text, source);
   Checkpoint checkpoint;
   checkpoint.step = *step_of(folder.stem().string());
   try {
@@ -227,10 +250,28 @@ Checkpoint load_checkpoint(const fs::path& run) {
       checkpoint.tensors[stem] = from_safetensors(bytes, (folder / name).string());
     }
   } catch (const json::exception& error) {
-    throw FormatError(source + ": " + excerpt(error.what()));
+    throw FormatError(source + ": " + json_words(error));
   }
   digests.expect_end();
   return checkpoint;
+}
+
+std::vector<std::int64_t> complete_checkpoints(const fs::path& run) {
+  std::vector<std::int64_t> complete;
+  for (const std::int64_t step : steps_in(run / "checkpoints")) {
+    try {
+      load_checkpoint(run, step);
+      complete.push_back(step);
+    } catch (const Error&) {
+      // Damaged: not one of them.
+    }
+  }
+  return complete;
+}
+
+void make_latest(const fs::path& run, std::int64_t step) {
+  const std::string name = folder_name(step);
+  replace_file(run / "checkpoints" / kPointer, digest_line(name, name));
 }
 
 }  // namespace leapverify

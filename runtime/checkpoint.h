@@ -8,7 +8,9 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
+#include <vector>
 
 namespace leapverify {
 
@@ -29,9 +31,17 @@ inline constexpr int kCheckpointFormat = 3;
 void save_checkpoint(const std::filesystem::path& run, const Checkpoint& checkpoint,
                      std::int64_t keep);
 
-/// The latest complete checkpoint. Throws FileError when there is none or a file of it is missing,
-/// FormatError when it is of another format, or when a byte of it is not what was saved.
-Checkpoint load_checkpoint(const std::filesystem::path& run);
+/// The latest checkpoint, or that of `step`. Throws FileError when it is not there or a file of it is
+/// missing, FormatError when it is of another format, or when a byte of it is not what was saved.
+Checkpoint load_checkpoint(const std::filesystem::path& run,
+                           std::optional<std::int64_t> step = std::nullopt);
+
+/// The steps of all checkpoints that load_checkpoint() takes, ascending. Reads every byte of them.
+std::vector<std::int64_t> complete_checkpoints(const std::filesystem::path& run);
+
+/// Makes the checkpoint of `step`, which must be there, the latest. Later ones are removed by the
+/// next save. Throws FileError.
+void make_latest(const std::filesystem::path& run, std::int64_t step);
 
 /// "DIGEST NAME\n", where DIGEST is 16 hexadecimal digits: kernels::checksum over `bytes` as one
 /// segment of kBytes. A checkpoint's `digests` holds such a line for each file, and `latest` one of

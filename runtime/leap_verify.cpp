@@ -175,6 +175,11 @@ Status LeapVerify::Implementation::status() const {
   return status;
 }
 
+TryCost LeapVerify::Implementation::try_cost() const {
+  if (!options_.enabled) return {};
+  return {least_forwards_of_a_try(), controller_.budget(situation())};
+}
+
 double LeapVerify::Implementation::rate_scale() const {
   const bool moves = options_.enabled && options_.mode == Mode::kLeap && options_.adapts_rate();
   return moves ? rate_.value() : 1;
@@ -316,6 +321,8 @@ at::Tensor LeapVerify::step(const TrainingBatch& batch) { return implementation_
 void LeapVerify::zero_grad(bool set_to_none) { implementation_->base().zero_grad(set_to_none); }
 
 Status LeapVerify::status() const { return implementation_->status(); }
+
+TryCost LeapVerify::try_cost() const { return implementation_->try_cost(); }
 
 std::int64_t LeapVerify::memory_bytes() const { return implementation_->memory_bytes(); }
 

@@ -52,6 +52,14 @@ struct Status {
   std::string off_reason;
 };
 
+/// What tries cost, in forward passes of a sequence.
+struct TryCost {
+  /// Of one, at the least.
+  std::int64_t least = 0;
+  /// What the cap allows for the whole run: probes and tries that do not raise the learning rate.
+  double allowed = 0;
+};
+
 /// State for a checkpoint: beside it belong the model, the base optimizer and the random
 /// generators.
 struct LeapVerifyState {
@@ -97,6 +105,9 @@ class LeapVerify {
   void zero_grad(bool set_to_none = true);
 
   Status status() const;
+
+  /// As far as it is known by now; zeros with `enabled: false`.
+  TryCost try_cost() const;
 
   /// Device memory taken beyond training itself.
   std::int64_t memory_bytes() const;

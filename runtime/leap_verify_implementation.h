@@ -31,6 +31,7 @@ class LeapVerify::Implementation {
   at::Tensor step(const std::function<at::Tensor()>& closure);
   at::Tensor step(const TrainingBatch& batch);
   Status status() const;
+  TryCost try_cost() const;
   std::int64_t memory_bytes() const;
   torch::optim::Optimizer& base() { return base_; }
   bool has_average() const { return average_ && step_ > 0 && off_reason_.empty(); }

@@ -51,7 +51,7 @@ json parse_object(std::string_view text, int max_depth, const std::string& sourc
     json object = json::parse(text, check);
     if (object.is_object()) return object;
   } catch (const json::exception& error) {
-    throw FormatError(source + ": not JSON: " + excerpt(error.what()));
+    throw FormatError(source + ": not JSON: " + json_words(error));
   }
   throw FormatError(source + ": not a JSON object");
 }
@@ -62,6 +62,12 @@ std::string excerpt(std::string_view text) {
   const auto foreign = [](char c) { return c < ' ' || c > '~'; };
   std::replace_if(shown.begin(), shown.end(), foreign, '?');
   return text.size() > kLongest ? shown + "..." : shown;
+}
+
+std::string json_words(const std::exception& error) {
+  const std::string_view text = error.what();
+  const std::size_t tag_end = text.find("] ");
+  return excerpt(tag_end == text.npos ? text : text.substr(tag_end + 2));
 }
 
 }  // namespace leapverify

@@ -3,6 +3,7 @@
 
 #include <leapverify/runtime/durable_files.h>
 
+#include <exception>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
@@ -16,5 +17,8 @@ nlohmann::json parse_object(std::string_view text, int max_depth, const std::str
 
 /// The beginning of text from a file, as one printable line that is short enough for a message.
 std::string excerpt(std::string_view text);
+
+/// What an exception of nlohmann::json says, without its "[json.exception.NAME.NUMBER] ".
+std::string json_words(const std::exception& error);
 
 }  // namespace leapverify

@@ -87,14 +87,17 @@ std::string calibrate_regimes(const fs::path& run) {
     throw CalibrationError(run.string() + ": both percentiles of its " + count + " signals are " +
                            stable + ", which tells no regimes apart");
   }
+  // Each key in full, since a config that has the group already may not give it twice.
+  const std::string group = "leapverify.detector.";
   return "# Percentiles " + number_text(detector.stable_percentile) + " and " +
          number_text(detector.chaotic_percentile) + " of " + count + " signals, taken every " +
          std::to_string(options.observe_every) +
          " steps with reference: " + name_of(options.reference) +
-         "\nleapverify:\n  detector:\n    signal: " + name_of(detector.signal) +
-         "\n    per_rate: " + (detector.per_rate ? "true" : "false") +
-         "\n    thresholds: fixed\n    stable_at_least: " + stable +
-         "\n    chaotic_at_most: " + chaotic + "\n";
+         "\n# For the end of a config without these keys, or each as --set KEY=VALUE.\n" + group +
+         "signal: " + name_of(detector.signal) + "\n" + group +
+         "per_rate: " + (detector.per_rate ? "true" : "false") + "\n" + group +
+         "thresholds: fixed\n" + group + "stable_at_least: " + stable + "\n" + group +
+         "chaotic_at_most: " + chaotic + "\n";
 }
 
 }  // namespace leapverify::trainer

@@ -57,6 +57,9 @@ struct RunOptions {
   void describe(FieldVisitor& visitor);
 };
 
+/// With gate: next_batch the rule sequential accepts hardly anything on smaller batches.
+inline constexpr std::int64_t kBatchToAcceptMuch = 32;
+
 struct BatchOptions {
   std::int64_t sequences = 16;
 

@@ -44,6 +44,21 @@ std::size_t edits_between(const std::string& a, const std::string& b) {
   return row.back();
 }
 
+void check_next_batch(const Config& config) {
+  const Options& options = config.leapverify.options;
+  if (!options.enabled || options.gate != GateSource::kNextBatch) return;
+  const std::int64_t needed = policy::Verifier(options.verification_of_one()).pairs_needed();
+  if (config.batch.sequences >= needed) return;
+  const bool bets = options.verification.rule == policy::Rule::kSequential;
+  throw InvalidOption("sequences", std::to_string(config.batch.sequences),
+                      "at least the " + std::to_string(needed) + " that the rule " +
+                          name_of(options.verification.rule) +
+                          " needs with leapverify.gate: next_batch" +
+                          (bets ? ", and " + std::to_string(kBatchToAcceptMuch) +
+                                      " for it to accept more than hardly anything"
+                                : ""));
+}
+
 /// A key that was given. Places read "FILE:LINE", "preset NAME" or "--set KEY=VALUE".
 struct Entry {
   std::string key;
@@ -107,14 +122,14 @@ bool ConfigLoader::is_group(const std::string& key) const {
 /// What an unknown key may have been meant to be: the known key with the same last part, or else
 /// the one that takes the fewest edits.
 std::string ConfigLoader::suggestion(const std::string& key) const {
-  const std::string last_part = key.substr(key.rfind('.') + 1);
-  std::string nearest = full_name("", last_part);
+  const std::string last = last_part(key);
+  std::string nearest = full_name("", last);
   if (!is_field(nearest)) {
     const auto closer = [&](const YamlField& a, const YamlField& b) {
       return edits_between(key, a.name) < edits_between(key, b.name);
     };
     nearest = std::min_element(fields_.begin(), fields_.end(), closer)->name;
-    if (2 * edits_between(key, nearest) > last_part.size()) return "explain-config lists them all";
+    if (2 * edits_between(key, nearest) > last.size()) return "explain-config lists them all";
   }
   return "did you mean " + nearest + "?";
 }
@@ -154,10 +169,14 @@ void ConfigLoader::flatten_value(const std::string& key, const YAML::Node& value
   } else if (value.IsMap()) {
     flatten(value, key, place_of, layer);
   } else if (!value.IsNull()) {
+    const std::string elsewhere = full_name("", last_part(key));
     refuse(place, key + ": is a group, expected keys below it, as in " +
-                      std::find_if(fields_.begin(), fields_.end(), [&](const YamlField& field) {
-                        return starts_with(field.name, key + ".");
-                      })->name);
+                      std::find_if(fields_.begin(), fields_.end(),
+                                   [&](const YamlField& field) {
+                                     return starts_with(field.name, key + ".");
+                                   })
+                          ->name +
+                      (is_field(elsewhere) ? ", or is " + elsewhere + " meant?" : ""));
   }
 }
 
@@ -268,6 +287,7 @@ Config ConfigLoader::finish() {
   check("data", [&] { config_.data.validate(); });
   check("model", [&] { config_.model.validate(); });
   check("leapverify", [&] { config_.leapverify.options.validate(); });
+  check("batch", [&] { check_next_batch(config_); });
   check("schedule", [&] {
     if (config_.schedule.warmup > config_.run.steps) {
       throw InvalidOption("warmup", std::to_string(config_.schedule.warmup),

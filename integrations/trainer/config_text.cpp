@@ -12,8 +12,6 @@ constexpr std::size_t kWidth = 110;
 
 std::string group_of(const std::string& name) { return name.substr(0, name.rfind('.')); }
 
-std::string last_part(const std::string& name) { return name.substr(name.rfind('.') + 1); }
-
 std::string indent_of(const std::string& name) {
   return std::string(2 * static_cast<std::size_t>(std::count(name.begin(), name.end(), '.')), ' ');
 }

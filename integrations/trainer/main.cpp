@@ -10,6 +10,7 @@
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <optional>
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
@@ -67,9 +68,14 @@ void print_summary(const trainer::Summary& summary, const trainer::Config& confi
     const leapverify::policy::Ledger& ledger = summary.ledger;
     std::printf(
         "leaps: %lld tried, %lld accepted, about %.1f steps saved; %lld forward passes of a "
-        "sequence, %.2f %% of all cost\n",
+        "sequence, %.2f %% of all cost",
         static_cast<long long>(ledger.tries), static_cast<long long>(ledger.accepted),
         ledger.steps_saved, static_cast<long long>(ledger.forwards()), 100 * summary.overhead);
+    if (ledger.raising_forwards > 0) {
+      std::printf(" (%lld passes in tries that raised the learning rate, outside the cap)",
+                  static_cast<long long>(ledger.raising_forwards));
+    }
+    std::printf("\n");
     if (config.leapverify.options.adapts_rate()) {
       std::printf("the learning rate ended at %.3g times its schedule\n",
                   summary.learning_rate_scale);
@@ -84,10 +90,11 @@ void print_summary(const trainer::Summary& summary, const trainer::Config& confi
   std::printf("\nrun folder: %s\n", run.c_str());
 }
 
-void run(const trainer::Config& config, const fs::path& folder, bool resume) {
+void run(const trainer::Config& config, const fs::path& folder, bool resume,
+         std::optional<std::int64_t> step = std::nullopt) {
   std::signal(SIGINT, [](int) { trainer::Trainer::request_stop(); });
   std::signal(SIGTERM, [](int) { trainer::Trainer::request_stop(); });
-  trainer::Trainer loop(config, folder, resume);
+  trainer::Trainer loop(config, folder, resume, step);
   const trainer::Summary summary = loop.train();
   print_summary(summary, config, folder);
 }
@@ -102,10 +109,11 @@ void train(const TrainArguments& arguments) {
   run(config, name.empty() ? trainer::fresh_run_name() : fs::path(name), /*resume=*/false);
 }
 
-void resume(const std::string& folder, const std::vector<std::string>& overrides) {
+void resume(const std::string& folder, std::optional<std::int64_t> step,
+            const std::vector<std::string>& overrides) {
   const fs::path file = trainer::config_of_run(folder);
   const trainer::Config config = trainer::load_config("", file.string(), overrides);
-  run(config, folder, /*resume=*/true);
+  run(config, folder, /*resume=*/true, step);
 }
 
 }  // namespace
@@ -131,15 +139,18 @@ int main(int argc, char** argv) {
   train_command->callback([&] { train(arguments); });
 
   std::string folder;
+  std::optional<std::int64_t> step;
   std::vector<std::string> resume_overrides;
   CLI::App* resume_command =
       app.add_subcommand("resume", "Continue a run from its last checkpoint");
   resume_command->add_option("run", folder, "Run folder")->required();
+  resume_command->add_option(
+      "--step", step, "Go back to the checkpoint of this step; what came later is written anew");
   resume_command
       ->add_option("--set", resume_overrides, "an option over the run's config; may be given again")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
-  resume_command->callback([&] { resume(folder, resume_overrides); });
+  resume_command->callback([&] { resume(folder, step, resume_overrides); });
 
   CLI::App* explain_command =
       app.add_subcommand("explain-config", "Every key with its default, legal values and meaning");

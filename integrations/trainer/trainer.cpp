@@ -1,16 +1,19 @@
 #include <leapverify/integrations/data/text.h>
 #include <leapverify/integrations/models/sample.h>
+#include <leapverify/integrations/trainer/config_changes.h>
 #include <leapverify/integrations/trainer/language_evaluator.h>
 #include <leapverify/integrations/trainer/metrics.h>
 #include <leapverify/integrations/trainer/progress.h>
 #include <leapverify/integrations/trainer/run_folder.h>
 #include <leapverify/integrations/trainer/schedule.h>
 #include <leapverify/integrations/trainer/trainer.h>
+#include <leapverify/runtime/batch_norm.h>
 #include <leapverify/runtime/checkpoint.h>
 #include <leapverify/runtime/durable_files.h>
 #include <leapverify/runtime/leap_verify.h>
 #include <leapverify/runtime/optimizer_state.h>
 #include <leapverify/runtime/random_state.h>
+#include <leapverify/runtime/strict_json.h>
 #include <leapverify/runtime/trace.h>
 #include <leapverify/runtime/vector_math.h>
 
@@ -59,6 +62,13 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(const OptimizerOptions& 
                                                    .weight_decay(options.weight_decay));
 }
 
+void check_batch_norm(const Options& options, torch::nn::Module& model) {
+  if (!options.enabled || options.batch_norm == BatchNormPolicy::kKeep) return;
+  if (!running_statistics(model).empty()) return;
+  throw InvalidOption("leapverify.batch_norm", name_of(options.batch_norm),
+                      "keep: the model has no batch norm");
+}
+
 /// Seeds first: the model's initial weights are drawn when it is made.
 std::shared_ptr<models::LanguageModel> make_seeded_model(const Config& config,
                                                          torch::Device device) {
@@ -66,6 +76,7 @@ std::shared_ptr<models::LanguageModel> make_seeded_model(const Config& config,
   if (config.run.threads > 0) torch::set_num_threads(static_cast<int>(config.run.threads));
   torch::manual_seed(static_cast<std::uint64_t>(config.run.seed));
   std::shared_ptr<models::LanguageModel> model = models::make_model(config.model);
+  check_batch_norm(config.leapverify.options, *model);
   model->to(device);
   model->train();
   return model;
@@ -88,6 +99,42 @@ const T& part(const std::map<std::string, T>& parts, const char* name, const std
   return found->second;
 }
 
+/// Where a checkpoint cannot be loaded, the error also says which others can. None is taken by
+/// itself: that would undo training unasked.
+Checkpoint load_or_name_others(const fs::path& run, std::optional<std::int64_t> step) {
+  try {
+    return load_checkpoint(run, step);
+  } catch (const Error& error) {
+    const std::vector<std::int64_t> complete = complete_checkpoints(run);
+    if (complete.empty()) throw;
+    std::string steps;
+    for (const std::int64_t one : complete) {
+      steps += (steps.empty() ? "" : ", ") + std::to_string(one);
+    }
+    throw Error(std::string(error.what()) + "; complete checkpoints: step " + steps +
+                "; to go on from one: leapverify resume '" + run.string() + "' --step " +
+                std::to_string(complete.back()));
+  }
+}
+
+/// Ways to try and to follow leaps other than the default, as in ", when raced, cascade 4".
+std::string ways_text(const Options& options) {
+  const Options usual;
+  std::string text;
+  const auto add = [&text](const char* key, const std::string& value) {
+    text += std::string(", ") + key + " " + value;
+  };
+  if (options.on_accept != usual.on_accept) add("on_accept", name_of(options.on_accept));
+  if (options.verification.when != usual.verification.when) {
+    add("when", name_of(options.verification.when));
+  }
+  if (options.gate != usual.gate) add("gate", name_of(options.gate));
+  if (options.controller.cascade != usual.controller.cascade) {
+    add("cascade", std::to_string(options.controller.cascade));
+  }
+  return text;
+}
+
 /// What the loop itself keeps beside the steps.
 struct LoopState {
   double seconds = 0;
@@ -100,7 +147,8 @@ struct LoopState {
 
 class Trainer::Implementation : public StepRunner {
  public:
-  Implementation(const Config& config, const fs::path& run, bool resume)
+  Implementation(const Config& config, const fs::path& run, bool resume,
+                 std::optional<std::int64_t> step)
       : config_(config),
         run_(run),
         device_(choose_device(config.run.device)),
@@ -113,13 +161,16 @@ class Trainer::Implementation : public StepRunner {
             [this](const std::string& event) { trace_->write(event); }, this) {
     // Only now, so that a run that cannot start leaves no folder behind.
     if (resume) {
-      restore();
+      restore(step);
       replace_file(run_ / "config.yaml", to_yaml(config_));
+      // Before trace and metrics are cut, or a run that is killed would go on after what they lack.
+      if (step) make_latest(run_, *step);
     } else {
       create_run_folder(run_, to_yaml(config_));
     }
     trace_ = std::make_unique<TraceFile>(run_ / "trace.jsonl", loop_.trace_bytes);
     metrics_ = std::make_unique<TraceFile>(run_ / "metrics.jsonl", loop_.metrics_bytes);
+    if (!changes_.empty()) trace_->write(config_event(step_, changes_));
   }
 
   Summary train();
@@ -136,6 +187,7 @@ class Trainer::Implementation : public StepRunner {
     return {text.train.hash, text.gate.hash, text.validation.hash};
   }
   void describe_run();
+  void describe_leaps();
   torch::Tensor train_step();
   /// The batch at the data position, with the learning rate set that the schedule says; moves both
   /// positions on.
@@ -150,7 +202,7 @@ class Trainer::Implementation : public StepRunner {
   double validate();
   void log(bool keep);
   void save();
-  void restore();
+  void restore(std::optional<std::int64_t> step);
   void restore_loop(const std::string& text, const std::string& source);
   Summary summary();
 
@@ -167,6 +219,8 @@ class Trainer::Implementation : public StepRunner {
   ProgressBar progress_;
 
   std::int64_t step_ = 0;
+  /// Of the config, since the checkpoint that the run was resumed from.
+  std::vector<ConfigChange> changes_;
   TrainingPosition position_;
   torch::Tensor loss_;
   double learning_rate_ = 0;
@@ -188,15 +242,7 @@ void Trainer::Implementation::describe_run() {
   progress_.note("model        " + count_text(static_cast<double>(parameters)) + " parameters on " +
                  device_.str() + ", " + std::to_string(torch::get_num_threads()) + " threads");
   if (leaps().enabled) {
-    progress_.note("leapverify   " + std::string(name_of(leaps().predictor.kind)) + ", " +
-                   name_of(leaps().verification.rule) + ", mode " + name_of(leaps().mode) + ", " +
-                   count_text(static_cast<double>(optimizer_.memory_bytes())) +
-                   " bytes of extra memory");
-    if (leaps().controller.first_leap >= config_.run.steps) {
-      progress_.note("             no leap will be tried: leapverify.first_leap is " +
-                     std::to_string(leaps().controller.first_leap) + " of " +
-                     std::to_string(config_.run.steps) + " steps");
-    }
+    describe_leaps();
   } else {
     progress_.note("leapverify   off (leapverify.enabled: true switches it on)");
   }
@@ -206,6 +252,40 @@ void Trainer::Implementation::describe_run() {
                    std::to_string(text.files_left_out) + " beyond data.max_bytes");
   }
   if (step_ > 0) progress_.note("resumed      at step " + std::to_string(step_));
+  for (const ConfigChange& change : changes_) {
+    progress_.note("             " + change.key + ": " + change.from + " -> " + change.to);
+  }
+}
+
+void Trainer::Implementation::describe_leaps() {
+  progress_.note(
+      "leapverify   " + std::string(name_of(leaps().predictor.kind)) + ", " +
+      name_of(leaps().verification.rule) + ", mode " + name_of(leaps().mode) + ways_text(leaps()) +
+      ", " + count_text(static_cast<double>(optimizer_.memory_bytes())) + " bytes of extra memory");
+  const auto warn = [this](const std::string& words) { progress_.note("             " + words); };
+  const TryCost cost = optimizer_.try_cost();
+  if (leaps().controller.first_leap >= config_.run.steps) {
+    warn("no leap will be tried: leapverify.first_leap is " +
+         std::to_string(leaps().controller.first_leap) + " of " +
+         std::to_string(config_.run.steps) + " steps");
+  } else if (static_cast<double>(cost.least) > cost.allowed) {
+    warn("no leap will be tried: one takes at least " + std::to_string(cost.least) +
+         " forward passes of a sequence, and leapverify.max_overhead = " +
+         number_text(leaps().controller.max_overhead) + " allows " +
+         std::to_string(static_cast<std::int64_t>(cost.allowed)));
+  } else if (leaps().gate == GateSource::kNextBatch &&
+             leaps().verification.rule == policy::Rule::kSequential &&
+             config_.batch.sequences < kBatchToAcceptMuch) {
+    warn("hardly anything will be accepted: batch.sequences is " +
+         std::to_string(config_.batch.sequences) +
+         ", and gate: next_batch with the rule sequential wants at least " +
+         std::to_string(kBatchToAcceptMuch));
+  }
+  if (leaps().detector.signal == SignalKind::kActivationCosine && leaps().probes == 0) {
+    warn(
+        "no regime will be told: detector.signal: activation_cosine needs leapverify.probes, "
+        "delta_cosine does not");
+  }
 }
 
 TokenBatch Trainer::Implementation::take_batch() {
@@ -383,13 +463,13 @@ void Trainer::Implementation::save() {
       {"data_position", position_.data}, {"schedule_position", position_.schedule},
       {"seconds", loop_.seconds},        {"last_loss", loop_.last_loss},
       {"trace_bytes", trace_->bytes()},  {"metrics_bytes", metrics_->bytes()},
-      {"text_hashes", text_hashes()}};
+      {"text_hashes", text_hashes()},    {"config", config_values(config_)}};
   checkpoint.json["trainer"] = trainer.dump();
   save_checkpoint(run_, checkpoint, config_.run.keep_checkpoints);
 }
 
-void Trainer::Implementation::restore() {
-  const Checkpoint checkpoint = load_checkpoint(run_);
+void Trainer::Implementation::restore(std::optional<std::int64_t> step) {
+  const Checkpoint checkpoint = load_or_name_others(run_, step);
   const std::string source = run_.string();
   const auto json_of = [&](const char* name) { return part(checkpoint.json, name, source); };
   const auto tensors_of = [&](const char* name) { return part(checkpoint.tensors, name, source); };
@@ -423,17 +503,21 @@ void Trainer::Implementation::restore_loop(const std::string& text, const std::s
     loop_.last_loss = trainer.at("last_loss");
     loop_.trace_bytes = trainer.at("trace_bytes");
     loop_.metrics_bytes = trainer.at("metrics_bytes");
+    // Checkpoints of earlier versions do not hold it.
+    changes_ =
+        config_changes(trainer.value("config", std::map<std::string, std::string>()), config_);
     if (trainer.at("text_hashes") != json(text_hashes())) {
       throw data::DataError(config_.data.path, "other text than the run began with",
                             "the same text, so that the run goes on as it would have");
     }
   } catch (const json::exception& error) {
-    throw FormatError(source + ": bad state of the training loop: " + error.what());
+    throw FormatError(source + ": bad state of the training loop: " + json_words(error));
   }
 }
 
-Trainer::Trainer(const Config& config, const fs::path& run, bool resume)
-    : implementation_(std::make_unique<Implementation>(config, run, resume)) {}
+Trainer::Trainer(const Config& config, const fs::path& run, bool resume,
+                 std::optional<std::int64_t> step)
+    : implementation_(std::make_unique<Implementation>(config, run, resume, step)) {}
 
 Trainer::~Trainer() = default;
 

@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace leapverify::trainer {
@@ -29,9 +30,11 @@ struct Summary {
 /// Trains into a run folder that exists and holds the config.
 class Trainer {
  public:
-  /// Loads the data and builds everything; with `resume`, from the run's latest checkpoint.
+  /// Loads the data and builds everything; with `resume`, from the run's latest checkpoint, or from
+  /// that of `step`, after which trace and metrics are then cut.
   /// Throws one of LeapVerify's errors before any training when something does not fit.
-  Trainer(const Config& config, const std::filesystem::path& run, bool resume);
+  Trainer(const Config& config, const std::filesystem::path& run, bool resume,
+          std::optional<std::int64_t> step = std::nullopt);
   ~Trainer();
 
   /// Trains to the last step, or to the next step after `request_stop`, and leaves a checkpoint

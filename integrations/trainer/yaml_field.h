@@ -23,6 +23,9 @@ struct YamlField {
   std::function<void(const YAML::Node&)> set;
 };
 
+/// "lr" of "optimizer.lr".
+inline std::string last_part(const std::string& name) { return name.substr(name.rfind('.') + 1); }
+
 /// Collects the fields in the order of description.
 class YamlFields : public FieldVisitor {
  public:

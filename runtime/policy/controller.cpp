@@ -34,13 +34,16 @@ Controller::Controller(ControllerOptions options) : options_(std::move(options))
   if (horizons.empty()) throw InvalidOption("horizons", "[]", "at least one horizon");
 }
 
-bool Controller::affords(const Situation& situation, std::int64_t forwards) const {
+double Controller::budget(const Situation& situation) const {
   const double steps =
       static_cast<double>(situation.planned_steps > 0 ? situation.planned_steps : situation.step);
-  const double budget = situation.step_cost * (options_.max_overhead * steps +
-                                               options_.savings_share * state_.ledger.steps_saved);
+  return situation.step_cost *
+         (options_.max_overhead * steps + options_.savings_share * state_.ledger.steps_saved);
+}
+
+bool Controller::affords(const Situation& situation, std::int64_t forwards) const {
   const std::int64_t counted = state_.ledger.forwards() - state_.ledger.raising_forwards;
-  return static_cast<double>(counted + forwards) <= budget;
+  return static_cast<double>(counted + forwards) <= budget(situation);
 }
 
 std::string Controller::obstacle(const Situation& situation) const {

@@ -85,6 +85,9 @@ class Controller {
   /// Throws InvalidOption. Horizons are sorted; they must be distinct.
   explicit Controller(ControllerOptions options);
 
+  /// Forwards that the cap allows for the whole run, as far as savings are known.
+  double budget(const Situation& situation) const;
+
   /// Whether so many forwards can still be paid for.
   bool affords(const Situation& situation, std::int64_t forwards) const;
 

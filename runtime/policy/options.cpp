@@ -137,12 +137,27 @@ void check_rehearsals(const Options& options) {
                         "at least " + number_text(least_alpha) +
                             " for each predictor with when: settled, which keeps so many errors");
   }
-  if (!options.leaps() &&
-      (options.schedule == SchedulePolicy::kAdvance || options.data == DataPolicy::kSkip)) {
-    throw InvalidOption("schedule, data",
-                        std::string(name_of(options.schedule)) + ", " + name_of(options.data),
-                        "keep and keep with on_accept: rate, which makes no leaps");
+  const std::int64_t settle_steps = options.verification.settle_steps;
+  if (options.enabled && options.rehearses() && options.planned_steps > 0 &&
+      settle_steps >= options.planned_steps) {
+    throw InvalidOption("settle_steps", std::to_string(settle_steps),
+                        "fewer steps than the run of " + std::to_string(options.planned_steps));
   }
+}
+
+void check_positions(const Options& options) {
+  if (options.leaps()) return;
+  const char* legal = "keep with on_accept: rate, which makes no leaps";
+  if (options.schedule == SchedulePolicy::kAdvance) {
+    throw InvalidOption("schedule", name_of(options.schedule), legal);
+  }
+  if (options.data == DataPolicy::kSkip) throw InvalidOption("data", name_of(options.data), legal);
+}
+
+std::string list_text(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  return "[" + text + "]";
 }
 
 /// Links of a cascade lie as far apart as their horizon.
@@ -152,10 +167,14 @@ void check_cascade(const Options& options, const policy::Portfolio& portfolio) {
   if (!options.leaps()) {
     throw InvalidOption("cascade", cascade, "1 with on_accept: rate, which makes no leaps");
   }
-  if (portfolio.needs_equal_spacing()) {
+  for (const policy::Predictor& member : portfolio.members()) {
+    if (!member.needs_equal_spacing()) continue;
+    const std::string whose = portfolio.members().size() > 1
+                                  ? " of portfolio: " + list_text(options.predictor.portfolio)
+                                  : "";
     throw InvalidOption("cascade", cascade,
-                        "1 with predictors that need equally spaced snapshots: the quadratic ones "
-                        "and outer_momentum");
+                        std::string("1 with the predictor ") + name_of(member.kind()) + whose +
+                            ", which needs equally spaced snapshots");
   }
   if (options.reference == Reference::kCurrent && portfolio.snapshots_needed() > 2) {
     throw InvalidOption("cascade", cascade,
@@ -180,6 +199,26 @@ void check_batch_norm(const Options& options, const policy::Portfolio& portfolio
     throw InvalidOption("batch_norm", name_of(options.batch_norm),
                         "keep or recompute with a predictor whose coefficients are not the same "
                         "for all tensors");
+  }
+}
+
+/// Refuses values other than the default where nothing reads them.
+void check_effects(const Options& options, const policy::Portfolio& portfolio) {
+  const policy::PredictorOptions& predictor = options.predictor;
+  if (predictor.min_signal_to_noise > 0 && !portfolio.has(policy::PredictorKind::kLeastSquares)) {
+    throw InvalidOption("min_signal_to_noise", number_text(predictor.min_signal_to_noise),
+                        "0, or the predictor least_squares, which alone reads it");
+  }
+  const std::vector<std::string> members = policy::PredictorOptions().portfolio;
+  if (predictor.kind != policy::PredictorKind::kPortfolio && predictor.portfolio != members) {
+    throw InvalidOption("portfolio", list_text(predictor.portfolio),
+                        list_text(members) + ", or predictor: portfolio, which alone reads it");
+  }
+  const std::int64_t settle_steps = policy::VerifierOptions().settle_steps;
+  if (!options.rehearses() && options.verification.settle_steps != settle_steps) {
+    throw InvalidOption(
+        "settle_steps", std::to_string(options.verification.settle_steps),
+        std::to_string(settle_steps) + ", or when: settled or raced, which alone read it");
   }
 }
 
@@ -211,9 +250,11 @@ void Options::validate() const {
   }
   check_horizons(*this, portfolio);
   check_rehearsals(*this);
+  check_positions(*this);
   check_cascade(*this, portfolio);
   check_portfolio(*this, portfolio);
   check_batch_norm(*this, portfolio);
+  check_effects(*this, portfolio);
 }
 
 }  // namespace leapverify

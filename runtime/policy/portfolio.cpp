@@ -55,11 +55,6 @@ bool Portfolio::has(PredictorKind kind) const {
                      [kind](const Predictor& member) { return member.kind() == kind; });
 }
 
-bool Portfolio::needs_equal_spacing() const {
-  return std::any_of(members_.begin(), members_.end(),
-                     [](const Predictor& member) { return member.needs_equal_spacing(); });
-}
-
 bool Portfolio::has_row_per_tensor() const {
   return std::any_of(members_.begin(), members_.end(),
                      [](const Predictor& member) { return member.has_row_per_tensor(); });

@@ -25,7 +25,6 @@ class Portfolio {
   std::int64_t snapshots_needed() const;
   bool needs_gram() const;
   bool has(PredictorKind kind) const;
-  bool needs_equal_spacing() const;
   bool has_row_per_tensor() const;
 
   /// Members to ask at this try, in order.

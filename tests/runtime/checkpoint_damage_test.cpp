@@ -6,7 +6,9 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::AllOf;
+using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Not;
 
 /// All files of a checkpoint at step 7, relative to checkpoints/.
 const char* const kFiles[] = {"latest", "step-7/digests", "step-7/state.json",
@@ -49,7 +51,8 @@ class CheckpointDamage : public CheckpointRun {
   void expect_refusal_of(const std::string& file, const std::string& bytes,
                          const std::string& words) const {
     seal(file, bytes);
-    EXPECT_THAT(refusal(), AllOf(HasSubstr(file), HasSubstr(words)));
+    EXPECT_THAT(refusal(),
+                AllOf(HasSubstr(file), HasSubstr(words), Not(HasSubstr("json.exception"))));
     EXPECT_TRUE(is_one_clear_line(refusal()));
   }
 
@@ -123,6 +126,42 @@ TEST_F(CheckpointDamage, TheFilesOfAnotherCheckpointAreRefused) {
   save_checkpoint(run_, checkpoint_at(8), 1);
   write_unsynced(checkpoints() / "step-8" / "model.safetensors", model);
   expect_refusal_naming("model.safetensors");
+}
+
+TEST_F(CheckpointDamage, TheOthersThatAreCompleteAreKnown) {
+  for (const std::int64_t step : {8, 9, 10}) save_checkpoint(run_, checkpoint_at(step), 4);
+  EXPECT_THAT(complete_checkpoints(run_), ElementsAre(7, 8, 9, 10));
+  write_unsynced(checkpoints() / "step-8" / "state.json", "{}");
+  fs::remove(checkpoints() / "step-10" / "model.safetensors");
+  fs::rename(checkpoints() / "step-9", checkpoints() / "step-9.tmp");
+  EXPECT_THAT(complete_checkpoints(run_), ElementsAre(7));
+  EXPECT_THAT(complete_checkpoints(run_ / "none"), ElementsAre());
+}
+
+TEST_F(CheckpointDamage, AMissingPointerIsToldFromNoCheckpoint) {
+  fs::remove(checkpoints() / "latest");
+  EXPECT_EQ(refusal(), (checkpoints() / "latest").string() +
+                           ": missing, so which checkpoint is the latest is not known");
+  fs::remove_all(checkpoints() / "step-7");
+  EXPECT_EQ(refusal(), run_.string() + ": no complete checkpoint to resume from");
+}
+
+TEST_F(CheckpointDamage, APointerWrittenByHandIsSaidPlainly) {
+  write_unsynced(checkpoints() / "latest", "step-7\n");
+  EXPECT_EQ(refusal(), (checkpoints() / "latest").string() +
+                           ": edited, damaged, or of another format than 3: 'step-7'");
+}
+
+TEST_F(CheckpointDamage, AMissingFolderIsCalledByItsOwnName) {
+  fs::remove_all(checkpoints() / "step-7");
+  save_checkpoint(run_, checkpoint_at(6), 1);
+  make_latest(run_, 7);
+  EXPECT_EQ(refusal(), (checkpoints() / "step-7").string() + ": missing, though 'latest' names it");
+}
+
+TEST_F(CheckpointDamage, AStateThatIsNoJsonAnyMoreIsCalledDamaged) {
+  write_unsynced(checkpoints() / "step-7" / "state.json", "{nonsense");
+  EXPECT_THAT(refusal(), AllOf(HasSubstr("state.json: damaged: "), Not(HasSubstr("JSON"))));
 }
 
 TEST_F(CheckpointDamage, AFolderUnderAnotherNameIsRefused) {

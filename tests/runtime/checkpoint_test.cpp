@@ -41,6 +41,29 @@ TEST_F(CheckpointTest, NoCheckpointIsSaidPlainly) {
               ThrowsMessage<FileError>(HasSubstr("no complete checkpoint")));
 }
 
+TEST_F(CheckpointTest, OneOfAnEarlierStepCanBeChosen) {
+  for (const std::int64_t step : {5, 10}) save_checkpoint(run_, checkpoint_at(step), 2);
+  EXPECT_TRUE(same(load_checkpoint(run_, 5), checkpoint_at(5)));
+  EXPECT_TRUE(same(load_checkpoint(run_), checkpoint_at(10))) << "loading changes nothing";
+  EXPECT_THAT([&] { load_checkpoint(run_, 7); },
+              ThrowsMessage<FileError>(run_.string() + ": no checkpoint of step 7"));
+}
+
+TEST_F(CheckpointTest, OneMadeTheLatestIsGoneOnFrom) {
+  for (const std::int64_t step : {5, 10}) save_checkpoint(run_, checkpoint_at(step), 2);
+  make_latest(run_, 5);
+  EXPECT_TRUE(same(load_checkpoint(run_), checkpoint_at(5)));
+  save_checkpoint(run_, checkpoint_at(7), 2);
+  EXPECT_THAT(names_in(checkpoints()), ElementsAre("latest", "step-5", "step-7"));
+}
+
+TEST_F(CheckpointTest, OneSetAsideIsFoundByItsStep) {
+  save_checkpoint(run_, checkpoint_at(5), 2);
+  std::filesystem::rename(checkpoints() / "step-5", checkpoints() / "step-5.old");
+  EXPECT_TRUE(same(load_checkpoint(run_, 5), checkpoint_at(5)));
+  EXPECT_THAT(complete_checkpoints(run_), ElementsAre(5));
+}
+
 TEST_F(CheckpointTest, UnwritableRunFolderIsSaidPlainly) {
   write_synced(run_ / "file", "");
   EXPECT_THAT([&] { save_checkpoint(run_ / "file", checkpoint_at(1), 1); },

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -143,7 +144,55 @@ class Training(ProgramTest):
         self.assertGreater(len(leaps), len(accepted))
         self.assertIn(f"leaps: {len(leaps)} tried, {len(accepted)} accepted, about {saved:.1f} "
                       f"steps saved; {forwards} forward passes of a sequence, {share:.2f} % of all "
-                      "cost", result.stdout)
+                      "cost\n", result.stdout)
+
+    def test_summary_splits_off_what_the_cap_does_not_count(self):
+        run = self.folder / "run"
+        result = self.train(run, "--set", "leapverify.on_accept=rate")
+        raised = {event["step"] for event in self.events(run, "rate")
+                  if event["to"] > event["from"]}
+        leaps = self.events(run, "leap")
+        forwards = sum(leap["forwards"] for leap in leaps if leap["step"] in raised)
+        self.assertGreater(len(raised), 0)
+        self.assertLess(len(raised), len(leaps))
+        self.assertIn(f"% of all cost ({forwards} passes in tries that raised the learning rate, "
+                      "outside the cap)\n", result.stdout)
+
+    def test_start_names_the_ways_other_than_the_default(self):
+        result = self.train(self.folder / "run", "--set", "leapverify.verification.when=raced",
+                            "--set", "leapverify.cascade=3")
+        self.assertIn("mode leap, on_accept leap, when raced, cascade 3, ", result.stdout)
+        result = self.train(self.folder / "rate", "--set", "leapverify.on_accept=rate")
+        self.assertRegex(result.stdout, r"mode leap, \S+ bytes of extra memory")
+
+    def test_a_cap_that_pays_for_no_try_is_said_at_the_start(self):
+        words = "no leap will be tried"
+        race = ["--set", "leapverify.verification.when=raced"]
+        # 16 sequences after 20 steps of 24 forwards for each side, 2 × 16 to value a winner, and
+        # the canary's 3 × 2; the cap is 0.01 · 60 · 24.
+        for override, forwards in ((race, 2 * (16 + 20 * 24) + 32 + 6), ([], 2 * 16 + 32 + 6)):
+            run = self.folder / str(forwards)
+            result = self.train(run, "--set", "leapverify.max_overhead=0.01", *override)
+            self.assertIn(f"{words}: one takes at least {forwards} forward passes of a sequence, "
+                          "and leapverify.max_overhead = 0.01 allows 14\n", result.stdout)
+            self.assertEqual(self.events(run, "leap"), [])
+        self.assertNotIn(words, self.train(self.folder / "uncapped", *race).stdout)
+
+    def test_batches_too_small_to_accept_on_are_said_at_the_start(self):
+        sequential = ["--set", "leapverify.gate=next_batch", "--set",
+                      "leapverify.verification.rule=sequential"]
+        for size, said in ((31, True), (32, False)):
+            result = self.train(self.folder / str(size), *sequential, "--set",
+                                f"batch.sequences={size}")
+            self.assertEqual("hardly anything will be accepted" in result.stdout, said, size)
+            self.assertIn(", gate next_batch, ", result.stdout)
+
+    def test_activations_of_no_probes_are_said_to_tell_no_regime(self):
+        words = "no regime will be told: detector.signal: activation_cosine needs"
+        activations = ["--set", "leapverify.detector.signal=activation_cosine"]
+        without = self.train(self.folder / "without", *activations, "--set", "leapverify.probes=0")
+        self.assertIn(words, without.stdout)
+        self.assertNotIn(words, self.train(self.folder / "with", *activations).stdout)
 
     def test_off_and_all_rejected_train_alike(self):
         states = []
@@ -191,7 +240,34 @@ class Training(ProgramTest):
         self.assertIn("70 steps", longer.stdout)
         resumed = self.events(run, "resume")
         self.assertEqual([(event["step"], event["planned_steps"]) for event in resumed], [(60, 70)])
-        self.assertEqual(leapverify("resume", run).returncode, 0)
+        again = leapverify("resume", run)
+        self.assertEqual(again.returncode, 0)
+        self.assertNotIn("->", again.stdout)
+
+    def test_what_a_resumed_run_does_otherwise_is_shown_and_traced(self):
+        run = self.folder / "run"
+        self.assertEqual(self.train(run).returncode, 0)
+        # As a run leaves it that was killed before its next checkpoint: the last one still counts.
+        for rate in ("0.5", "0.02"):
+            result = leapverify("resume", run, "--set", f"optimizer.lr={rate}")
+            self.assertIn(f"optimizer.lr: 0.01 -> {rate}\n", result.stdout)
+        self.assertEqual(result.stdout.count("->"), 1)
+        self.assertEqual(self.events(run, "config"), [
+            {"event": "config", "step": 60, "changed": {"optimizer.lr": {"from": "0.01",
+                                                                         "to": "0.02"}}}])
+
+    def test_resumed_at_an_earlier_step_is_bitwise_the_run(self):
+        run = self.folder / "run"
+        self.assertEqual(self.train(run).returncode, 0)
+        state, trace = self.final_state(run), (run / "trace.jsonl").read_bytes()
+        # Ends where it begins: nothing is trained, and nothing saved.
+        ended = leapverify("resume", run, "--step", 50, "--set", "run.steps=50")
+        self.assertEqual(ended.returncode, 0, ended.stderr)
+        self.assertLess(len((run / "trace.jsonl").read_bytes()), len(trace))
+        resumed = leapverify("resume", run, "--set", "run.steps=60")
+        self.assertIn("resumed      at step 50\n", resumed.stdout)
+        self.assertEqual(self.final_state(run), state)
+        self.assertEqual((run / "trace.jsonl").read_bytes(), trace)
 
     def test_data_path_may_hold_any_character(self):
         odd = self.folder / "a: b, #c [d] 'e'.txt"
@@ -254,7 +330,8 @@ class CalibrateRegimes(ProgramTest):
     def printed(self, run):
         result = leapverify("calibrate-regimes", run)
         self.assertEqual(result.returncode, 0, result.stderr)
-        return result.stdout, dict(re.findall(r"^ +(\w+): (.+)$", result.stdout, re.MULTILINE))
+        return result.stdout, dict(re.findall(r"^leapverify\.detector\.(\w+): (.+)$", result.stdout,
+                                              re.MULTILINE))
 
     def test_thresholds_are_the_percentiles_of_the_signals_in_the_trace(self):
         run = self.calibrated_run("leapverify.detector.stable_percentile=80")
@@ -271,7 +348,7 @@ class CalibrateRegimes(ProgramTest):
     def test_another_run_takes_them_as_they_are_printed(self):
         run = self.calibrated_run("leapverify.detector.signal=activation_cosine")
         text, values = self.printed(run)
-        self.config.write_text(CONFIG + text.split("leapverify:\n")[1])
+        self.config.write_text(CONFIG + text)
         again = self.folder / "again"
         self.assertEqual(self.train(again).returncode, 0)
         options = self.events(again, "start")[0]["options"]
@@ -369,6 +446,17 @@ class BadInput(ProgramTest):
         result = self.train(self.folder / "run", "--set", "leapverify.observe_every=60")
         self.assert_refused(result, "leapverify.observe_every", "60 steps")
 
+    def test_statistics_of_a_model_without_batch_norm(self):
+        for policy in ("extrapolate", "recompute"):
+            run = self.folder / policy
+            result = self.train(run, "--set", f"leapverify.batch_norm={policy}")
+            self.assert_refused(result, f"leapverify.batch_norm: {policy} is not legal",
+                                "no batch norm")
+            self.assertFalse(run.exists())
+        result = self.train(self.folder / "off", "--set", "leapverify.batch_norm=recompute",
+                            "--set", "leapverify.enabled=false")
+        self.assertEqual(result.returncode, 0, result.stderr)
+
     def test_gate_set_too_small(self):
         result = self.train(self.folder / "run", "--set", "leapverify.verification.sequences=90000")
         self.assert_refused(result, "gate set", "at least")
@@ -388,19 +476,39 @@ class BadInput(ProgramTest):
         self.text.write_text(self.text.read_text().replace("apples", "pears!"))
         self.assert_refused(leapverify("resume", run), "other text")
 
+    def test_resume_at_a_step_without_a_checkpoint(self):
+        run = self.folder / "run"
+        self.assertEqual(self.train(run).returncode, 0)
+        self.assert_refused(leapverify("resume", run, "--step", 35), "no checkpoint of step 35",
+                            "complete checkpoints: step 50, 60;")
+
+    def test_checkpoints_of_which_none_is_known_to_be_the_latest(self):
+        run = self.folder / "run"
+        self.assertEqual(self.train(run).returncode, 0)
+        latest = run / "checkpoints" / "latest"
+        latest.unlink()
+        self.assert_refused(leapverify("resume", run), f"{latest}: missing", "--step 60")
+        latest.write_text("step-60\n")
+        self.assert_refused(leapverify("resume", run), f"{latest}: edited", "--step 60")
+        self.assertEqual(leapverify("resume", run, "--step", 60).returncode, 0)
+        self.assertEqual(leapverify("resume", run).returncode, 0)
+
     def test_damaged_checkpoint(self):
         run = self.folder / "run"
         self.assertEqual(self.train(run).returncode, 0)
+        others = f"complete checkpoints: step 50; to go on from one: leapverify resume '{run}' --step 50"
         for name in CHECKPOINT_FILES:
             path = run / "checkpoints" / "step-60" / f"{name}.safetensors"
             saved = path.read_bytes()
             flipped = bytearray(saved)
             flipped[-1] ^= 1
             path.write_bytes(flipped)
-            self.assert_refused(leapverify("resume", run), path, "damaged")
+            self.assert_refused(leapverify("resume", run), path, "damaged", others)
             path.write_bytes(saved)
         os.truncate(path, 100)
         self.assert_refused(leapverify("resume", run), path)
+        shutil.rmtree(run / "checkpoints" / "step-50")
+        self.assertNotIn("complete", leapverify("resume", run).stderr)
 
     def test_checkpoint_of_another_model(self):
         run = self.folder / "run"

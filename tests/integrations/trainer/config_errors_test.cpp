@@ -124,6 +124,37 @@ TEST_F(ConfigErrorsTest, AGroupWithAValue) {
             "leapverify.detector.signal");
 }
 
+TEST_F(ConfigErrorsTest, AValueForAGroupThatAKeyElsewhereTakes) {
+  EXPECT_EQ(error_of("run: {steps: 100}\ndata: skip"),
+            "FILE:2: data: is a group, expected keys below it, as in data.path, or is "
+            "leapverify.data meant?");
+  EXPECT_EQ(override_error("schedule=advance"),
+            "--set schedule=advance: schedule: is a group, expected keys below it, as in "
+            "schedule.kind, or is leapverify.schedule meant?");
+}
+
+TEST_F(ConfigErrorsTest, WhatFollowsLeapsWhereThereAreNone) {
+  EXPECT_EQ(error_of("leapverify:\n  data: skip\n"),
+            "FILE:2: leapverify.data: skip is not legal, expected keep with on_accept: rate, which "
+            "makes no leaps");
+  EXPECT_EQ(override_error("leapverify.schedule=advance"),
+            "--set leapverify.schedule=advance: leapverify.schedule: advance is not legal, "
+            "expected keep with on_accept: rate, which makes no leaps");
+}
+
+TEST_F(ConfigErrorsTest, ABatchTooSmallToCompareOn) {
+  const std::string leaps = "\nleapverify: {enabled: true, gate: next_batch, ";
+  EXPECT_EQ(error_of("batch: {sequences: 13}" + leaps + "preset: auto}"),
+            "FILE:1: batch.sequences: 13 is not legal, expected at least the 14 that the rule "
+            "sequential needs with leapverify.gate: next_batch, and 32 for it to accept more than "
+            "hardly anything");
+  EXPECT_EQ(error_of("batch: {sequences: 14}" + leaps + "preset: auto}"), "no error");
+  EXPECT_EQ(error_of("batch: {sequences: 3}" + leaps + "verification: {rule: strict}}"),
+            "FILE:1: batch.sequences: 3 is not legal, expected at least the 16 that the rule "
+            "strict needs with leapverify.gate: next_batch");
+  EXPECT_EQ(error_of("batch: {sequences: 3}\nleapverify: {gate: next_batch}"), "no error");
+}
+
 TEST_F(ConfigErrorsTest, BrokenYaml) {
   EXPECT_EQ(error_of("run: {steps: 200}\noptimizer: {lr: 1\n"),
             "FILE:3: broken YAML: end of map flow not found");

@@ -80,6 +80,16 @@ std::string another_value(const std::string& name, const YAML::Node& node) {
   return number == 0 ? "1" : std::to_string(static_cast<std::int64_t>(2 * number));
 }
 
+/// What other values than the default need beside them.
+const std::map<std::string, std::string> kNeededBeside = {
+    {"leapverify.cascade", "leapverify.on_accept=leap"},
+    {"leapverify.schedule", "leapverify.on_accept=leap"},
+    {"leapverify.data", "leapverify.on_accept=leap"},
+    {"leapverify.gate", "leapverify.verification.rule=strict"},
+    {"leapverify.min_signal_to_noise", "leapverify.predictor=least_squares"},
+    {"leapverify.portfolio", "leapverify.predictor=portfolio"},
+    {"leapverify.verification.settle_steps", "leapverify.verification.when=raced"}};
+
 TEST_F(ConfigTest, AnEmptyFileGivesTheDefaults) {
   const std::string defaults = to_yaml(Config());
   EXPECT_EQ(to_yaml(load("")), defaults);
@@ -175,12 +185,8 @@ TEST_F(ConfigTest, EveryKeyCanBeSetAndSurvivesARoundTrip) {
     if (name == "model.name") return;
     const std::string value = another_value(name, node);
     std::vector<std::string> overrides = {name + "=" + value};
-    // What these values need beside them.
-    if (name == "leapverify.cascade" || name == "leapverify.schedule" ||
-        name == "leapverify.data") {
-      overrides.emplace_back("leapverify.on_accept=leap");
-    }
-    if (name == "leapverify.gate") overrides.emplace_back("leapverify.verification.rule=strict");
+    const auto beside = kNeededBeside.find(name);
+    if (beside != kNeededBeside.end()) overrides.push_back(beside->second);
     const std::string changed = to_yaml(load_config("", "", overrides));
     EXPECT_NE(changed, defaults) << name << "=" << value;
     EXPECT_EQ(to_yaml(load(changed)), changed) << name << "=" << value;

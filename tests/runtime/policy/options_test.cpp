@@ -95,7 +95,13 @@ TEST(Options, RefusesCascadesThatCannotGoOn) {
   options.controller.cascade = 4;
   EXPECT_NO_THROW(options.validate());
   options.predictor.kind = policy::PredictorKind::kQuadratic;
-  expect_refusal(options, "cascade: 4 is not legal, expected 1 with predictors that need equally");
+  expect_refusal(options,
+                 "cascade: 4 is not legal, expected 1 with the predictor quadratic, which needs "
+                 "equally spaced snapshots");
+  options.predictor.kind = policy::PredictorKind::kPortfolio;
+  expect_refusal(options,
+                 "1 with the predictor outer_momentum of portfolio: [ema_trend, outer_momentum, "
+                 "low_rank], which needs equally");
   options.predictor.kind = policy::PredictorKind::kLeastSquares;
   expect_refusal(options, "history begins anew at each link");
   options.reference = Reference::kDenoised;
@@ -111,11 +117,46 @@ TEST(Options, RefusesComparisonsWithoutWhatTheyNeed) {
   options.verification.when = policy::When::kRaced;
   EXPECT_NO_THROW(options.validate());
   options.data = DataPolicy::kSkip;
-  expect_refusal(options, "keep and keep with on_accept: rate");
+  expect_refusal(options, "data: skip is not legal, expected keep with on_accept: rate");
   options.data = DataPolicy::kKeep;
+  options.schedule = SchedulePolicy::kAdvance;
+  expect_refusal(options, "schedule: advance is not legal, expected keep with on_accept: rate");
+  options.schedule = SchedulePolicy::kKeep;
   options.gate = GateSource::kNextBatch;
   expect_refusal(options,
                  "gate: next_batch is not legal, expected fresh or fixed with when: raced");
+}
+
+TEST(Options, RefusesValuesThatNothingReads) {
+  Options options;
+  options.predictor.min_signal_to_noise = 4;
+  expect_refusal(options, "min_signal_to_noise: 4 is not legal, expected 0, or the predictor");
+  options.predictor.kind = policy::PredictorKind::kLeastSquares;
+  EXPECT_NO_THROW(options.validate());
+  options.predictor.portfolio = {"linear", "least_squares"};
+  expect_refusal(options,
+                 "portfolio: [linear, least_squares] is not legal, expected [ema_trend, "
+                 "outer_momentum, low_rank], or predictor: portfolio");
+  options.predictor.kind = policy::PredictorKind::kPortfolio;
+  EXPECT_NO_THROW(options.validate());
+  options.verification.settle_steps = 5;
+  expect_refusal(options, "settle_steps: 5 is not legal, expected 20, or when: settled or raced");
+  options.verification.when = policy::When::kRaced;
+  EXPECT_NO_THROW(options.validate());
+}
+
+TEST(Options, RefusesToTrainOnBeyondTheRun) {
+  Options options;
+  options.planned_steps = 100;
+  options.verification.when = policy::When::kRaced;
+  options.verification.settle_steps = 100;
+  expect_refusal(options,
+                 "settle_steps: 100 is not legal, expected fewer steps than the run of 100");
+  options.verification.settle_steps = 99;
+  EXPECT_NO_THROW(options.validate());
+  options.verification.settle_steps = 101;
+  options.enabled = false;
+  EXPECT_NO_THROW(options.validate());
 }
 
 TEST(Options, SettledRefusesAnAlphaThatItCouldNeverJudgeBy) {

@@ -30,7 +30,6 @@ TEST(Portfolio, NeedsWhatItsMembersNeed) {
   EXPECT_EQ(portfolio.snapshots_needed(), 4);
   EXPECT_TRUE(portfolio.needs_gram());
   EXPECT_FALSE(Portfolio(of({"linear", "average"})).needs_gram());
-  EXPECT_TRUE(Portfolio(of({"linear", "outer_momentum"})).needs_equal_spacing());
   EXPECT_TRUE(Portfolio(of({"linear", "quadratic_code"})).has_row_per_tensor());
 }
 

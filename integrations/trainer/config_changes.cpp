@@ -1,0 +1,44 @@
+#include <leapverify/integrations/trainer/config_changes.h>
+#include <leapverify/integrations/trainer/yaml_field.h>
+
+#include <nlohmann/json.hpp>
+
+namespace leapverify::trainer {
+namespace {
+
+using nlohmann::json;
+
+/// `text` with a replacement character for what is no UTF-8.
+std::string valid_utf8(const std::string& text) {
+  return json::parse(json(text).dump(-1, ' ', false, json::error_handler_t::replace));
+}
+
+}  // namespace
+
+std::map<std::string, std::string> config_values(Config config) {
+  std::map<std::string, std::string> values;
+  for (const YamlField& field : yaml_fields(config)) values[field.name] = valid_utf8(field.get());
+  return values;
+}
+
+std::vector<ConfigChange> config_changes(const std::map<std::string, std::string>& before,
+                                         const Config& now) {
+  std::vector<ConfigChange> changes;
+  for (const auto& [key, value] : config_values(now)) {
+    const auto found = before.find(key);
+    if (found != before.end() && found->second != value) {
+      changes.push_back({key, found->second, value});
+    }
+  }
+  return changes;
+}
+
+std::string config_event(std::int64_t step, const std::vector<ConfigChange>& changes) {
+  nlohmann::ordered_json event = {{"event", "config"}, {"step", step}};
+  for (const ConfigChange& change : changes) {
+    event["changed"][change.key] = {{"from", change.from}, {"to", change.to}};
+  }
+  return event.dump();
+}
+
+}  // namespace leapverify::trainer

@@ -1,0 +1,40 @@
+#include <gmock/gmock.h>
+#include <leapverify/integrations/trainer/config_changes.h>
+
+namespace leapverify::trainer {
+namespace {
+
+using testing::IsEmpty;
+
+TEST(ConfigChanges, AreTheKeysWithAnotherValue) {
+  const Config before;
+  Config now = before;
+  EXPECT_THAT(config_changes(config_values(before), now), IsEmpty());
+  now.optimizer.lr = 1e-8;
+  now.data.extensions = {".a", "b c"};
+  const std::vector<ConfigChange> changes = config_changes(config_values(before), now);
+  ASSERT_EQ(changes.size(), 2u);
+  EXPECT_EQ(changes[0].key, "data.extensions");
+  EXPECT_EQ(changes[0].from, "[]");
+  EXPECT_EQ(changes[0].to, "[.a, b c]");
+  EXPECT_EQ(changes[1].key, "optimizer.lr");
+  EXPECT_EQ(changes[1].from, "0.001");
+  EXPECT_EQ(changes[1].to, "1.0e-08");
+  EXPECT_THAT(config_changes({}, now), IsEmpty()) << "of keys not known before";
+}
+
+TEST(ConfigChanges, TakeNamesThatAreNoUtf8) {
+  Config before;
+  before.data.path = "a\xff\xc3\xa9";
+  EXPECT_EQ(config_values(before)["data.path"], "a\xef\xbf\xbd\xc3\xa9");
+  EXPECT_THAT(config_changes(config_values(before), before), IsEmpty());
+}
+
+TEST(ConfigChanges, AreOneEventOfTheTrace) {
+  EXPECT_EQ(config_event(7, {{"optimizer.lr", "1", "2"}, {"data.path", "a \"b\"", "c"}}),
+            R"({"event":"config","step":7,"changed":{"optimizer.lr":{"from":"1","to":"2"},)"
+            R"("data.path":{"from":"a \"b\"","to":"c"}}})");
+}
+
+}  // namespace
+}  // namespace leapverify::trainer
