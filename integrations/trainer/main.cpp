@@ -62,8 +62,12 @@ void print_summary(const trainer::Summary& summary, const trainer::Config& confi
   std::printf("\n%lld steps, %s tokens in %s\n", static_cast<long long>(summary.step),
               trainer::count_text(static_cast<double>(summary.tokens)).c_str(),
               trainer::duration_text(summary.seconds).c_str());
-  std::printf("train loss %.4f, validation loss %.4f nats per token\n", summary.train_loss,
+  std::printf("train loss %.4f, validation loss %.4f nats per token", summary.train_loss,
               summary.validation_loss);
+  if (summary.average_validation_loss) {
+    std::printf(", %.4f at the average of the recent weights", *summary.average_validation_loss);
+  }
+  std::printf("\n");
   if (config.leapverify.options.enabled) {
     const leapverify::policy::Ledger& ledger = summary.ledger;
     std::printf(
@@ -76,6 +80,11 @@ void print_summary(const trainer::Summary& summary, const trainer::Config& confi
                   static_cast<long long>(ledger.raising_forwards));
     }
     std::printf("\n");
+    if (ledger.false_accepts > 0) {
+      std::printf(
+          "by chance alone at most %.2f candidates of no gain are expected to be accepted\n",
+          ledger.false_accepts);
+    }
     if (config.leapverify.options.adapts_rate()) {
       std::printf("the learning rate ended at %.3g times its schedule\n",
                   summary.learning_rate_scale);

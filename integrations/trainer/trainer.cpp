@@ -199,7 +199,8 @@ class Trainer::Implementation : public StepRunner {
   /// Gradients of the batch, with its loss.
   torch::Tensor gradients_of(const TokenBatch& batch);
   TrainingBatch next_batch(const TokenBatch& batch);
-  double validate();
+  /// Validation losses of now, which go to the metrics too.
+  ValidationMetrics validate();
   void log(bool keep);
   void save();
   void restore(std::optional<std::int64_t> step);
@@ -341,7 +342,7 @@ torch::Tensor Trainer::Implementation::train_step() {
   return loss;
 }
 
-double Trainer::Implementation::validate() {
+ValidationMetrics Trainer::Implementation::validate() {
   const auto loss = [this] {
     return validation_loss(*model_, text_, config_.run.eval_sequences, config_.batch.sequences,
                            device_);
@@ -351,7 +352,7 @@ double Trainer::Implementation::validate() {
     optimizer_.at_average([&] { metrics.average_loss = loss(); });
   }
   metrics_->write(to_json(metrics));
-  return metrics.loss;
+  return metrics;
 }
 
 void Trainer::Implementation::log(bool keep) {
@@ -406,7 +407,7 @@ Summary Trainer::Implementation::train() {
     log(due(run.log_every) || last);
     if (due(run.eval_every) && !last) {
       progress_.note("step " + std::to_string(step_) + ": validation loss " +
-                     number_text(std::round(validate() * 1e4) / 1e4));
+                     number_text(std::round(validate().loss * 1e4) / 1e4));
     }
     saved = due(run.checkpoint_every);
     if (saved) save();
@@ -427,7 +428,12 @@ Summary Trainer::Implementation::summary() {
   result.step = step_;
   result.interrupted = step_ < config_.run.steps;
   result.train_loss = loop_.last_loss;
-  result.validation_loss = result.interrupted ? std::nan("") : validate();
+  result.validation_loss = std::nan("");
+  if (!result.interrupted) {
+    const ValidationMetrics validation = validate();
+    result.validation_loss = validation.loss;
+    result.average_validation_loss = validation.average_loss;
+  }
   result.seconds = seconds_before_ + seconds_since(start_);
   result.tokens = step_ * config_.batch.sequences * model_->context();
   result.ledger = status.ledger;

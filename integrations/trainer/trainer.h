@@ -17,6 +17,8 @@ struct Summary {
   bool interrupted = false;
   double train_loss = 0;
   double validation_loss = 0;
+  /// At the average of the recent weights, with run.eval_average.
+  std::optional<double> average_validation_loss;
   double seconds = 0;
   std::int64_t tokens = 0;
   policy::Ledger ledger;

@@ -126,6 +126,7 @@ class Training(ProgramTest):
             scored = [line for line in metrics if "validation_loss" in line]
             self.assertEqual(["average_validation_loss" in line for line in scored],
                              [expected] * len(scored))
+            self.assertEqual("at the average of the recent weights" in result.stdout, expected)
             for line in scored if expected else []:
                 self.assertNotEqual(line["average_validation_loss"], line["validation_loss"])
 
