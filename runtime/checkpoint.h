@@ -24,7 +24,7 @@ struct Checkpoint {
 };
 
 /// Version of the format; all others are refused.
-inline constexpr int kCheckpointFormat = 3;
+inline constexpr int kCheckpointFormat = 4;
 
 /// Writes checkpoints/step-N under `run` and makes it the latest; afterwards all but the `keep`
 /// newest are removed. Throws FileError; the checkpoints that were there stay.

@@ -129,13 +129,15 @@ std::vector<double> LeapVerify::Implementation::losses_after_training(
     if (point.id != 0) move_to(point, transaction);
     transaction.let_change();
     const std::int64_t steps = options_.verification.settle_steps;
+    policy::RateScale rate = rate_;
     ledger().verification_forwards += rehearsal_forwards();
     for (std::int64_t i = 0; i < steps; ++i) {
       {
         const at::AutoGradMode with_gradients(true);
         runner_->backward();
       }
-      const ScaledRates rates(base_, rate_scale());
+      rate.follow(rates_of(base_));
+      const ScaledRates rates(base_, in_force(rate));
       base_.step();
       if (average_) average_->update();
     }
@@ -166,21 +168,19 @@ void LeapVerify::Implementation::move_to(const Point& point, LeapTransaction& tr
 }
 
 std::int64_t LeapVerify::Implementation::forwards_to_know(std::int64_t known, std::int64_t count,
-                                                          bool on_batch) const {
+                                                          std::int64_t batch) const {
   if (known >= count) return 0;
-  std::int64_t forwards = count - known;
-  if (on_batch) forwards = std::max(forwards, batch_size_);
+  std::int64_t forwards = std::max(count - known, batch);
   if (races()) forwards = verifier_.max_pairs() + rehearsal_forwards();
   // Statistics are made anew wherever a point is placed.
   return forwards + recomputing_forwards();
 }
 
-std::int64_t LeapVerify::Implementation::judging_forwards() const {
+std::int64_t LeapVerify::Implementation::judging_forwards(std::int64_t batch) const {
   if (options_.verification.when == policy::When::kSettled) {
     return rehearsal_forwards() + options_.probes + 2 * recomputing_forwards();
   }
-  const bool on_batch = options_.gate == GateSource::kNextBatch;
-  return forwards_to_know(0, first_helping(), on_batch) + recomputing_forwards();
+  return forwards_to_know(0, first_helping(), batch) + recomputing_forwards();
 }
 
 void LeapVerify::Implementation::know_losses(Point& point, std::int64_t count,
@@ -217,7 +217,8 @@ policy::Decision LeapVerify::Implementation::compare(Point& reference, Point& ca
       on_batch ? std::min(verifier_.max_pairs(), batch_size_) : verifier_.max_pairs();
   std::int64_t count = std::min(first_helping(), most);
   const auto missing = [&](const Point& point) {
-    return forwards_to_know(static_cast<std::int64_t>(point.losses.size()), count, on_batch);
+    return forwards_to_know(static_cast<std::int64_t>(point.losses.size()), count,
+                            on_batch ? batch_size_ : 0);
   };
   policy::Decision decision;
   decision.verdict = policy::Verdict::kRejected;
@@ -247,7 +248,7 @@ policy::Decision LeapVerify::Implementation::settle(Point& candidate, const Poin
     decision.reason = "too few forecasts to judge by";
     return decision;
   }
-  if (!affords(judging_forwards())) return decision;
+  if (!affords(judging_forwards(0))) return decision;
   candidate.losses = losses_after_training(candidate, numbers_from(0, options_.probes),
                                            /*at_average=*/false, comparison);
   decision.pairs = options_.probes;

@@ -29,6 +29,7 @@ void LeapVerify::Implementation::observe(bool has_batch) {
   ObservationEvent event;
   event.step = step_;
   const double rate = take_rate();
+  rate_.observe();
   if (!controller_.affords(situation(), options_.probes)) {
     begin_stretch();
     controller_.end_cascade();
@@ -53,9 +54,8 @@ void LeapVerify::Implementation::observe(bool has_batch) {
     }
     event.regime = detector_.regime();
     policy::Situation now = situation();
-    now.try_forwards = least_forwards_of_a_try();
-    if (options_.adapts_rate() && rate_.climbs()) now.least_horizon = options_.far_horizon();
-    rate_.end_climb();
+    now.try_forwards = least_forwards_of_a_try(batch_of_a_try());
+    if (!options_.leaps() && rate_.climbs()) now.least_horizon = options_.far_horizon();
     action = controller_.next(now);
   } catch (const std::exception& error) {
     controller_.end_cascade();

@@ -20,6 +20,7 @@ void LeapVerify::Implementation::try_leap(const std::vector<std::int64_t>& horiz
   const std::optional<Point>& winner = found.winner;
   try {
     snapshots_->let_weights_change();
+    const Lent lent(weights_lent_);
     LeapTransaction transaction(weights_, saved_weights_, moves_batch_norm() ? &buffers_ : nullptr,
                                 &buffer_backup_);
     if (!canary_passed_) {
@@ -119,9 +120,10 @@ std::optional<TrainingPosition> LeapVerify::Implementation::move_positions(std::
 bool LeapVerify::Implementation::raise_rate(const Point& winner) {
   if (options_.mode != Mode::kLeap) return false;
   trace_rate("the schedule has climbed");
+  const double full = rate_.value() * options_.rate.growth;
   if (!rate_.raise(observations_, winner.horizon >= options_.far_horizon())) return false;
   trace_rate("a candidate verified");
-  return true;
+  return rate_.value() >= full;
 }
 
 void LeapVerify::Implementation::lower_rate() {
@@ -199,10 +201,10 @@ LeapVerify::Implementation::SearchResult LeapVerify::Implementation::search(
   SearchResult result;
   for (const std::size_t member : portfolio_.due()) {
     const policy::Predictor& predictor = portfolio_.members()[member];
-    if (!affords(judging_forwards())) break;
+    if (!affords(judging_forwards(batch == nullptr ? 0 : batch_size_))) break;
     asked.push_back(member);
     for (const std::int64_t horizon : horizons) {
-      if (!affords(judging_forwards())) break;
+      if (!affords(judging_forwards(batch == nullptr ? 0 : batch_size_))) break;
       Point candidate{++comparison.points, horizon, predictor.predict(history, horizon), {}};
       if (!accepts(candidate, predictor, longest, reference, result.winner, comparison)) break;
       result.winner = std::move(candidate);

@@ -100,7 +100,7 @@ at::Tensor LeapVerify::Implementation::step(const TrainingBatch& batch) {
   if (average_ && step_ == 0) average_->start();
   if (const std::vector<std::int64_t> horizons = std::exchange(pending_, {}); !horizons.empty()) {
     // The batch may be larger than the one that the try was planned with.
-    if (controller_.affords(situation(), least_forwards_of_a_try())) {
+    if (controller_.affords(situation(), least_forwards_of_a_try(batch_of_a_try()))) {
       try_leap(horizons, batch.seen ? nullptr : &batch);
     } else {
       give_up_pending("overhead cap reached");
@@ -120,7 +120,9 @@ void LeapVerify::Implementation::give_up_pending(const std::string& reason) {
 
 void LeapVerify::Implementation::follow(bool has_batch) {
   ++step_;
-  if (step_ % options_.observe_every == 0) trace_rate("the schedule has climbed");
+  if (step_ % options_.observe_every == 0 || step_ == options_.planned_steps) {
+    trace_rate("the schedule has climbed");
+  }
   if (average_ && off_reason_.empty()) average_->update();
   if (options_.enabled && off_reason_.empty() &&
       controller_.observes(step_, options_.observe_every)) {
@@ -132,14 +134,17 @@ void LeapVerify::Implementation::trace_settings() {
   if (settings_ == traced_settings_) return;
   emit(settings_event(step_, settings_));
   traced_settings_ = settings_;
+  trace_rate("other options");
 }
 
 at::Tensor LeapVerify::Implementation::base_step(const std::function<at::Tensor()>& closure) {
   const auto let_weights_change = [this] {
     if (snapshots_) snapshots_->let_weights_change();
   };
-  if (options_.enabled) rate_.follow(mean_rate(base_));
-  const ScaledRates rates(base_, rate_scale());
+  LV_CHECK(!weights_lent_, "step() while other weights stand in for those of training");
+  if (options_.enabled) rate_.follow(rates_of(base_));
+  step_scale_ = rate_scale();
+  const ScaledRates rates(base_, step_scale_);
   if (options_.enabled) {
     rate_sum_ += mean_rate(base_);
     ++rate_steps_;
@@ -157,6 +162,8 @@ at::Tensor LeapVerify::Implementation::base_step(const std::function<at::Tensor(
 
 void LeapVerify::Implementation::at_average(const std::function<void()>& action) {
   LV_CHECK(has_average(), "no average of the weights is kept (reference: denoised keeps one)");
+  LV_CHECK(!weights_lent_, "at_average() while other weights stand in for those of training");
+  const Lent lent(weights_lent_);
   snapshots_->let_weights_change();
   // Copies of the weights in lower precision that autocast keeps.
   at::autocast::clear_cache();
@@ -168,21 +175,22 @@ void LeapVerify::Implementation::at_average(const std::function<void()>& action)
 
 Status LeapVerify::Implementation::status() const {
   const policy::Ledger& ledger = controller_.state().ledger;
-  Status status{step_, detector_.regime(), ledger, 0, rate_scale(), off_reason_};
+  Status status{step_, detector_.regime(), ledger, 0, rate_scale(), step_scale_, off_reason_};
   const double forwards = static_cast<double>(ledger.forwards());
   const double training = static_cast<double>(step_) * evaluator_.step_cost();
   if (forwards > 0) status.overhead = forwards / (forwards + training);
   return status;
 }
 
-TryCost LeapVerify::Implementation::try_cost() const {
+TryCost LeapVerify::Implementation::try_cost(std::int64_t batch_sequences) const {
   if (!options_.enabled) return {};
-  return {least_forwards_of_a_try(), controller_.budget(situation())};
+  const std::int64_t batch = options_.gate == GateSource::kNextBatch ? batch_sequences : 0;
+  return {least_forwards_of_a_try(batch), controller_.budget(situation())};
 }
 
-double LeapVerify::Implementation::rate_scale() const {
+double LeapVerify::Implementation::in_force(const policy::RateScale& rate) const {
   const bool moves = options_.enabled && options_.mode == Mode::kLeap && options_.adapts_rate();
-  return moves ? rate_.value() : 1;
+  return moves ? rate.value() : 1;
 }
 
 std::int64_t LeapVerify::Implementation::snapshots_walked() const {
@@ -259,11 +267,10 @@ std::int64_t LeapVerify::Implementation::forwards_of_worth() const {
   return passes * options_.verification.sequences + 4 * recomputing_forwards();
 }
 
-std::int64_t LeapVerify::Implementation::least_forwards_of_a_try() const {
-  const bool on_batch = options_.gate == GateSource::kNextBatch;
+std::int64_t LeapVerify::Implementation::least_forwards_of_a_try(std::int64_t batch) const {
   // The reference, a candidate, and a look back where the rate has risen.
   const std::int64_t points = 1 + (rate_scale() > options_.rate.smallest ? 1 : 0);
-  return points * forwards_to_know(0, first_helping(), on_batch) + judging_forwards() +
+  return points * forwards_to_know(0, first_helping(), batch) + judging_forwards(batch) +
          forwards_of_worth() + (canary_passed_ ? 0 : 3 * kCanarySequences);
 }
 
@@ -322,7 +329,9 @@ void LeapVerify::zero_grad(bool set_to_none) { implementation_->base().zero_grad
 
 Status LeapVerify::status() const { return implementation_->status(); }
 
-TryCost LeapVerify::try_cost() const { return implementation_->try_cost(); }
+TryCost LeapVerify::try_cost(std::int64_t batch_sequences) const {
+  return implementation_->try_cost(batch_sequences);
+}
 
 std::int64_t LeapVerify::memory_bytes() const { return implementation_->memory_bytes(); }
 

@@ -48,6 +48,8 @@ struct Status {
   double overhead = 0;
   /// Factor on the scheduled learning rate (on_accept: rate or both).
   double learning_rate_scale = 1;
+  /// The same as the last step was taken with it.
+  double step_scale = 1;
   /// Why leaps are off, when they are off for the rest of the run.
   std::string off_reason;
 };
@@ -106,8 +108,9 @@ class LeapVerify {
 
   Status status() const;
 
-  /// As far as it is known by now; zeros with `enabled: false`.
-  TryCost try_cost() const;
+  /// For training batches of so many sequences, where gate: next_batch compares on them; zeros with
+  /// `enabled: false`.
+  TryCost try_cost(std::int64_t batch_sequences) const;
 
   /// Device memory taken beyond training itself.
   std::int64_t memory_bytes() const;
@@ -116,9 +119,10 @@ class LeapVerify {
   /// the first step, while leaps are on.
   bool has_average() const;
 
-  /// Runs `action` with that average in the weights' place, and then puts back every byte, also when
-  /// it throws. The average lacks most of the noise of single batches, so that while the learning
-  /// rate is high its loss is lower than that of the weights. Throws ContractError where there is none.
+  /// Runs `action` with that average in the weights' place, and then puts back every byte of the
+  /// weights, also when it throws. The average lacks most of the noise of single batches, so that
+  /// while the learning rate is high its loss is lower than that of the weights. Throws ContractError
+  /// where there is none, and within an evaluator or another action; step() within it throws too.
   void at_average(const std::function<void()>& action);
 
   LeapVerifyState state() const;

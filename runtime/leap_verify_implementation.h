@@ -23,6 +23,18 @@ namespace leapverify {
 std::vector<std::int64_t> numbers_from(std::int64_t first, std::int64_t count);
 std::vector<double> to_host(const at::Tensor& values);
 
+/// Says for the length of a scope that the weights are not those of training.
+class Lent {
+ public:
+  explicit Lent(bool& flag) : flag_(flag) { flag_ = true; }
+  ~Lent() { flag_ = false; }
+  Lent(const Lent&) = delete;
+  Lent& operator=(const Lent&) = delete;
+
+ private:
+  bool& flag_;
+};
+
 class LeapVerify::Implementation {
  public:
   Implementation(torch::optim::Optimizer& base, torch::nn::Module& model, const Options& options,
@@ -31,7 +43,7 @@ class LeapVerify::Implementation {
   at::Tensor step(const std::function<at::Tensor()>& closure);
   at::Tensor step(const TrainingBatch& batch);
   Status status() const;
-  TryCost try_cost() const;
+  TryCost try_cost(std::int64_t batch_sequences) const;
   std::int64_t memory_bytes() const;
   torch::optim::Optimizer& base() { return base_; }
   bool has_average() const { return average_ && step_ > 0 && off_reason_.empty(); }
@@ -91,11 +103,16 @@ class LeapVerify::Implementation {
   policy::Situation situation() const;
   std::int64_t snapshots_to_keep() const;
   /// Forwards without which a try decides nothing.
-  std::int64_t least_forwards_of_a_try() const;
+  std::int64_t least_forwards_of_a_try(std::int64_t batch) const;
+  /// Sequences of the batch that the next try is made on; 0: on gate sequences.
+  std::int64_t batch_of_a_try() const {
+    return options_.gate == GateSource::kNextBatch ? batch_size_ : 0;
+  }
   /// Forwards to value a winner and to land on it.
   std::int64_t forwards_of_worth() const;
-  /// Forwards to know so many losses of a point.
-  std::int64_t forwards_to_know(std::int64_t known, std::int64_t count, bool on_batch) const;
+  /// Forwards to know so many losses of a point, on a batch of so many sequences or, with 0, on gate
+  /// sequences.
+  std::int64_t forwards_to_know(std::int64_t known, std::int64_t count, std::int64_t batch) const;
   /// Forwards to make the statistics of batch norm anew, where they are.
   std::int64_t recomputing_forwards() const {
     const bool recomputes = options_.batch_norm == BatchNormPolicy::kRecompute;
@@ -106,7 +123,7 @@ class LeapVerify::Implementation {
     return std::max(options_.verification.sequences, verifier_.pairs_needed());
   }
   /// Forwards to judge one more candidate at the least, from placing it on.
-  std::int64_t judging_forwards() const;
+  std::int64_t judging_forwards(std::int64_t batch) const;
   /// Whether the cap leaves so many forwards and what a winner's value takes.
   bool affords(std::int64_t forwards) const {
     return controller_.affords(situation(), forwards + forwards_of_worth());
@@ -162,8 +179,10 @@ class LeapVerify::Implementation {
   double longest_leap() const;
   bool looked_back(Point& reference, Comparison& comparison);
   /// Factor on the learning rate that is in force: 1 where the options do not let it move.
-  double rate_scale() const;
-  /// After a candidate that verified; in mode shadow the rate stays. Returns whether it rose.
+  double rate_scale() const { return in_force(rate_); }
+  double in_force(const policy::RateScale& rate) const;
+  /// After a candidate that verified; in mode shadow the rate stays. Returns whether it rose by its
+  /// whole growth, not only up to its bound.
   bool raise_rate(const Point& winner);
   /// After a look back that verified.
   void lower_rate();
@@ -235,6 +254,9 @@ class LeapVerify::Implementation {
   std::string settings_;
   std::string traced_settings_;
   double traced_rate_ = 1;
+  double step_scale_ = 1;
+  // The weights are not those of training: a try goes on, or at_average() does.
+  bool weights_lent_ = false;
   std::int64_t step_ = 0;
   std::int64_t observations_ = 0;
   std::int64_t gate_cursor_ = 0;

@@ -1,6 +1,7 @@
 // What a checkpoint keeps of LeapVerify, out and in.
 #include <leapverify/runtime/leap_verify_implementation.h>
 #include <leapverify/runtime/safetensors.h>
+#include <leapverify/runtime/strict_json.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -131,7 +132,7 @@ void LeapVerify::Implementation::restore(const LeapVerifyState& state) {
     restore_snapshots(snapshots_, steps, "snapshot.", state.tensors, source);
     restore_snapshots(statistics_snapshots_, steps, "statistics.", state.tensors, source);
   } catch (const json::exception& error) {
-    throw FormatError(source + ": " + error.what());
+    throw FormatError(source + ": " + json_words(error));
   }
 }
 

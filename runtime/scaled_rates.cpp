@@ -1,6 +1,8 @@
 #include <leapverify/runtime/scaled_rates.h>
 #include <torch/torch.h>
 
+#include <numeric>
+
 namespace leapverify {
 
 ScaledRates::ScaledRates(torch::optim::Optimizer& optimizer, double scale) : optimizer_(optimizer) {
@@ -17,10 +19,15 @@ ScaledRates::~ScaledRates() {
   }
 }
 
+std::vector<double> rates_of(const torch::optim::Optimizer& optimizer) {
+  std::vector<double> rates;
+  for (const auto& group : optimizer.param_groups()) rates.push_back(group.options().get_lr());
+  return rates;
+}
+
 double mean_rate(const torch::optim::Optimizer& optimizer) {
-  double sum = 0;
-  for (const auto& group : optimizer.param_groups()) sum += group.options().get_lr();
-  return sum / static_cast<double>(optimizer.param_groups().size());
+  const std::vector<double> rates = rates_of(optimizer);
+  return std::accumulate(rates.begin(), rates.end(), 0.0) / static_cast<double>(rates.size());
 }
 
 }  // namespace leapverify

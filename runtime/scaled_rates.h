@@ -23,7 +23,8 @@ class ScaledRates {
   std::vector<double> rates_;
 };
 
-/// Mean of the param groups' learning rates.
+/// The param groups' learning rates, and their mean.
+std::vector<double> rates_of(const torch::optim::Optimizer& optimizer);
 double mean_rate(const torch::optim::Optimizer& optimizer);
 
 }  // namespace leapverify

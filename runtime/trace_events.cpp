@@ -230,8 +230,9 @@ json to_json_state(const policy::LossCurve::State& state) {
 }
 
 json to_json_state(const policy::RateScale::State& state) {
-  return {{"scale", state.scale},     {"peak", state.peak}, {"climbs", state.climbs},
-          {"changed", state.changed}, {"hold", state.hold}, {"next_hold", state.next_hold}};
+  return {{"scale", state.scale},     {"scheduled", state.scheduled}, {"observed", state.observed},
+          {"reached", state.reached}, {"climbs", state.climbs},       {"changed", state.changed},
+          {"hold", state.hold},       {"next_hold", state.next_hold}};
 }
 
 Detector::State detector_state_from_json(const json& data) {
@@ -282,7 +283,9 @@ policy::Portfolio::State portfolio_state_from_json(const json& data,
 policy::RateScale::State rate_state_from_json(const json& data) {
   policy::RateScale::State state;
   state.scale = data.at("scale");
-  state.peak = data.at("peak");
+  state.scheduled = data.at("scheduled").get<std::vector<double>>();
+  state.observed = data.at("observed").get<std::vector<double>>();
+  state.reached = data.at("reached").get<std::vector<double>>();
   state.climbs = data.at("climbs");
   state.changed = data.at("changed");
   state.hold = data.at("hold");

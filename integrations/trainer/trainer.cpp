@@ -193,8 +193,7 @@ class Trainer::Implementation : public StepRunner {
   /// positions on.
   TokenBatch take_batch();
   double rate_in_force() const {
-    return base_->param_groups().front().options().get_lr() *
-           optimizer_.status().learning_rate_scale;
+    return base_->param_groups().front().options().get_lr() * optimizer_.status().step_scale;
   }
   /// Gradients of the batch, with its loss.
   torch::Tensor gradients_of(const TokenBatch& batch);
@@ -246,6 +245,9 @@ void Trainer::Implementation::describe_run() {
     describe_leaps();
   } else {
     progress_.note("leapverify   off (leapverify.enabled: true switches it on)");
+    if (config_.run.eval_average) {
+      progress_.note("             run.eval_average has no effect: leapverify keeps the average");
+    }
   }
   if (const auto skipped = text.binary_files + text.unreadable + text.files_left_out; skipped > 0) {
     progress_.note("left out     " + std::to_string(text.binary_files) +
@@ -264,7 +266,7 @@ void Trainer::Implementation::describe_leaps() {
       name_of(leaps().verification.rule) + ", mode " + name_of(leaps().mode) + ways_text(leaps()) +
       ", " + count_text(static_cast<double>(optimizer_.memory_bytes())) + " bytes of extra memory");
   const auto warn = [this](const std::string& words) { progress_.note("             " + words); };
-  const TryCost cost = optimizer_.try_cost();
+  const TryCost cost = optimizer_.try_cost(config_.batch.sequences);
   if (leaps().controller.first_leap >= config_.run.steps) {
     warn("no leap will be tried: leapverify.first_leap is " +
          std::to_string(leaps().controller.first_leap) + " of " +
@@ -281,6 +283,9 @@ void Trainer::Implementation::describe_leaps() {
          std::to_string(config_.batch.sequences) +
          ", and gate: next_batch with the rule sequential wants at least " +
          std::to_string(kBatchToAcceptMuch));
+  }
+  if (config_.run.eval_average && leaps().reference == Reference::kCurrent) {
+    warn("run.eval_average has no effect: no average is kept with leapverify.reference: current");
   }
   if (leaps().detector.signal == SignalKind::kActivationCosine && leaps().probes == 0) {
     warn(
@@ -319,10 +324,7 @@ TrainingBatch Trainer::Implementation::next_batch(const TokenBatch& batch) {
           [this, batch] {
             return models::sequence_losses(*model_, model_->hidden(batch.tokens), batch.targets);
           },
-          [this, batch] {
-            learning_rate_ = rate_in_force();
-            return gradients_of(batch);
-          },
+          [this, batch] { return gradients_of(batch); },
           // Drawn at random: after a quarter of an epoch a fifth of a batch was trained on before.
           4 * position_.data * bytes > text_.summary().train.bytes};
 }
@@ -333,11 +335,11 @@ torch::Tensor Trainer::Implementation::train_step() {
     loss = optimizer_.step(next_batch(take_batch()));
   } else {
     backward();
-    // Rehearsals within step() make losses and rates of their own.
+    // Rehearsals within step() make losses of their own.
     loss = loss_;
-    learning_rate_ = rate_in_force();
     optimizer_.step();
   }
+  learning_rate_ = rate_in_force();
   ++step_;
   return loss;
 }
@@ -509,9 +511,8 @@ void Trainer::Implementation::restore_loop(const std::string& text, const std::s
     loop_.last_loss = trainer.at("last_loss");
     loop_.trace_bytes = trainer.at("trace_bytes");
     loop_.metrics_bytes = trainer.at("metrics_bytes");
-    // Checkpoints of earlier versions do not hold it.
     changes_ =
-        config_changes(trainer.value("config", std::map<std::string, std::string>()), config_);
+        config_changes(trainer.at("config").get<std::map<std::string, std::string>>(), config_);
     if (trainer.at("text_hashes") != json(text_hashes())) {
       throw data::DataError(config_.data.path, "other text than the run began with",
                             "the same text, so that the run goes on as it would have");

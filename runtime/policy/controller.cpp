@@ -66,14 +66,14 @@ Action Controller::next(const Situation& situation) {
   }
   if (!reason.empty()) return {{}, reason};
   if (situation.regime < options_.least_regime) return {{}, "regime"};
+  const auto first =
+      std::lower_bound(options_.horizons.begin(), options_.horizons.end(), situation.least_horizon);
+  if (first == options_.horizons.end()) return {{}, "the schedule climbs"};
   if (state_.observations_to_wait > 0) {
     --state_.observations_to_wait;
     return {{}, "back-off after rejections"};
   }
   if (!affords(situation, situation.try_forwards)) return {{}, "overhead cap reached"};
-  const auto first =
-      std::lower_bound(options_.horizons.begin(), options_.horizons.end(), situation.least_horizon);
-  if (first == options_.horizons.end()) return {options_.horizons, ""};
   return {{first, options_.horizons.end()}, ""};
 }
 

@@ -16,7 +16,7 @@ struct ControllerOptions {
   std::vector<std::int64_t> horizons;
   Regime least_regime = Regime::kChaotic;
   std::int64_t first_leap = 0;
-  double max_overhead = 0.01;
+  double max_overhead = 0.005;
   double savings_share = 0.25;
   std::int64_t max_backoff = 8;
   std::int64_t cascade = 1;
@@ -57,7 +57,7 @@ struct Situation {
   std::int64_t try_forwards = 0;
   /// Held-out sequences may not be used again.
   bool gate_used_up = false;
-  /// Shorter horizons say nothing and are left out, unless all are shorter.
+  /// Shorter horizons say nothing and are left out.
   std::int64_t least_horizon = 0;
 };
 
@@ -79,7 +79,8 @@ struct Action {
 /// Budget: forwards − raising_forwards ≤ max_overhead · step_cost · planned_steps + savings_share · step_cost ·
 /// steps_saved. Without planned steps, the steps done so far stand in for them. So a run in which
 /// nothing verifies never costs more than max_overhead; a try that raised the rate has paid for
-/// itself, and there are log(largest) ÷ log(growth) of them, and one more for each that was undone.
+/// itself, and there are log(largest) ÷ log(growth) of them, and as many more as the rate was lowered
+/// or a climbing schedule used up.
 class Controller {
  public:
   /// Throws InvalidOption. Horizons are sorted; they must be distinct.

@@ -36,12 +36,17 @@ Options Options::paper() {
 policy::ControllerOptions Options::resolved_controller() const {
   policy::ControllerOptions resolved = controller;
   if (!resolved.horizons.empty()) return resolved;
-  // Beyond 64 windows no trend holds. For the rate alone two horizons tell all that moves it.
-  const int doublings = 8;
-  std::int64_t next = std::max<std::int64_t>(1, observe_every / 2);
-  for (int i = 0; i < doublings; ++i, next *= 2) {
-    if (i > 0 && planned_steps > 0 && next >= planned_steps) break;
-    if (leaps() || i == 0 || next == far_horizon()) resolved.horizons.push_back(next);
+  const std::int64_t half = std::max<std::int64_t>(1, observe_every / 2);
+  if (!leaps()) {
+    // Two horizons tell all that moves the rate.
+    resolved.horizons = {half, far_horizon()};
+  } else {
+    // Beyond 64 windows no trend holds.
+    for (int i = 0; i < 8; ++i) resolved.horizons.push_back(half << i);
+  }
+  std::vector<std::int64_t>& horizons = resolved.horizons;
+  while (horizons.size() > 1 && planned_steps > 0 && horizons.back() >= planned_steps) {
+    horizons.pop_back();
   }
   return resolved;
 }

@@ -143,7 +143,7 @@ struct Options {
   bool leaps() const { return on_accept != OnAccept::kRate; }
   /// A candidate so far ahead, two moves between snapshots from the average that is about one behind,
   /// lies beyond the weights of now, and raises the learning rate more.
-  std::int64_t far_horizon() const { return 4 * std::max<std::int64_t>(1, observe_every / 2); }
+  std::int64_t far_horizon() const { return 2 * observe_every; }
   /// Whether a leap is bounded; probes for the rate are not.
   bool has_trust_region() const;
   /// `verification` for one predictor: those of a portfolio share alpha.

@@ -27,11 +27,27 @@ void RateScale::restore(const State& state) {
   state_.scale = std::clamp(state_.scale, options_.smallest, options_.largest);
 }
 
-void RateScale::follow(double scheduled) {
-  if (!(scheduled > state_.peak)) return;
-  if (state_.scale > 1) state_.scale = std::max(1.0, state_.scale * state_.peak / scheduled);
-  state_.climbs = state_.peak > 0;
-  state_.peak = scheduled;
+void RateScale::follow(const std::vector<double>& scheduled) {
+  // Param groups may be added in the midst of a run.
+  for (std::size_t i = state_.scheduled.size(); i < scheduled.size(); ++i) {
+    state_.scheduled.push_back(scheduled[i]);
+    state_.observed.push_back(scheduled[i]);
+    state_.reached.push_back(state_.scale * scheduled[i]);
+  }
+  for (std::size_t i = 0; i < scheduled.size(); ++i) {
+    if (state_.scale > 1 && scheduled[i] > state_.scheduled[i]) {
+      state_.scale = std::max(1.0, std::min(state_.scale, state_.reached[i] / scheduled[i]));
+    }
+  }
+  state_.scheduled = scheduled;
+}
+
+void RateScale::observe() {
+  state_.climbs = false;
+  for (std::size_t i = 0; i < state_.scheduled.size(); ++i) {
+    if (state_.scheduled[i] > state_.observed[i]) state_.climbs = true;
+  }
+  state_.observed = state_.scheduled;
 }
 
 bool RateScale::looks_back(std::int64_t observation) const {
@@ -39,6 +55,7 @@ bool RateScale::looks_back(std::int64_t observation) const {
 }
 
 bool RateScale::raise(std::int64_t observation, bool far) {
+  if (state_.climbs && !far) return false;
   if (state_.hold > 0) {
     --state_.hold;
     return false;
@@ -47,6 +64,9 @@ bool RateScale::raise(std::int64_t observation, bool far) {
   const double raised = std::min(options_.largest, state_.scale * factor);
   if (raised == state_.scale) return false;
   state_.scale = raised;
+  for (std::size_t i = 0; i < state_.scheduled.size(); ++i) {
+    state_.reached[i] = std::max(state_.reached[i], raised * state_.scheduled[i]);
+  }
   state_.changed = observation;
   return true;
 }
@@ -55,6 +75,9 @@ bool RateScale::lower(std::int64_t observation) {
   const double lowered = std::max(options_.smallest, state_.scale / options_.growth);
   if (lowered == state_.scale) return false;
   state_.scale = lowered;
+  for (std::size_t i = 0; i < state_.scheduled.size(); ++i) {
+    state_.reached[i] = lowered * state_.scheduled[i];
+  }
   state_.changed = observation;
   state_.hold = std::min(options_.max_hold, state_.next_hold);
   state_.next_hold = std::min(options_.max_hold, 2 * state_.next_hold);

@@ -5,6 +5,7 @@
 #include <leapverify/regimes/field.h>
 
 #include <cstdint>
+#include <vector>
 
 namespace leapverify::policy {
 
@@ -19,14 +20,15 @@ struct RateOptions {
 };
 
 /// The scale s, 1 at the start. A candidate further along the trend that verifies says that the rate
-/// is too small: s ← growth · s, or growth² · s where it lies far ahead. A look back that verifies, weights of `look_back` observations ago
-/// better than those of now, says that the rate does harm: s ← s ÷ growth, and the next n verified
-/// candidates do not raise it, with n doubling up to max_hold at every such step down. Within
-/// [smallest, largest].
+/// is too small: s ← growth · s, or growth² · s where it lies far ahead. A look back that verifies,
+/// weights of `look_back` observations ago better than those of now, says that the rate does harm:
+/// s ← s ÷ growth, and the next n verified candidates do not raise it, with n doubling up to
+/// max_hold at every such step down. Within [smallest, largest].
 ///
-/// What has verified is a learning rate, not a factor. Where the schedule climbs to rates that it has
-/// not had before, as in a warm-up, a scale above 1 falls by as much, down to 1; and since a rate that
-/// is still small verifies easily, only candidates far ahead are then asked.
+/// What has verified is a learning rate, not a factor. Where the schedule climbs, as in a warm-up or
+/// after a restart, a scale above 1 falls, down to 1, so that no param group gets a rate above what
+/// it had when the scale was moved last. And since a rate that is still small verifies easily, only
+/// candidates far ahead raise it then.
 class RateScale {
  public:
   /// Throws InvalidOption.
@@ -34,18 +36,21 @@ class RateScale {
 
   double value() const { return state_.scale; }
 
-  /// To be called with the learning rate that the schedule gives to each step.
-  void follow(double scheduled);
+  /// To be called before each step with the learning rates that the schedule gives to the param
+  /// groups.
+  void follow(const std::vector<double>& scheduled);
 
-  /// Whether the schedule has climbed to a new height since end_climb() was called last.
+  /// To be called at each observation.
+  void observe();
+
+  /// Whether the schedule had climbed when it was observed last.
   bool climbs() const { return state_.climbs; }
-  void end_climb() { state_.climbs = false; }
 
   /// Whether to look back before trying at this observation, counted from 1: only where the scale
-  /// can fall, and has been the same for `look_back` observations.
+  /// can fall, and was not moved by the last `look_back` observations.
   bool looks_back(std::int64_t observation) const;
 
-  /// A candidate verified, perhaps one far ahead; returns whether the scale rose.
+  /// A candidate verified; returns whether the scale rose.
   bool raise(std::int64_t observation, bool far = false);
 
   /// A look back verified; returns whether the scale fell.
@@ -53,10 +58,13 @@ class RateScale {
 
   struct State {
     double scale = 1;
-    /// Largest learning rate of the schedule so far.
-    double peak = 0;
+    /// Learning rates of the schedule, by param group: of the last step, and at the last observation.
+    std::vector<double> scheduled;
+    std::vector<double> observed;
+    /// Largest learning rates in force when the scale was moved up, of now when it was moved down.
+    std::vector<double> reached;
     bool climbs = false;
-    /// Observation of the last change.
+    /// Observation of the last move.
     std::int64_t changed = 0;
     /// Verified candidates that are still not to raise the scale, and how many the next step down
     /// will hold back.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace leapverify::policy {
 namespace {
@@ -30,7 +31,7 @@ void VerifierOptions::describe(FieldVisitor& visitor) {
   visitor.field("pilot", pilot, at_least(2),
                 "sequential: first sequences, which only tell the size of the gains");
   visitor.field(
-      "clip", clip, above(0),
+      "clip", clip, Range{0, std::numeric_limits<double>::infinity(), true, true},
       "sequential: gains are clipped to so many times the root mean square of the pilot's");
   visitor.field("max_sequences", max_sequences, at_least(1),
                 "sequential: sequences after which a candidate is given up");

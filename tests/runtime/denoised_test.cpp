@@ -173,6 +173,7 @@ TEST(Denoised, WithRateOnlyNoWeightMovesAndEachStepIsTakenAtTheScaledRate) {
         bare.train(1);
       }
       bare_schedule.step();
+      ASSERT_EQ(run.leaps->status().step_scale, scale);
       ASSERT_TRUE(bitwise_equal(bare.everything(), run.everything())) << name << " step " << step;
       ASSERT_EQ(run.base->param_groups()[0].options().get_lr(),
                 bare.base->param_groups()[0].options().get_lr());
@@ -195,9 +196,7 @@ TEST(Denoised, WithRateOnlyNoWeightMovesAndEachStepIsTakenAtTheScaledRate) {
 
 TEST(Denoised, AClimbingScheduleUsesUpWhatTheRateHasRisenBy) {
   Options options = two_snapshots(OnAccept::kRate);
-  options.controller.horizons = {5};
-  options.rate.growth = 2;
-  options.rate.largest = 4;
+  options.rate.growth = 1.5;
   options.rate.look_back = 30;
   ToyRun run;
   run.wrap(options);
@@ -218,7 +217,7 @@ TEST(Denoised, AClimbingScheduleUsesUpWhatTheRateHasRisenBy) {
       ASSERT_TRUE(torch::allclose(run.model->parameters()[i], bare.model->parameters()[i], 0, 1e-6))
           << "step " << step;
     }
-    if (step == 10 || step == 15) in_force *= 2;
+    if (step == 10 || step == 15) in_force *= 1.5 * 1.5;
   }
   std::vector<std::pair<double, double>> moves;
   for (const json& event : events_of(run, "rate")) {
@@ -229,16 +228,103 @@ TEST(Denoised, AClimbingScheduleUsesUpWhatTheRateHasRisenBy) {
   }
   using testing::DoubleNear;
   using testing::Pair;
+  const auto near = [](double value) { return DoubleNear(value, 1e-9); };
   EXPECT_THAT(moves,
-              testing::ElementsAre(Pair(10, 2), Pair(15, DoubleNear(2 / 1.5, 1e-9)),
-                                   Pair(15, DoubleNear(4 / 1.5, 1e-9)),
-                                   Pair(20, DoubleNear(2, 1e-9)), Pair(20, DoubleNear(4, 1e-9))));
+              testing::ElementsAre(Pair(10, near(2.25)), Pair(15, near(1.5)), Pair(15, near(3.375)),
+                                   Pair(20, near(2.53125)), Pair(20, near(5.6953125))));
+}
+
+/// Trains at 1e-4 a step, up to `top`.
+void train_climbing(ToyRun& run, int steps, int top) {
+  for (int i = 0; i < steps; ++i) {
+    const auto step = static_cast<double>(std::min<std::int64_t>(run.progress.data + 1, top));
+    for (auto& group : run.base->param_groups()) group.options().set_lr(1e-5 * step);
+    run.train(1);
+  }
+}
+
+TEST(Denoised, TriesThatOnlyFillUpWhatAClimbTookAreCounted) {
+  Options options = two_snapshots(OnAccept::kRate);
+  options.rate.largest = 1.5;
+  options.rate.look_back = 30;
+  options.planned_steps = 200;
+  options.controller.max_overhead = 0.04;
+  ToyRun run;
+  run.wrap(options);
+  train_climbing(run, 200, 200);
+  std::int64_t raising = 0;
+  std::int64_t forwards = 0;
+  bool partly = false;
+  for (const std::string& line : run.trace) {
+    const json event = json::parse(line);
+    if (event.at("event") == "leap") forwards = event.at("forwards");
+    if (event.at("event") != "rate" || event.at("reason") != "a candidate verified") continue;
+    const bool whole = event.at("to").get<double>() >= event.at("from").get<double>() * 1.5;
+    partly = partly || !whole;
+    if (whole) raising += forwards;
+  }
+  const policy::Ledger ledger = run.leaps->status().ledger;
+  EXPECT_TRUE(partly);
+  EXPECT_EQ(ledger.raising_forwards, raising);
+  EXPECT_LE(static_cast<double>(ledger.forwards() - raising),
+            0.04 * 200 * run.evaluator->step_cost());
+}
+
+TEST(Denoised, TheLastFactorIsTraced) {
+  Options options = two_snapshots(OnAccept::kRate);
+  options.planned_steps = 18;
+  ToyRun run;
+  run.wrap(options);
+  train_climbing(run, 18, 18);
+  ASSERT_NE(run.leaps->status().learning_rate_scale, 1);
+  EXPECT_EQ(events_of(run, "rate").back().at("to"), run.leaps->status().learning_rate_scale);
+  EXPECT_EQ(events_of(run, "rate").back().at("step"), 18);
+}
+
+TEST(Denoised, ResumedWhileTheScheduleClimbsIsBitwiseTheUninterruptedRun) {
+  const Options options = two_snapshots(OnAccept::kRate);
+  for (const int stop : {8, 12, 15, 23}) {
+    ToyRun whole;
+    whole.wrap(options);
+    train_climbing(whole, 40, 30);
+    ToyRun first;
+    first.wrap(options);
+    train_climbing(first, stop, 30);
+    const RandomState random = capture_random_state(at::kCPU);
+    ToyRun second;
+    second.wrap(options);
+    second.go_on_from(first, random);
+    train_climbing(second, 40 - stop, 30);
+    EXPECT_TRUE(bitwise_equal(whole.everything(), second.everything())) << "stopped at " << stop;
+    std::vector<std::string> stitched = first.trace;
+    stitched.insert(stitched.end(), second.trace.begin(), second.trace.end());
+    EXPECT_EQ(whole.trace, stitched) << "stopped at " << stop;
+  }
+}
+
+TEST(Denoised, OtherWeightsAreLentToOneAtATime) {
+  ToyRun bare;
+  bare.train(30);
+  ToyRun run;
+  run.wrap(denoised(OnAccept::kRate));
+  run.before_evaluation = [&] { run.leaps->at_average([] {}); };
+  run.train(30);
+  EXPECT_TRUE(bitwise_equal(bare.everything(), run.everything()));
+  EXPECT_THAT(events_of(run, "failure").at(0).at("reason").get<std::string>(),
+              HasSubstr("at_average() while other weights"));
+
+  ToyRun other;
+  other.wrap(denoised(OnAccept::kRate, accepting_options()));
+  other.train(2);
+  const auto before = other.everything();
+  EXPECT_THROW(other.leaps->at_average([&] { other.leaps->step(); }), ContractError);
+  EXPECT_TRUE(bitwise_equal(before, other.everything()));
 }
 
 TEST(Denoised, CandidatesFarAheadRaiseTheRateMoreAndAreAllThatIsAskedOfAClimbingSchedule) {
   Options options = two_snapshots(OnAccept::kRate);
   options.controller.horizons = {3, 15};
-  ASSERT_EQ(options.far_horizon(), 8);
+  ASSERT_EQ(options.far_horizon(), 10);
   options.rate.growth = 1.25;
   options.rate.look_back = 30;
   ToyRun run;
@@ -420,6 +506,11 @@ TEST(Denoised, ResumedWithTheRateNoLongerAllowedToMoveTheScaleIsOne) {
     resumed.wrap(options);
     resumed.go_on_from(raised, capture_random_state(at::kCPU));
     EXPECT_EQ(resumed.leaps->status().learning_rate_scale, 1) << what;
+    resumed.train(1);
+    const json told = events_of(resumed, "rate").at(0);
+    EXPECT_EQ(told.at("reason"), "other options");
+    EXPECT_EQ(told.at("from"), raised.leaps->status().learning_rate_scale);
+    EXPECT_EQ(told.at("to"), 1);
   }
 }
 

@@ -419,6 +419,36 @@ void shift_candidates(ToyRun& run, double offset) {
   };
 }
 
+TEST(LeapVerify, AnEvaluationThatThrowsAtAnyPointLeavesNoTrace) {
+  ToyRun bare;
+  bare.train(40);
+  const auto expected = bare.everything();
+  for (const Reference reference : {Reference::kCurrent, Reference::kDenoised}) {
+    Options options = sequential_options();
+    options.reference = reference;
+    for (int fail_at = 1; fail_at <= 24; ++fail_at) {
+      ToyRun wrapped;
+      wrapped.tamper_with_canary = true;
+      wrapped.wrap(options);
+      // A loss that grows from call to call rejects all, but for the canary's first and third.
+      wrapped.change_losses = [&wrapped](const at::Tensor& losses) {
+        return losses.size(0) == 2 ? losses : losses + static_cast<double>(wrapped.evaluations);
+      };
+      bool thrown = false;
+      wrapped.before_evaluation = [&] {
+        torch::rand({3});
+        thrown = thrown || wrapped.evaluations == fail_at;
+        if (wrapped.evaluations == fail_at) throw std::runtime_error("once");
+      };
+      wrapped.train(40);
+      ASSERT_TRUE(thrown) << fail_at;
+      EXPECT_TRUE(bitwise_equal(expected, wrapped.everything()))
+          << name_of(reference) << ", failing at " << fail_at;
+      EXPECT_EQ(events_of(wrapped, "failure").size(), 1u);
+    }
+  }
+}
+
 TEST(LeapVerify, SequentialRuleRejectsWithoutATrace) {
   ToyRun bare;
   bare.train(120);

@@ -26,13 +26,19 @@ struct ToyNet : torch::nn::Module {
     norm = register_module("norm", torch::nn::BatchNorm1d(32));
     dropout = register_module("dropout", torch::nn::Dropout(0.25));
     second = register_module("second", torch::nn::Linear(32, 1));
+    odd = register_buffer("odd", torch::zeros({3}, torch::kBool));
   }
-  torch::Tensor features(const torch::Tensor& x) { return dropout(torch::relu(norm(first(x)))); }
+  torch::Tensor features(const torch::Tensor& x) {
+    if (is_training()) odd.logical_not_();
+    return dropout(torch::relu(norm(first(x))));
+  }
   torch::Tensor forward(const torch::Tensor& x) { return second(features(x)).squeeze(1); }
 
   torch::nn::Linear first{nullptr}, second{nullptr};
   torch::nn::BatchNorm1d norm{nullptr};
   torch::nn::Dropout dropout{nullptr};
+  /// Whether the number of training forward passes is odd.
+  torch::Tensor odd;
 };
 
 /// The target of the regression.

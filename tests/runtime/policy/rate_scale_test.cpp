@@ -40,20 +40,73 @@ TEST(RateScale, FallsByGrowthDownToTheSmallest) {
 
 TEST(RateScale, WhatVerifiedIsARateSoThatAClimbingScheduleUsesItUp) {
   RateScale rate(options());
-  rate.follow(1);
+  rate.follow({1});
   rate.raise(1);
   rate.raise(2);
   EXPECT_EQ(rate.value(), 4);
-  rate.follow(2);
+  rate.follow({2});
   EXPECT_EQ(rate.value(), 2);
-  rate.follow(1.5);
-  rate.follow(2);
-  EXPECT_EQ(rate.value(), 2) << "only rates not had before count";
-  rate.follow(8);
+  rate.follow({8});
   EXPECT_EQ(rate.value(), 1) << "the schedule has overtaken it";
   rate.lower(3);
-  rate.follow(16);
+  rate.follow({16});
   EXPECT_EQ(rate.value(), 0.5) << "a lowered scale stays";
+}
+
+TEST(RateScale, ARestartedScheduleGetsNoRateThatWasNeverInForce) {
+  RateScale rate(options());
+  rate.follow({1});
+  rate.raise(1);
+  rate.follow({0.25});
+  rate.raise(2);
+  EXPECT_EQ(rate.value(), 4);
+  rate.follow({0.5});
+  EXPECT_EQ(rate.value(), 4) << "as fast as at the first rise";
+  rate.follow({1});
+  EXPECT_EQ(rate.value(), 2);
+  rate.follow({0.125});
+  EXPECT_EQ(rate.value(), 2) << "falling takes nothing off";
+}
+
+TEST(RateScale, AStepDownIsNotUndoneByAClimb) {
+  RateScale rate(options());
+  rate.follow({1});
+  rate.raise(1);
+  rate.raise(2);
+  rate.lower(3);
+  rate.follow({1.25});
+  EXPECT_EQ(rate.value(), 2 / 1.25);
+}
+
+TEST(RateScale, NoParamGroupClimbsAboveWhatItHad) {
+  RateScale rate(options());
+  rate.follow({1, 100});
+  rate.raise(1);
+  rate.raise(2);
+  rate.follow({2, 100});
+  EXPECT_EQ(rate.value(), 2) << "of the first group, and taken off both";
+  rate.follow({2, 100, 7});
+  rate.follow({2, 100, 14});
+  EXPECT_EQ(rate.value(), 1) << "a group added later counts from when it came";
+}
+
+TEST(RateScale, OnlyCandidatesFarAheadRaiseItWhileTheScheduleClimbs) {
+  RateScale rate(options());
+  rate.follow({1});
+  rate.observe();
+  EXPECT_FALSE(rate.climbs());
+  rate.follow({1.5});
+  EXPECT_FALSE(rate.climbs()) << "told at observations";
+  rate.observe();
+  EXPECT_TRUE(rate.climbs());
+  EXPECT_FALSE(rate.raise(1));
+  EXPECT_EQ(rate.value(), 1);
+  EXPECT_TRUE(rate.raise(1, /*far=*/true));
+  EXPECT_EQ(rate.value(), 4) << "growth, squared";
+  rate.follow({1.5});
+  rate.observe();
+  EXPECT_FALSE(rate.climbs());
+  EXPECT_TRUE(rate.raise(2));
 }
 
 TEST(RateScale, LooksBackOnlyWhereItCanFallAndHasStoodLongEnough) {
@@ -92,7 +145,7 @@ TEST(RateScale, HoldsBackLongerAfterEachStepDown) {
 
 TEST(RateScale, GoesOnFromItsState) {
   RateScale first(options());
-  first.follow(1);
+  first.follow({1});
   first.raise(1);
   first.raise(1);
   first.lower(4);
@@ -103,8 +156,8 @@ TEST(RateScale, GoesOnFromItsState) {
     EXPECT_EQ(second.looks_back(i), first.looks_back(i)) << i;
     EXPECT_EQ(second.raise(i), first.raise(i)) << i;
   }
-  second.follow(1.25);
-  first.follow(1.25);
+  second.follow({1.25});
+  first.follow({1.25});
   EXPECT_EQ(second.value(), first.value());
   second.lower(20);
   first.lower(20);
@@ -113,9 +166,9 @@ TEST(RateScale, GoesOnFromItsState) {
 
 TEST(RateScale, ScaleOfARunWithOtherOptionsGoesToTheNearerEnd) {
   RateScale rate(options());
-  rate.restore({40, 0, 1, 0, 1});
+  rate.restore({40, {}, {}, {}, false, 1, 0, 1});
   EXPECT_EQ(rate.value(), 5);
-  rate.restore({0.1, 0, 1, 0, 1});
+  rate.restore({0.1, {}, {}, {}, false, 1, 0, 1});
   EXPECT_EQ(rate.value(), 0.5);
 }
 

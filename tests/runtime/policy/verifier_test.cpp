@@ -171,6 +171,9 @@ TEST(Verifier, RefusesIllegalOptions) {
   VerifierOptions options;
   options.sequences = 0;
   EXPECT_THROW(Verifier verifier(options), InvalidOption);
+  options = VerifierOptions();
+  options.clip = std::numeric_limits<double>::infinity();
+  EXPECT_THROW(Verifier verifier(options), InvalidOption) << "every bet would be 0";
 }
 
 }  // namespace
