@@ -149,7 +149,7 @@ TEST_F(CheckpointDamage, AMissingPointerIsToldFromNoCheckpoint) {
 TEST_F(CheckpointDamage, APointerWrittenByHandIsSaidPlainly) {
   write_unsynced(checkpoints() / "latest", "step-7\n");
   EXPECT_EQ(refusal(), (checkpoints() / "latest").string() +
-                           ": edited, damaged, or of another format than 3: 'step-7'");
+                           ": edited, damaged, or of another format than 4: 'step-7'");
 }
 
 TEST_F(CheckpointDamage, AMissingFolderIsCalledByItsOwnName) {
@@ -171,9 +171,9 @@ TEST_F(CheckpointDamage, AFolderUnderAnotherNameIsRefused) {
 }
 
 TEST_F(CheckpointDamage, OtherFormatsAreRefusedByNumber) {
-  const std::string known = ", this program reads 3";
-  expect_refusal_of("state.json", state_with("\"format\": 3", "\"format\": 4"), "format 4" + known);
-  expect_refusal_of("state.json", state_with("\"format\": 4", "\"format\": 2"), "format 2" + known);
+  const std::string known = ", this program reads 4";
+  expect_refusal_of("state.json", state_with("\"format\": 4", "\"format\": 5"), "format 5" + known);
+  expect_refusal_of("state.json", state_with("\"format\": 5", "\"format\": 2"), "format 2" + known);
   expect_refusal_of("state.json", state_with("\"format\": 2", "\"former\": 3"),
                     "format missing" + known);
 }
@@ -182,7 +182,7 @@ TEST_F(CheckpointDamage, StateThatIsNotWhatItShouldBeIsRefused) {
   const std::string good = read_file(checkpoints() / "step-7" / "state.json");
   expect_refusal_of("state.json", "{nonsense", "not JSON");
   expect_refusal_of("state.json", "[3]", "not a JSON object");
-  expect_refusal_of("state.json", "{\"format\": 3, \"format\": 3}", "'format' is given twice");
+  expect_refusal_of("state.json", "{\"format\": 4, \"format\": 4}", "'format' is given twice");
   expect_refusal_of("state.json", std::string(100'000, '['), "nested deeper than 64");
   seal("state.json", good);
   expect_refusal_of("state.json", state_with("\"step\"", "\"stop\""), "'step' not found");

@@ -424,13 +424,13 @@ TEST(LeapVerify, AnEvaluationThatThrowsAtAnyPointLeavesNoTrace) {
   bare.train(40);
   const auto expected = bare.everything();
   for (const Reference reference : {Reference::kCurrent, Reference::kDenoised}) {
-    Options options = sequential_options();
+    Options options = eager_options();
     options.reference = reference;
     for (int fail_at = 1; fail_at <= 24; ++fail_at) {
       ToyRun wrapped;
       wrapped.tamper_with_canary = true;
       wrapped.wrap(options);
-      // A loss that grows from call to call rejects all, but for the canary's first and third.
+      // Losses that grow from call to call reject every candidate; not those of the canary.
       wrapped.change_losses = [&wrapped](const at::Tensor& losses) {
         return losses.size(0) == 2 ? losses : losses + static_cast<double>(wrapped.evaluations);
       };
