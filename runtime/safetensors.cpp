@@ -1,3 +1,4 @@
+#include <leapverify/runtime/mapped_file.h>
 #include <leapverify/runtime/safetensors.h>
 #include <leapverify/runtime/strict_json.h>
 #include <torch/torch.h>
@@ -5,8 +6,10 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <string_view>
 
 namespace leapverify {
 namespace {
@@ -131,17 +134,54 @@ std::vector<Entry> parse_entries(const json& header, std::int64_t data_size,
   return entries;
 }
 
+/// A file taken apart.
+struct Layout {
+  std::vector<Entry> entries;
+  /// Where the tensors' bytes begin.
+  std::size_t data_begin = 0;
+};
+
+Layout parse(std::string_view bytes, const std::string& source) {
+  if (bytes.size() < kPrefix) throw FormatError(source + ": shorter than a safetensors header");
+  std::uint64_t header_size = 0;
+  std::memcpy(&header_size, bytes.data(), kPrefix);
+  if (header_size > kMaxHeader || header_size > bytes.size() - kPrefix) {
+    throw FormatError(source + ": header of " + std::to_string(header_size) +
+                      " bytes in a file of " + std::to_string(bytes.size()));
+  }
+  const json header =
+      parse_object(bytes.substr(kPrefix, header_size), kHeaderDepth, source + ": header");
+  const std::size_t data_begin = kPrefix + header_size;
+  return {parse_entries(header, static_cast<std::int64_t>(bytes.size() - data_begin), source),
+          data_begin};
+}
+
+at::Tensor copy_of(const Entry& entry, const char* bytes) {
+  at::Tensor tensor = at::empty(entry.shape, entry.dtype);
+  if (entry.end > entry.begin) std::memcpy(tensor.data_ptr(), bytes, tensor.nbytes());
+  return tensor;
+}
+
+/// A view of the file's bytes where the dtype can be read in place.
+at::Tensor view_of(const Entry& entry, char* bytes, std::shared_ptr<const MappedFile> file) {
+  if (reinterpret_cast<std::uintptr_t>(bytes) % at::elementSize(entry.dtype) != 0) {
+    return copy_of(entry, bytes);
+  }
+  const auto keep_file = [file = std::move(file)](void*) {};
+  return at::from_blob(bytes, entry.shape, keep_file, entry.dtype);
+}
+
 }  // namespace
 
-std::string to_safetensors(const NamedTensors& tensors) {
+std::string to_safetensors(const NamedTensors& tensors,
+                           const std::map<std::string, std::string>& metadata) {
   ordered_json header = ordered_json::object();
-  std::vector<at::Tensor> data;
+  if (!metadata.empty()) header[kMetadata] = metadata;
   std::uint64_t offset = 0;
   for (const auto& [name, tensor] : tensors) {
-    if (header.contains(name)) throw FormatError("tensor '" + name + "' given twice");
     if (name == kMetadata) throw FormatError("tensor '" + name + "': the name is reserved");
-    data.push_back(tensor.detach().cpu().contiguous());
-    const std::uint64_t end = offset + data.back().nbytes();
+    if (header.contains(name)) throw FormatError("tensor '" + name + "' given twice");
+    const std::uint64_t end = offset + tensor.nbytes();
     header[name] = {{"dtype", dtype_name(tensor.scalar_type(), name)},
                     {"shape", tensor.sizes().vec()},
                     {"data_offsets", {offset, end}}};
@@ -155,31 +195,30 @@ std::string to_safetensors(const NamedTensors& tensors) {
   std::memcpy(bytes.data(), &length, kPrefix);
   bytes += text;
   bytes.reserve(bytes.size() + offset);
-  for (const at::Tensor& tensor : data) {
+  for (const auto& named : tensors) {
+    const at::Tensor tensor = named.second.detach().cpu().contiguous();
     bytes.append(static_cast<const char*>(tensor.data_ptr()), tensor.nbytes());
   }
   return bytes;
 }
 
 NamedTensors from_safetensors(const std::string& bytes, const std::string& source) {
-  if (bytes.size() < kPrefix) throw FormatError(source + ": shorter than a safetensors header");
-  std::uint64_t header_size = 0;
-  std::memcpy(&header_size, bytes.data(), kPrefix);
-  if (header_size > kMaxHeader || header_size > bytes.size() - kPrefix) {
-    throw FormatError(source + ": header of " + std::to_string(header_size) +
-                      " bytes in a file of " + std::to_string(bytes.size()));
-  }
-  const char* data = bytes.data() + kPrefix + header_size;
-  const json header = parse_object(std::string_view(bytes).substr(kPrefix, header_size),
-                                   kHeaderDepth, source + ": header");
-  const auto data_size = static_cast<std::int64_t>(bytes.size() - kPrefix - header_size);
+  const Layout layout = parse(bytes, source);
   NamedTensors tensors;
-  for (const Entry& entry : parse_entries(header, data_size, source)) {
-    at::Tensor tensor = at::empty(entry.shape, entry.dtype);
-    if (entry.end > entry.begin) {
-      std::memcpy(tensor.data_ptr(), data + entry.begin, tensor.nbytes());
-    }
-    tensors.emplace_back(entry.name, std::move(tensor));
+  for (const Entry& entry : layout.entries) {
+    tensors.emplace_back(entry.name,
+                         copy_of(entry, bytes.data() + layout.data_begin + entry.begin));
+  }
+  return tensors;
+}
+
+NamedTensors map_safetensors(const std::filesystem::path& path) {
+  const auto file = std::make_shared<const MappedFile>(path);
+  const Layout layout = parse(file->bytes(), path.string());
+  NamedTensors tensors;
+  for (const Entry& entry : layout.entries) {
+    char* bytes = file->data() + layout.data_begin + entry.begin;
+    tensors.emplace_back(entry.name, view_of(entry, bytes, file));
   }
   return tensors;
 }

@@ -1,29 +1,14 @@
-// A GPT small enough to train on two CPU cores: learned positions, pre-LayerNorm blocks, output
-// head tied to the token embedding.
+// A GPT small enough to train on two CPU cores: a GPT-2 of another size, over bytes.
 #pragma once
 
-#include <leapverify/integrations/models/language_model.h>
+#include <leapverify/integrations/models/gpt2.h>
 
 namespace leapverify::models {
 
-class Gpt : public LanguageModel {
+class Gpt : public Gpt2 {
  public:
-  /// Initialised as GPT-2: weights from N(0, 0.02²), those that write into the residual stream from
-  /// N(0, 0.02²/(2·layers)), biases 0. Draws from torch's global RNG. Throws InvalidOption.
+  /// Initialised as GPT-2, with deviation 0.02. Throws InvalidOption.
   explicit Gpt(const GptOptions& options);
-
-  torch::Tensor hidden(const torch::Tensor& tokens) override;
-  torch::Tensor logits(const torch::Tensor& hidden) override;
-  std::int64_t context() const override { return options_.context; }
-
- private:
-  void initialise();
-
-  GptOptions options_;
-  torch::nn::Embedding token_embedding_{nullptr};
-  torch::nn::Embedding position_embedding_{nullptr};
-  torch::nn::ModuleList blocks_;
-  torch::nn::LayerNorm final_norm_{nullptr};
 };
 
 }  // namespace leapverify::models

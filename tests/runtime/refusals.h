@@ -19,12 +19,12 @@ inline std::string safetensors_file(const std::string& header, std::size_t data_
 }
 
 /// One line of plain text, short enough to read.
-inline testing::AssertionResult is_one_clear_line(const std::string& message) {
+inline ::testing::AssertionResult is_one_clear_line(const std::string& message) {
   const auto plain = [](char c) { return c >= ' ' && c <= '~'; };
   if (std::all_of(message.begin(), message.end(), plain) && message.size() < 600) {
-    return testing::AssertionSuccess();
+    return ::testing::AssertionSuccess();
   }
-  return testing::AssertionFailure() << message.size() << " characters: " << message;
+  return ::testing::AssertionFailure() << message.size() << " characters: " << message;
 }
 
 }  // namespace leapverify

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 
 #include "runtime/refusals.h"
 #include "runtime/tensor_matchers.h"
@@ -183,6 +185,14 @@ TEST(Safetensors, MetadataIsNoTensor) {
   EXPECT_THROW(to_safetensors({{"__metadata__", at::zeros({1})}}), FormatError);
 }
 
+TEST(Safetensors, MetadataStandsInTheHeader) {
+  std::string header =
+      "{\"__metadata__\":{\"format\":\"pt\"}," + entry("a", "[1]", "[0,1]", "U8") + "}";
+  header.append((8 - header.size() % 8) % 8, ' ');
+  const at::Tensor x = at::full({1}, 'x', at::kByte);
+  EXPECT_EQ(to_safetensors({{"a", x}}, {{"format", "pt"}}), safetensors_file(header, 1));
+}
+
 TEST(Safetensors, RefusesANameGivenTwice) {
   EXPECT_THROW(to_safetensors({{"a", at::zeros({1})}, {"a", at::zeros({1})}}), FormatError);
 }
@@ -192,6 +202,89 @@ TEST(Safetensors, LookUpChecksShapeAndDtype) {
   EXPECT_THROW(find_like(tensors, "b", at::zeros({2, 3}), "f"), FormatError);
   EXPECT_THROW(find_like(tensors, "a", at::zeros({3, 2}), "f"), FormatError);
   EXPECT_THROW(find_like(tensors, "a", at::zeros({2, 3}, at::kDouble), "f"), FormatError);
+}
+
+class MappedSafetensors : public testing::Test {
+ protected:
+  MappedSafetensors() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "leapverify_XXXXXX").string();
+    if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no temporary folder");
+    folder_ = pattern;
+    path_ = folder_ / "model.safetensors";
+  }
+  ~MappedSafetensors() override { std::filesystem::remove_all(folder_); }
+
+  void write(const std::string& bytes) const {
+    std::ofstream(path_, std::ios::binary | std::ios::trunc) << bytes;
+  }
+
+  std::filesystem::path folder_;
+  std::filesystem::path path_;
+};
+
+TEST_F(MappedSafetensors, HoldsWhatReadingGives) {
+  const NamedTensors tensors = {{"a", at::arange(6, at::kFloat).reshape({2, 3})},
+                                {"empty", at::empty({0, 4})},
+                                {"b", at::arange(4, at::kLong)},
+                                {"end", at::empty({0}, at::kLong)}};
+  write(to_safetensors(tensors));
+  EXPECT_TRUE(bitwise_equal(map_safetensors(path_), tensors));
+}
+
+TEST_F(MappedSafetensors, TensorsAreTheBytesOfOneMapping) {
+  write(to_safetensors({{"a", at::rand({1000, 1000})}, {"b", at::rand({1000, 10})}}));
+  const NamedTensors tensors = map_safetensors(path_);
+  const auto begin = [&](std::size_t i) {
+    return static_cast<const char*>(tensors[i].second.data_ptr());
+  };
+  EXPECT_EQ(begin(1), begin(0) + tensors[0].second.nbytes());
+}
+
+TEST_F(MappedSafetensors, OneTensorKeepsTheMappingWhenTheFileIsGone) {
+  const at::Tensor expected = at::arange(100000, at::kFloat);
+  write(to_safetensors({{"a", expected}, {"b", at::zeros({3})}}));
+  const at::Tensor kept = map_safetensors(path_)[0].second;
+  std::filesystem::remove(path_);
+  EXPECT_TRUE(bitwise_equal(kept, expected));
+}
+
+TEST_F(MappedSafetensors, WritingToATensorLeavesTheFile) {
+  const std::string bytes = to_safetensors({{"a", at::ones({5})}});
+  write(bytes);
+  const NamedTensors tensors = map_safetensors(path_);
+  tensors[0].second.zero_();
+  EXPECT_TRUE(bitwise_equal(tensors[0].second, at::zeros({5})));
+  EXPECT_TRUE(bitwise_equal(map_safetensors(path_)[0].second, at::ones({5})));
+}
+
+TEST_F(MappedSafetensors, TensorsThatBeginAtOddBytesAreAligned) {
+  const NamedTensors tensors = {{"odd", at::zeros({3}, at::kByte)},
+                                {"double", at::arange(3, at::kDouble)},
+                                {"half", at::arange(3, at::kHalf)}};
+  write(to_safetensors(tensors));
+  const NamedTensors mapped = map_safetensors(path_);
+  EXPECT_TRUE(bitwise_equal(mapped, tensors));
+  for (const auto& [name, tensor] : mapped) {
+    const auto address = reinterpret_cast<std::uintptr_t>(tensor.data_ptr());
+    EXPECT_EQ(address % tensor.element_size(), 0u) << name;
+  }
+}
+
+TEST_F(MappedSafetensors, RefusesWhatReadingRefuses) {
+  const std::string bytes = to_safetensors({{"a", at::zeros({3})}});
+  for (const std::size_t length : {std::size_t{0}, std::size_t{7}, bytes.size() - 1}) {
+    write(bytes.substr(0, length));
+    EXPECT_THAT([&] { map_safetensors(path_); },
+                testing::ThrowsMessage<FormatError>(StartsWith(path_.string() + ": ")));
+  }
+}
+
+TEST_F(MappedSafetensors, RefusesWhatIsNoFile) {
+  EXPECT_THAT([&] { map_safetensors(path_); },
+              testing::ThrowsMessage<FileError>(path_.string() +
+                                                ": cannot open: No such file or directory"));
+  EXPECT_THAT([&] { map_safetensors(folder_); },
+              testing::ThrowsMessage<FileError>(folder_.string() + ": cannot map: Is a directory"));
 }
 
 }  // namespace

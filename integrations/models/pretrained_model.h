@@ -1,0 +1,65 @@
+// A language model that Hugging Face's transformers knows too: its weights have names and layouts
+// there, and a config.json describes it.
+#pragma once
+
+#include <leapverify/integrations/models/activation_checkpoint.h>
+#include <leapverify/integrations/models/language_model.h>
+
+#include <string>
+#include <vector>
+
+namespace leapverify::models {
+
+/// A parameter and what it is called in a file of weights.
+struct StoredWeight {
+  std::string name;
+  torch::Tensor parameter;
+  /// The file holds the transpose.
+  bool transposed = false;
+
+  /// A tensor in the layout of the parameter, the parameter or its gradient, seen in the file's.
+  torch::Tensor as_stored(const torch::Tensor& tensor) const {
+    return transposed ? tensor.t() : tensor;
+  }
+};
+
+/// What a file of weights holds.
+struct StoredWeights {
+  /// Every parameter once.
+  std::vector<StoredWeight> weights;
+  /// Names may stand without this in a file, all but "lm_head.weight".
+  std::string prefix;
+  /// The weight that a file may hold a second time as "lm_head.weight"; empty when the output head
+  /// is a weight of its own.
+  std::string head_is;
+  /// Ends of the names of tensors that older versions of transformers wrote and nobody reads.
+  std::vector<std::string> ignored;
+};
+
+class PretrainedModel : public LanguageModel {
+ public:
+  using LanguageModel::LanguageModel;
+
+  /// The parameters, sharing their memory.
+  virtual StoredWeights stored_weights() const = 0;
+
+  /// The text of the config.json that describes it.
+  virtual std::string config_json() const = 0;
+
+  /// Whether training keeps a block's input only and runs the block again in the backward pass, see
+  /// checkpoint(). Off at first.
+  void set_activation_checkpointing(bool on) { activation_checkpointing_ = on; }
+
+ protected:
+  /// run(x), where `run` is the forward pass of `block`, with or without activation checkpointing.
+  torch::Tensor run_block(const torch::nn::Module& block, const torch::Tensor& x,
+                          const Segment& run) const {
+    const bool checkpointed = activation_checkpointing_ && torch::GradMode::is_enabled();
+    return checkpointed ? checkpoint(run, x, block.parameters()) : run(x);
+  }
+
+ private:
+  bool activation_checkpointing_ = false;
+};
+
+}  // namespace leapverify::models
