@@ -63,22 +63,23 @@ bool RateScale::raise(std::int64_t observation, bool far) {
   const double factor = far ? options_.growth * options_.growth : options_.growth;
   const double raised = std::min(options_.largest, state_.scale * factor);
   if (raised == state_.scale) return false;
-  state_.scale = raised;
-  for (std::size_t i = 0; i < state_.scheduled.size(); ++i) {
-    state_.reached[i] = std::max(state_.reached[i], raised * state_.scheduled[i]);
-  }
-  state_.changed = observation;
+  move(raised, observation);
   return true;
+}
+
+void RateScale::move(double to, std::int64_t observation) {
+  for (std::size_t i = 0; i < state_.scheduled.size(); ++i) {
+    const double now = to * state_.scheduled[i];
+    state_.reached[i] = to > state_.scale ? std::max(state_.reached[i], now) : now;
+  }
+  state_.scale = to;
+  state_.changed = observation;
 }
 
 bool RateScale::lower(std::int64_t observation) {
   const double lowered = std::max(options_.smallest, state_.scale / options_.growth);
   if (lowered == state_.scale) return false;
-  state_.scale = lowered;
-  for (std::size_t i = 0; i < state_.scheduled.size(); ++i) {
-    state_.reached[i] = lowered * state_.scheduled[i];
-  }
-  state_.changed = observation;
+  move(lowered, observation);
   state_.hold = std::min(options_.max_hold, state_.next_hold);
   state_.next_hold = std::min(options_.max_hold, 2 * state_.next_hold);
   return true;

@@ -76,6 +76,8 @@ class RateScale {
   void restore(const State& state);
 
  private:
+  void move(double to, std::int64_t observation);
+
   RateOptions options_;
   State state_;
 };
