@@ -1,8 +1,9 @@
 // What the wrapper costs when no leap is tried: steps of the demo model with the bare optimizer and
 // with LeapVerify enabled, in turns, as ratios within one run. idle: nothing is ever due. observing:
 // the defaults, with the average at every step and a snapshot of it at every tenth; its mean holds
-// the snapshots, which the median leaves out.
-// Usage: bench_step_overhead [ROUNDS]. Prints one JSON object a step and one summary each.
+// the snapshots, which the median leaves out. On a GPU it is the model of the preset demo-gpu.
+// Usage: bench_step_overhead [ROUNDS] [cpu|cuda]. Prints one JSON object a step and one summary
+// each.
 #include <leapverify/integrations/models/language_model.h>
 #include <leapverify/runtime/batch_evaluator.h>
 #include <leapverify/runtime/leap_verify.h>
@@ -13,11 +14,37 @@
 #include <cstdlib>
 #include <memory>
 #include <numeric>
+#include <string>
 #include <vector>
 
 namespace {
 
-constexpr std::int64_t kBatch = 16;
+struct Setting {
+  torch::Device device;
+  std::int64_t batch;
+  leapverify::models::ModelOptions model;
+};
+
+Setting setting_on(const std::string& device) {
+  if (device == "cpu") return {torch::kCPU, 16, {}};
+  leapverify::models::ModelOptions model;
+  model.gpt.context = 256;
+  model.gpt.width = 384;
+  model.gpt.heads = 6;
+  model.gpt.layers = 6;
+  return {{torch::kCUDA, 0}, 64, model};
+}
+
+torch::Tensor random_tokens(const Setting& setting, std::int64_t rows) {
+  return torch::randint(256, {rows, setting.model.gpt.context},
+                        torch::TensorOptions(torch::kInt64).device(setting.device));
+}
+
+/// The clock after everything that was given to the device.
+std::chrono::steady_clock::time_point now(const Setting& setting) {
+  if (setting.device.is_cuda()) torch::cuda::synchronize();
+  return std::chrono::steady_clock::now();
+}
 
 double quantile(std::vector<double> values, double q) {
   std::sort(values.begin(), values.end());
@@ -35,33 +62,38 @@ struct Times {
 };
 
 template <class Update>
-Times timed_step(leapverify::models::LanguageModel& model, torch::optim::Optimizer& base,
-                 Update update) {
-  using Clock = std::chrono::steady_clock;
-  const auto start = Clock::now();
-  const torch::Tensor tokens = torch::randint(256, {kBatch, model.context()}, torch::kInt64);
+Times timed_step(const Setting& setting, leapverify::models::LanguageModel& model,
+                 torch::optim::Optimizer& base, Update update) {
+  const auto start = now(setting);
+  const torch::Tensor tokens = random_tokens(setting, setting.batch);
   base.zero_grad();
   const torch::Tensor logits = model.forward(tokens);
   torch::nn::functional::cross_entropy(logits.flatten(0, 1), tokens.flatten()).backward();
   torch::nn::utils::clip_grad_norm_(model.parameters(), 1.0);
-  const auto before = Clock::now();
+  const auto before = now(setting);
   update();
-  const auto end = Clock::now();
+  const auto end = now(setting);
   return {std::chrono::duration<double>(end - start).count(),
           std::chrono::duration<double>(end - before).count()};
 }
 
 /// One way of wrapping: its own model, so that no two share a state.
 struct Subject {
-  Subject(const char* title, const leapverify::Options& options)
+  Subject(const char* title, const Setting& setting, const leapverify::Options& options)
       : name(title),
-        model(leapverify::models::make_model({})),
-        adamw(model->parameters(), torch::optim::AdamWOptions(1e-3)),
-        gate(torch::randint(256, {256, model->context()}, torch::kInt64)),
-        evaluator(gate, gate, kBatch, [](const auto&, const auto&) {
+        model(leapverify::models::make_model(setting.model)),
+        adamw(on(setting.device, *model), torch::optim::AdamWOptions(1e-3)),
+        gate(random_tokens(setting, 256)),
+        evaluator(gate, gate, setting.batch, [](const auto&, const auto&) {
           return leapverify::Evaluation{};  // never due, never called
         }) {
     leaps = std::make_unique<leapverify::LeapVerify>(adamw, *model, options, evaluator);
+  }
+
+  /// The parameters of a model that has been moved there.
+  static std::vector<torch::Tensor> on(torch::Device device, torch::nn::Module& model) {
+    model.to(device);
+    return model.parameters();
   }
 
   const char* name;
@@ -78,10 +110,12 @@ struct Subject {
 
 int main(int argc, char** argv) {
   const int rounds = argc > 1 ? std::atoi(argv[1]) : 100;
-  if (argc > 2 || rounds < 1) {
-    std::fprintf(stderr, "usage: bench_step_overhead [ROUNDS], at least 1\n");
+  const std::string device = argc > 2 ? argv[2] : "cpu";
+  if (argc > 3 || rounds < 1 || (device != "cpu" && device != "cuda")) {
+    std::fprintf(stderr, "usage: bench_step_overhead [ROUNDS] [cpu|cuda], at least 1 round\n");
     return 1;
   }
+  const Setting setting = setting_on(device);
   torch::manual_seed(0);
   constexpr std::int64_t kNever = std::int64_t{1} << 40;
   leapverify::Options off;
@@ -91,13 +125,14 @@ int main(int argc, char** argv) {
   idle.reference = leapverify::Reference::kCurrent;
   leapverify::Options observing;
   observing.controller.first_leap = kNever;
-  Subject bare("bare", off);
-  Subject subjects[] = {{"idle", idle}, {"observing", observing}};
+  Subject bare("bare", setting, off);
+  Subject subjects[] = {{"idle", setting, idle}, {"observing", setting, observing}};
 
   for (int i = -20; i < rounds; ++i) {
-    const Times base = timed_step(*bare.model, bare.adamw, [&] { bare.adamw.step(); });
+    const Times base = timed_step(setting, *bare.model, bare.adamw, [&] { bare.adamw.step(); });
     for (Subject& subject : subjects) {
-      const Times leaps = timed_step(*subject.model, subject.adamw, [&] { subject.leaps->step(); });
+      const Times leaps =
+          timed_step(setting, *subject.model, subject.adamw, [&] { subject.leaps->step(); });
       if (i < 0) continue;  // warm-up
       subject.step_ratios.push_back(leaps.step / base.step);
       subject.extra_shares.push_back((leaps.optimizer - base.optimizer) / base.step);

@@ -30,7 +30,7 @@ describe_environment() { # PRESET
   sed -n 's/^model name[^:]*: /cpu /p' /proc/cpuinfo | sort | uniq -c
   nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null || echo 'no GPU'
   g++ --version | head -n 1
-  "$venv/bin/python" -W ignore -c 'import torch; print("torch", torch.__version__)'
+  "${python:-$venv/bin/python}" -W ignore -c 'import torch; print("torch", torch.__version__)'
 }
 
 # Makes and prints a folder for raw logs; one from earlier the same day is never written over.

@@ -1,30 +1,68 @@
 #!/usr/bin/env bash
-# Everything that can only be checked on an NVIDIA GPU, in one command: the tests labelled gpu, compute-sanitizer over
-# the kernel tests, the measurements, and a profile of the kernels. Raw logs go to bench/results/; a step that fails
-# does not keep the others from running.
+# Everything that can only be checked on an NVIDIA GPU, in one command: the tests on CUDA, compute-sanitizer over the
+# kernels and the runtime, the measurements, and a profile of the kernels. Raw logs go to bench/results/; a part that
+# fails or runs out of its time does not keep the others from running.
 #
-# Usage: scripts/gpu.sh
+# Usage: scripts/gpu.sh [--built FOLDER] [PART...]
+#   PART            tests, sanitizer, kernels, overhead, throughput, closed-loop, profile; default: all of them
+#   --built FOLDER  no setup and no build: the programs of scripts/pack_for_gpu.sh, and the python3 of the PATH
 # LEAPVERIFY_PRESET chooses the build, as in scripts/setup.sh.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-[ $# -eq 0 ] || die "scripts/gpu.sh takes no arguments, got: $*"
+parts="tests sanitizer kernels overhead throughput closed-loop profile"
+built=""
+chosen=()
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --built)
+      [ $# -ge 2 ] || die "--built needs a folder"
+      built="$(cd "$2" && pwd)"
+      shift
+      ;;
+    *)
+      [[ " $parts " == *" $1 "* ]] || die "unknown part '$1'; legal are $parts"
+      chosen+=("$1")
+      ;;
+  esac
+  shift
+done
+[ "${#chosen[@]}" -gt 0 ] || read -ra chosen <<<"$parts"
+
 command -v nvidia-smi >/dev/null && nvidia-smi -L | grep -q GPU || die "no NVIDIA GPU on this machine"
 preset="${LEAPVERIFY_PRESET:-dev}"
-"$root/scripts/setup.sh" "$preset"
-build_dir="$(build_dir_of "$preset")"
-results="$(new_results_folder "$(nvidia-smi --query-gpu=name --format=csv,noheader -i 0 | tr ' /' '--')-checks")"
+if [ -n "$built" ]; then
+  programs="$built"
+  python=python3
+  torch="$(python3 -c 'import importlib.util; print(importlib.util.find_spec("torch").submodule_search_locations[0])')"
+  export LD_LIBRARY_PATH="$built/lib:$torch/lib:${LD_LIBRARY_PATH:-}"
+else
+  "$root/scripts/setup.sh" "$preset"
+  programs="$(build_dir_of "$preset")"
+  python="$venv/bin/python"
+fi
+results="$(new_results_folder "$(nvidia-smi --query-gpu=name --format=csv,noheader -i 0 | tr ' /' '--')")"
 describe_environment "$preset" >"$results/environment.txt"
 nvidia-smi -q -i 0 >"$results/gpu.txt"
 
+program() { # NAME: where a program of that name lies, packed or in the build folder
+  local found
+  found="$(find "$programs" -name "$1" -type f -perm -u+x | head -n 1)"
+  [ -n "$found" ] || die "no program $1 in $programs"
+  printf '%s' "$found"
+}
+
 failed=()
-step() { # NAME COMMAND...: its output goes to NAME.log too
-  local name="$1"
-  shift
-  say "$name"
-  if ! "$@" 2>&1 | tee "$results/$name.log"; then
+step() { # NAME SECONDS COMMAND...: its output goes to NAME.log too
+  local name="$1" limit="$2" start="$SECONDS"
+  shift 2
+  if { printf '# %s\n' "${*//"$root/"/}"; timeout "$limit" "$@" 2>&1; } >"$results/$name.log"; then
+    say "$name: done in $((SECONDS - start)) s"
+  else
     failed+=("$name")
+    say "$name: FAILED after $((SECONDS - start)) s"
+    tail -n 25 "$results/$name.log"
   fi
 }
 
@@ -39,36 +77,82 @@ tool() { # prints the path of a tool of the CUDA toolkit
   return 1
 }
 
-cd "$root"
-step tests ctest --preset "$preset" -L gpu --output-on-failure --no-tests=error
+run_shards() { # COMMAND...: the test cases of a program, shared out among four processes
+  local shard pid pids=() status=0
+  for shard in 0 1 2 3; do
+    GTEST_TOTAL_SHARDS=4 GTEST_SHARD_INDEX="$shard" "$@" &
+    pids+=($!)
+  done
+  for pid in "${pids[@]}"; do
+    wait "$pid" || status=1
+  done
+  return "$status"
+}
+export -f run_shards
 
-if sanitizer="$(tool compute-sanitizer)"; then
+run_tests() {
+  step tests-kernels 300 "$(program test_kernels)" --gtest_filter='*cuda*'
+  step tests-runtime 120 "$(program test_runtime)" --gtest_filter='*cuda*'
+  # Files look the same wherever the training is.
+  step tests-runtime-on-cuda 600 bash -c 'run_shards "$@"' shards env LEAPVERIFY_TEST_DEVICE=cuda \
+    "$(program test_runtime)" --gtest_filter='-*Safetensors*:*Checkpoint*'
+}
+
+run_sanitizer() {
+  local sanitizer check
+  if ! sanitizer="$(tool compute-sanitizer)"; then
+    failed+=("compute-sanitizer, which is not installed")
+    return
+  fi
   # Torch hands out parts of large blocks, which would hide accesses out of bounds.
   export PYTORCH_NO_CUDA_MEMORY_CACHING=1
   for check in memcheck racecheck initcheck; do
-    step "$check-kernels" "$sanitizer" --tool "$check" --error-exitcode 1 \
-      "$build_dir/tests/kernels/test_kernels" --gtest_filter='*cuda*'
-    step "$check-runtime" "$sanitizer" --tool "$check" --error-exitcode 1 \
-      "$build_dir/tests/runtime/test_runtime" --gtest_filter='*cuda*'
+    step "$check-kernels" 600 "$sanitizer" --tool "$check" --error-exitcode 1 \
+      "$(program test_kernels)" --gtest_filter='*cuda*:-*Large*:*Exhaustive*'
   done
+  step memcheck-runtime 600 env LEAPVERIFY_TEST_DEVICE=cuda "$sanitizer" --tool memcheck --error-exitcode 1 \
+    "$(program test_runtime)" --gtest_filter='*cuda*:LeapTransaction*:SnapshotStore*:*AcceptedLeapLands*'
   unset PYTORCH_NO_CUDA_MEMORY_CACHING
-else
-  failed+=("compute-sanitizer, which is not installed")
-fi
+}
 
-step kernels "$build_dir/bench/bench_kernels" --device=cuda \
-  --benchmark_out_format=json --benchmark_out="$results/kernels.json"
-step kernels-table "$venv/bin/python" "$root/bench/kernels/table.py" "$results/kernels.json" "$results/kernels.md"
+run_kernels() {
+  step kernels 900 "$(program bench_kernels)" --device=cuda \
+    --benchmark_out_format=json --benchmark_out="$results/kernels.json"
+  step kernels-table 60 "$python" "$root/bench/kernels/table.py" "$results/kernels.json" "$results/kernels.md"
+}
 
-if profiler="$(tool ncu)"; then
-  # Bandwidth, sectors a request and stall reasons of every launch; the report opens in Nsight Compute too.
-  step profile "$profiler" --set full --print-details all --export "$results/profile" --force-overwrite \
+run_overhead() {
+  step step_overhead 300 "$(program bench_step_overhead)" 300 cuda
+}
+
+run_throughput() {
+  step throughput 900 "$python" "$root/bench/throughput.py" "$(program leapverify)"
+}
+
+run_closed_loop() {
+  step closed-loop 3600 "$python" "$root/bench/closed_loop.py" "$(program leapverify)" \
+    "$("$python" -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" "$results" --jobs 4 --device cuda
+}
+
+run_profile() {
+  local profiler
+  if ! profiler="$(tool ncu)"; then
+    failed+=("ncu, which is not installed")
+    return
+  fi
+  # Bandwidth, sectors a request and stall reasons of every launch; the report opens in Nsight Compute too. The GPU's
+  # clocks stay as they are.
+  step profile 600 "$profiler" --set full --clock-control none --print-details all --export "$results/profile" \
+    --force-overwrite \
     --kernel-name 'regex:combine_kernel|adam_direction_kernel|checksum_kernel|copy_kernel|gram_partials_kernel' \
-    "$build_dir/bench/bench_kernels" --device=cuda --shapes=gpt2 --iterations=1 \
+    "$(program bench_kernels)" --device=cuda --shapes=gpt2 --iterations=1 \
     --benchmark_filter='(combine|adam_direction|checksum|copy|candidates|gram).*/leapverify'
-else
-  failed+=("ncu, which is not installed")
-fi
+}
+
+cd "$root"
+for part in "${chosen[@]}"; do
+  "run_${part//-/_}"
+done
 
 say "Raw logs are in ${results#"$root/"}"
 if [ "${#failed[@]}" -gt 0 ]; then

@@ -136,7 +136,7 @@ TEST(AfterALeap, ScheduleAndDataGoOnOrFollow) {
       EXPECT_EQ(run.progress.schedule, advance ? 17 : 10);
       EXPECT_EQ(run.progress.data, skip ? 17 : 10);
       run.train(1);
-      EXPECT_EQ(run.base->param_groups()[0].options().get_lr(), ToyRun::rate_at(advance ? 17 : 10));
+      EXPECT_EQ(run.base->param_groups()[0].options().get_lr(), run.rate_at(advance ? 17 : 10));
     }
   }
 }

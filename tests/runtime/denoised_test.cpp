@@ -291,7 +291,7 @@ TEST(Denoised, ResumedWhileTheScheduleClimbsIsBitwiseTheUninterruptedRun) {
     ToyRun first;
     first.wrap(options);
     train_climbing(first, stop, 30);
-    const RandomState random = capture_random_state(at::kCPU);
+    const RandomState random = capture_random_state(toy_device());
     ToyRun second;
     second.wrap(options);
     second.go_on_from(first, random);
@@ -481,7 +481,7 @@ TEST(Denoised, ATryEndsWhereTheBudgetDoes) {
   ToyRun run;
   run.wrap(options);
   // Gains of either sign by turns decide nothing.
-  const at::Tensor wave = at::arange(128).remainder(2).mul(2).sub(1).to(at::kFloat);
+  const at::Tensor wave = at::arange(128).remainder(2).mul(2).sub(1).to(toy_device(), at::kFloat);
   run.change_losses = [&, n = 0](const at::Tensor& losses) mutable {
     return at::zeros_like(losses) + wave.narrow(0, 0, losses.size(0)) * static_cast<double>(n++);
   };
@@ -505,7 +505,7 @@ TEST(Denoised, ResumedWithTheRateNoLongerAllowedToMoveTheScaleIsOne) {
     if (what == 2) options.mode = Mode::kShadow;
     ToyRun resumed;
     resumed.wrap(options);
-    resumed.go_on_from(raised, capture_random_state(at::kCPU));
+    resumed.go_on_from(raised, capture_random_state(toy_device()));
     EXPECT_EQ(resumed.leaps->status().learning_rate_scale, 1) << what;
     resumed.train(1);
     const json told = events_of(resumed, "rate").at(0);
@@ -582,7 +582,7 @@ TEST(Denoised, ResumedRunIsBitwiseTheUninterruptedOne) {
     ToyRun first;
     first.wrap(options);
     first.train(stop);
-    const RandomState random = capture_random_state(at::kCPU);
+    const RandomState random = capture_random_state(toy_device());
     ToyRun second;
     second.wrap(options);
     second.go_on_from(first, random);

@@ -306,6 +306,7 @@ TEST(LeapVerify, EvaluatorThatThrowsLeavesNoTraceAndTurnsLeapsOffAfterThreeTimes
     wrapped.wrap(eager_options());
     wrapped.before_evaluation = [&wrapped, fail_at] {
       torch::rand({3});
+      torch::rand({3}, toy_device());
       if (wrapped.evaluations >= fail_at) throw std::runtime_error("out of candles");
     };
     wrapped.train(100);
@@ -437,6 +438,7 @@ TEST(LeapVerify, AnEvaluationThatThrowsAtAnyPointLeavesNoTrace) {
       bool thrown = false;
       wrapped.before_evaluation = [&] {
         torch::rand({3});
+        torch::rand({3}, toy_device());
         thrown = thrown || wrapped.evaluations == fail_at;
         if (wrapped.evaluations == fail_at) throw std::runtime_error("once");
       };
@@ -612,7 +614,7 @@ TEST_P(EverySnapshotFormat, ResumedRunIsBitwiseTheUninterruptedOne) {
     ToyRun first;
     first.wrap(options());
     first.train(stop);
-    const RandomState random = capture_random_state(at::kCPU);
+    const RandomState random = capture_random_state(toy_device());
     ToyRun second;
     second.wrap(options());
     second.go_on_from(first, random);

@@ -49,7 +49,7 @@ TEST_P(NextBatch, GradientsOfAnAcceptedCandidateAreThoseOfAPlainStepAtItsWeights
   EXPECT_TRUE(events_of(run, "leap").empty()) << "the try waits for the next batch";
   PlainStep plain;
   for (const at::Tensor& buffer : run.model->buffers()) plain.buffers.push_back(buffer.clone());
-  plain.random = capture_random_state(at::kCPU);
+  plain.random = capture_random_state(toy_device());
   const TrainingBatch batch = run.next_batch();
   run.before_own_forward = [&] {
     for (const at::Tensor& p : run.model->parameters()) plain.weights.push_back(p.detach().clone());
@@ -73,7 +73,7 @@ TEST_P(NextBatch, GradientsOfAnAcceptedCandidateAreThoseOfAPlainStepAtItsWeights
   EXPECT_FALSE(torch::equal(fresh.model->first->weight, bare.model->first->weight)) << "it leapt";
   fresh.progress.data = 10;
   const TrainingBatch same = fresh.next_batch();
-  restore_random_state(plain.random, at::kCPU);
+  restore_random_state(plain.random, toy_device());
   same.backward();
   for (std::size_t i = 0; i < plain.gradients.size(); ++i) {
     EXPECT_TRUE(bitwise_equal(fresh.model->parameters()[i].grad(), plain.gradients[i])) << i;
@@ -143,7 +143,8 @@ TEST(NextBatch, UndecidedAtTheEndOfTheBatchRejects) {
   options.verification.max_sequences = 64;
   run.wrap(options);
   // Gains of either sign by turns.
-  const at::Tensor wave = at::arange(kToyBatch).remainder(2).mul(2).sub(1).to(at::kFloat);
+  const at::Tensor wave =
+      at::arange(kToyBatch).remainder(2).mul(2).sub(1).to(toy_device(), at::kFloat);
   run.change_batch_losses = [&, count = 0](const at::Tensor& losses) mutable {
     return at::zeros_like(losses) + wave * static_cast<double>(count++);
   };

@@ -246,7 +246,7 @@ TEST_P(EverySignal, ResumedInTheMiddleOfTheHysteresisIsBitwiseTheUninterruptedRu
     ToyRun first;
     first.wrap(options);
     train(first, stop);
-    const RandomState random = capture_random_state(at::kCPU);
+    const RandomState random = capture_random_state(toy_device());
     ToyRun second;
     second.wrap(options);
     second.go_on_from(first, random);
@@ -277,8 +277,8 @@ struct Slide {
   explicit Slide(const Options& options) {
     torch::manual_seed(3);
     layer = torch::nn::Linear(torch::nn::LinearOptions(4, 8).bias(false));
-    layer->to(torch::kDouble);
-    target = layer->weight.detach() + 100 * torch::randn({8, 4}, torch::kDouble);
+    layer->to(toy_device(), torch::kDouble);
+    target = layer->weight.detach() + 100 * torch::randn({8, 4}, torch::kDouble).to(toy_device());
     sgd = std::make_unique<torch::optim::SGD>(layer->parameters(), 1e-5);
     const torch::Tensor gate = toy_inputs(5, 128).narrow(1, 0, 4).to(torch::kDouble);
     evaluator = std::make_unique<BatchEvaluator>(

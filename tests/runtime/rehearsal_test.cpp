@@ -183,6 +183,33 @@ TEST(Raced, AtTheAverageEachBranchHasItsOwn) {
   expect_race_of_both_branches(options, 1e-6);
 }
 
+TEST(Raced, StepsAreTakenAtTheRatesOfTheRealOnesWhereTheScheduleClimbs) {
+  Options options = rehearsing(policy::When::kRaced);
+  options.reference = Reference::kDenoised;
+  options.denoise_decay = 0;
+  options.on_accept = OnAccept::kBoth;
+  options.controller.horizons = {15};
+  ToyRun run;
+  run.scheduled = true;
+  run.rate_at = [](std::int64_t step) { return 1e-5 * static_cast<double>(step + 1); };
+  run.wrap(options);
+  run.change_losses = [count = 0](const at::Tensor& losses) mutable { return losses - count++; };
+  run.train(10);
+  ASSERT_GT(run.leaps->status().learning_rate_scale, 1);
+
+  reject_everything(run);
+  std::vector<at::Tensor> ends;
+  run.before_evaluation = [&] {
+    if (run.progress.data <= run.leaps->status().step) return;
+    ends.push_back(run.model->first->weight.detach().clone());
+  };
+  run.train(5);
+  ASSERT_EQ(events_of(run, "leap").back().at("outcome"), "rejected");
+  ASSERT_FALSE(ends.empty());
+  run.train(4);
+  EXPECT_TRUE(bitwise_equal(ends.front(), run.model->first->weight));
+}
+
 TEST(Raced, ARejectedRaceLeavesTheAverageAsItWas) {
   Options options = rehearsing(policy::When::kRaced);
   options.reference = Reference::kDenoised;

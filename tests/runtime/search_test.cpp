@@ -144,7 +144,7 @@ TEST(CascadeRun, ResumedWithoutCascadesGoesOnObserving) {
   ToyRun second;
   options.controller.cascade = 1;
   second.wrap(options);
-  second.go_on_from(first, capture_random_state(at::kCPU));
+  second.go_on_from(first, capture_random_state(toy_device()));
   second.train(30);
   EXPECT_GT(events_of(second, "leap").size(), 2u);
 }
@@ -158,7 +158,7 @@ TEST(Resumed, WithALeapPendingButSwitchedOff) {
   ToyRun second;
   options.enabled = false;
   second.wrap(options);
-  second.go_on_from(first, capture_random_state(at::kCPU));
+  second.go_on_from(first, capture_random_state(toy_device()));
   second.train_on_batches(5);
   EXPECT_TRUE(events_of(second, "candidate").empty());
 }
@@ -179,7 +179,7 @@ void expect_resumes(const Options& options, bool on_batches = false) {
     first.scheduled = true;
     first.wrap(options);
     train(first, stop);
-    const RandomState random = capture_random_state(at::kCPU);
+    const RandomState random = capture_random_state(toy_device());
     ToyRun second;
     second.scheduled = true;
     second.wrap(options);

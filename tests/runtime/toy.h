@@ -15,6 +15,8 @@
 #include <string>
 #include <vector>
 
+#include "runtime/toy_device.h"
+
 namespace leapverify {
 
 inline constexpr std::int64_t kToyInputs = 8;
@@ -49,7 +51,7 @@ inline torch::Tensor toy_inputs(std::uint64_t seed, std::int64_t rows) {
   const torch::Tensor flat = torch::arange(rows * kToyInputs, torch::kDouble);
   const torch::Tensor mixed =
       torch::sin(flat * 12.9898 + static_cast<double>(seed) * 78.233) * 43758.5453;
-  return ((mixed - mixed.floor()) * 4 - 2).to(torch::kFloat).view({rows, kToyInputs});
+  return ((mixed - mixed.floor()) * 4 - 2).to(toy_device(), torch::kFloat).view({rows, kToyInputs});
 }
 
 inline std::unique_ptr<torch::optim::Optimizer> toy_optimizer(const std::string& name,
@@ -81,6 +83,7 @@ struct ToyRun : StepRunner {
   explicit ToyRun(const std::string& optimizer_name = "adamw") {
     torch::manual_seed(7);
     model = std::make_shared<ToyNet>();
+    model->to(toy_device());
     base = toy_optimizer(optimizer_name, *model);
     const torch::Tensor gate = toy_inputs(999, 128);
     evaluator = std::make_unique<BatchEvaluator>(
@@ -114,7 +117,6 @@ struct ToyRun : StepRunner {
     ++progress.data;
     ++progress.schedule;
   }
-  static double rate_at(std::int64_t step) { return 3e-3 / (1 + 0.01 * static_cast<double>(step)); }
 
   /// The batch that comes next, as the parts of its step.
   TrainingBatch next_batch() {
@@ -187,7 +189,7 @@ struct ToyRun : StepRunner {
     import_state(*base, export_state(*other.base), "test");
     leaps->restore(other.leaps->state());
     progress = other.progress;
-    restore_random_state(random, at::kCPU);
+    restore_random_state(random, toy_device());
   }
 
   /// Weights, buffers, gradients, optimizer tensors and the random generator.
@@ -205,7 +207,9 @@ struct ToyRun : StepRunner {
     for (const auto& [name, tensor] : export_state(*base).tensors) {
       all.emplace_back("optimizer." + name, tensor.clone());
     }
-    all.emplace_back("random", capture_random_state(at::kCPU).cpu);
+    const RandomState random = capture_random_state(toy_device());
+    all.emplace_back("random", random.cpu);
+    all.emplace_back("random on the GPU", random.cuda);
     return all;
   }
 
@@ -222,6 +226,9 @@ struct ToyRun : StepRunner {
   double clip = 0;
   TrainingPosition progress;
   bool scheduled = false;
+  std::function<double(std::int64_t)> rate_at = [](std::int64_t step) {
+    return 3e-3 / (1 + 0.01 * static_cast<double>(step));
+  };
   bool refuse_seek = false;
   std::function<void()> before_backward;
   std::function<void()> before_own_forward;

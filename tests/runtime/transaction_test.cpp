@@ -98,12 +98,13 @@ TEST(EvaluationScope, RestoresModesBuffersAndGenerators) {
   const TensorList buffers(run.model->buffers());
   const TensorList saved = buffers.allocate_like(TensorList::Precision::kSame);
   {
-    const EvaluationScope scope(*run.model, buffers, saved, at::kCPU);
+    const EvaluationScope scope(*run.model, buffers, saved, toy_device());
     EXPECT_FALSE(run.model->norm->is_training());
     EXPECT_FALSE(torch::GradMode::is_enabled());
     run.model->train();
     run.model->forward(toy_inputs(1, 4));
     torch::rand({5});
+    torch::rand({5}, toy_device());
   }
   EXPECT_TRUE(bitwise_equal(before, run.everything()));
   EXPECT_TRUE(run.model->is_training());
