@@ -3,7 +3,7 @@
 // the defaults, with the average at every step and a snapshot of it at every tenth; its mean holds
 // the snapshots, which the median leaves out.
 // Usage: bench_step_overhead [ROUNDS]. Prints one JSON object a step and one summary each.
-#include <leapverify/integrations/models/language_model.h>
+#include <leapverify/integrations/models/pretrained_model.h>
 #include <leapverify/runtime/batch_evaluator.h>
 #include <leapverify/runtime/leap_verify.h>
 
