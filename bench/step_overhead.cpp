@@ -4,7 +4,7 @@
 // the snapshots, which the median leaves out. On a GPU it is the model of the preset demo-gpu.
 // Usage: bench_step_overhead [ROUNDS] [cpu|cuda]. Prints one JSON object a step and one summary
 // each.
-#include <leapverify/integrations/models/language_model.h>
+#include <leapverify/integrations/models/pretrained_model.h>
 #include <leapverify/runtime/batch_evaluator.h>
 #include <leapverify/runtime/leap_verify.h>
 

@@ -1,116 +1,213 @@
-"""Trainer throughput against the same model and batch in PyTorch eager, in turns within one run.
+"""The trainer's speed and memory against the same model, batch and precision in PyTorch, in turns.
 
-Usage: throughput.py PATH_OF_LEAPVERIFY [--rounds 5] [--steps 40] [--threads 2]
-Prints one JSON object a round and one with the median ratio (above 1: the trainer is faster).
+Usage: throughput.py PROGRAM [--model demo|gpt2-124m|tiny] [--device cpu|cuda] [--precision fp32|bf16]
+       [--batch N] [--context N] [--against eager compiled] [--rounds 5] [--warm-up 10] [--steps 40]
+       [--threads N]
+On a GPU: python3 bench/throughput.py build/leapverify --model gpt2-124m --device cuda
+
+Both sides train on random bytes with AdamW (fused), clip the norm of the gradient at 1, and see equally many
+tokens a step. Each measurement is a process of its own, its warm-up is not counted. Prints one JSON object a
+measurement, and one with the medians over the rounds of (PyTorch's time ÷ the trainer's): above 1 the trainer is
+faster.
 """
 
 import argparse
+import contextlib
 import json
-import math
 import pathlib
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
-import torch
-import torch.nn as nn
-import torch.nn.functional as F
-
-WARM_UP = 10
-
-
-class Block(nn.Module):
-    def __init__(self, width, heads):
-        super().__init__()
-        self.heads = heads
-        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-
-    def forward(self, x):
-        batch, steps, width = x.shape
-        q, k, v = (part.view(batch, steps, self.heads, -1).transpose(1, 2)
-                   for part in self.qkv(self.norm1(x)).chunk(3, -1))
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + self.out(mixed.transpose(1, 2).reshape(batch, steps, width))
-        return x + self.down(F.gelu(self.up(self.norm2(x)), approximate="tanh"))
+MODELS = {
+    "demo": dict(vocabulary=256, context=128, width=128, heads=4, layers=4, batch=16, precision="fp32"),
+    "gpt2-124m": dict(vocabulary=50257, context=1024, width=768, heads=12, layers=12, batch=16, precision="bf16"),
+    "tiny": dict(vocabulary=300, context=32, width=32, heads=2, layers=2, batch=4, precision="bf16"),
+}
+LEARNING_RATE, BETAS, WEIGHT_DECAY, CLIP = 3e-4, (0.9, 0.95), 0.1, 1.0
 
 
-class Gpt(nn.Module):
-    def __init__(self, context=128, width=128, heads=4, layers=4):
-        super().__init__()
-        self.tokens, self.positions = nn.Embedding(256, width), nn.Embedding(context, width)
-        self.blocks = nn.Sequential(*(Block(width, heads) for _ in range(layers)))
-        self.norm = nn.LayerNorm(width)
+def make_gpt2(sizes):
+    import torch
+    import torch.nn as nn
+    import torch.nn.functional as F
 
-    def forward(self, tokens):
-        x = self.tokens(tokens) + self.positions.weight
-        return self.norm(self.blocks(x)) @ self.tokens.weight.t()
+    width, heads = sizes["width"], sizes["heads"]
+
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+            self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+            self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+        def forward(self, x):
+            batch, time, _ = x.shape
+            q, k, v = (part.view(batch, time, heads, -1).transpose(1, 2)
+                       for part in self.qkv(self.norm1(x)).chunk(3, -1))
+            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            x = x + self.out(mixed.transpose(1, 2).reshape(batch, time, width))
+            return x + self.down(F.gelu(self.up(self.norm2(x)), approximate="tanh"))
+
+    class Gpt2(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.tokens = nn.Embedding(sizes["vocabulary"], width)
+            self.positions = nn.Embedding(sizes["context"], width)
+            self.blocks = nn.Sequential(*(Block() for _ in range(sizes["layers"])))
+            self.norm = nn.LayerNorm(width)
+            for parameter in self.parameters():
+                if parameter.dim() > 1:
+                    nn.init.normal_(parameter, 0, 0.02)
+
+        def forward(self, tokens, targets):
+            x = self.tokens(tokens) + self.positions.weight[:tokens.shape[1]]
+            logits = F.linear(self.norm(self.blocks(x)), self.tokens.weight)
+            return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+    return Gpt2()
 
 
-def eager_seconds(steps, batch=16, context=128):
-    """Seconds a step, without the warm-up."""
+def measure_pytorch(sizes, compiled):
+    import torch
+
+    device = torch.device(sizes["device"])
+    on_gpu = device.type == "cuda"
+    torch.set_num_threads(sizes["threads"] or torch.get_num_threads())
     torch.manual_seed(0)
-    model = Gpt(context)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, betas=(0.9, 0.95), weight_decay=0.1)
+    model = make_gpt2(sizes).to(device)
+    run = torch.compile(model) if compiled else model
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=BETAS, weight_decay=WEIGHT_DECAY,
+                                  fused=True)
     generator = torch.Generator().manual_seed(1)
-    for step in range(steps + WARM_UP):
-        if step == WARM_UP:
-            start = time.perf_counter()
-        for group in optimizer.param_groups:
-            group["lr"] = 3e-3 * min(1, (step + 1) / 50) * (1 + math.cos(step / 600 * math.pi)) / 2
-        data = torch.randint(32, 127, (batch, context + 1), generator=generator)
+
+    def step():
+        data = torch.randint(32, 127, (sizes["batch"], sizes["context"] + 1), generator=generator)
+        if on_gpu:
+            data = data.pin_memory().to(device, non_blocking=True)
         optimizer.zero_grad()
-        loss = F.cross_entropy(model(data[:, :-1]).flatten(0, 1), data[:, 1:].flatten())
+        autocast = torch.autocast(device.type, torch.bfloat16) if sizes["precision"] == "bf16" else (
+            contextlib.nullcontext())
+        with autocast:
+            loss = run(data[:, :-1].contiguous(), data[:, 1:].contiguous())
         loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
         optimizer.step()
-    return (time.perf_counter() - start) / steps
+        return loss
+
+    for _ in range(sizes["warm_up"]):
+        loss = step()
+    loss.item()
+    start = time.perf_counter()
+    for _ in range(sizes["steps"]):
+        loss = step()
+    loss = loss.item()
+    seconds = (time.perf_counter() - start) / sizes["steps"]
+    peak = torch.cuda.max_memory_allocated() if on_gpu else peak_of_process()
+    return {"ms": 1e3 * seconds, "peak_memory_bytes": peak, "loss": loss}
 
 
-def trainer_seconds(program, steps, threads, folder):
-    """Likewise, read off the run's metrics."""
+def peak_of_process():
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def model_settings(sizes):
+    if sizes["model"] == "demo":
+        return {"model.name": "gpt"}
+    return {"model.name": "gpt2", "model.gpt2.vocab_size": sizes["vocabulary"],
+            "model.gpt2.n_positions": sizes["context"], "model.gpt2.n_embd": sizes["width"],
+            "model.gpt2.n_inner": 4 * sizes["width"], "model.gpt2.n_head": sizes["heads"],
+            "model.gpt2.n_layer": sizes["layers"], "model.gpt2.embd_pdrop": 0, "model.gpt2.attn_pdrop": 0,
+            "model.gpt2.resid_pdrop": 0}
+
+
+def measure_trainer(sizes, program, folder):
+    """Read off the run's metrics, of which a line waits for the device."""
+    import random
+
     text = folder / "text.txt"
     if not text.exists():
-        text.write_bytes(bytes(torch.randint(32, 127, (1 << 20,)).tolist()))
+        text.write_bytes(bytes(random.Random(1).choices(range(32, 127), k=1 << 22)))
     run = folder / f"run-{time.monotonic_ns()}"
-    settings = {"run.steps": steps + WARM_UP, "run.log_every": WARM_UP, "run.eval_every": 0,
-                "run.checkpoint_every": 0, "run.threads": threads, "run.device": "cpu",
-                "run.sample_bytes": 0, "leapverify.enabled": "false"}
+    last = sizes["warm_up"] + sizes["steps"]
+    settings = {**model_settings(sizes), "run.steps": last, "run.log_every": sizes["warm_up"], "run.eval_every": 0,
+                "run.eval_sequences": 1, "run.checkpoint_every": 0, "run.threads": sizes["threads"],
+                "run.device": sizes["device"], "run.precision": sizes["precision"], "run.sample_bytes": 0,
+                "batch.sequences": sizes["batch"], "batch.context": sizes["context"], "optimizer.name": "adamw",
+                "optimizer.lr": LEARNING_RATE, "optimizer.beta1": BETAS[0], "optimizer.beta2": BETAS[1],
+                "optimizer.weight_decay": WEIGHT_DECAY, "optimizer.clip": CLIP, "schedule.warmup": 0,
+                "schedule.kind": "constant", "leapverify.enabled": "false"}
     overrides = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-    subprocess.run([program, "train", "--preset", "demo", "--data", text, "--run", run, *overrides,
-                    "--set", "data.extensions=[]"], check=True, stdout=subprocess.DEVNULL)
-    seconds = {}
-    for line in (run / "metrics.jsonl").read_text().splitlines():
-        metrics = json.loads(line)
-        if "seconds" in metrics:
-            seconds[metrics["step"]] = metrics["seconds"]
-    return (seconds[steps + WARM_UP] - seconds[WARM_UP]) / steps
+    subprocess.run([program, "train", "--data", text, "--run", run, *overrides], check=True,
+                   stdout=subprocess.DEVNULL)
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    steps = {line["step"]: line for line in lines if "seconds" in line}
+    seconds = (steps[last]["seconds"] - steps[sizes["warm_up"]]["seconds"]) / sizes["steps"]
+    return {"ms": 1e3 * seconds, "peak_memory_bytes": steps[last]["peak_memory_bytes"],
+            "loss": steps[last]["train_loss"]}
+
+
+def measure(what, sizes, program, folder):
+    if what == "trainer":
+        return measure_trainer(sizes, program, folder)
+    # Given as JSON, so that the worker measures what was asked for and nothing is left over from a round before.
+    output = subprocess.run([sys.executable, __file__, "--worker", what, json.dumps(sizes)], check=True,
+                            stdout=subprocess.PIPE, text=True).stdout
+    return json.loads(output.splitlines()[-1])
+
+
+def sizes_from(arguments):
+    sizes = dict(MODELS[arguments.model])
+    for name in ("batch", "context", "precision"):
+        if getattr(arguments, name) is not None:
+            sizes[name] = getattr(arguments, name)
+    if arguments.steps % arguments.warm_up:
+        sys.exit(f"--steps {arguments.steps} must be a multiple of --warm-up {arguments.warm_up}")
+    return {**sizes, "model": arguments.model, "device": arguments.device, "threads": arguments.threads,
+            "steps": arguments.steps, "warm_up": arguments.warm_up}
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    if sys.argv[1:2] == ["--worker"]:
+        print(json.dumps(measure_pytorch(json.loads(sys.argv[3]), compiled=sys.argv[2] == "compiled")))
+        return
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program")
+    parser.add_argument("--model", choices=MODELS, default="demo")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--precision", choices=("fp32", "bf16"))
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--context", type=int)
+    parser.add_argument("--against", nargs="+", choices=("eager", "compiled"))
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--warm-up", type=int, default=10)
     parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--threads", type=int, default=0, help="0: as many as torch takes")
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    ratios = []
+    against = arguments.against or (["eager", "compiled"] if arguments.device == "cuda" else ["eager"])
+    sizes = sizes_from(arguments)
+    tokens = sizes["batch"] * sizes["context"]
+    found = {what: [] for what in ("trainer", *against)}
     with tempfile.TemporaryDirectory() as folder:
         for round_number in range(arguments.rounds):
-            eager = eager_seconds(arguments.steps)
-            trainer = trainer_seconds(arguments.program, arguments.steps, arguments.threads,
-                                      pathlib.Path(folder))
-            ratios.append(eager / trainer)
-            print(json.dumps({"round": round_number, "eager_ms": 1e3 * eager,
-                              "trainer_ms": 1e3 * trainer, "ratio": ratios[-1]}), flush=True)
-    print(json.dumps({"rounds": len(ratios), "threads": arguments.threads,
-                      "median_ratio": statistics.median(ratios), "min_ratio": min(ratios),
-                      "max_ratio": max(ratios)}))
+            for what in found:
+                one = measure(what, sizes, arguments.program, pathlib.Path(folder))
+                found[what].append(one)
+                print(json.dumps({"round": round_number, "what": what, **one,
+                                  "tokens_per_second": tokens / one["ms"] * 1e3}), flush=True)
+    summary = {"sizes": sizes}
+    for what in found:
+        summary[f"{what}_ms"] = statistics.median(one["ms"] for one in found[what])
+        summary[f"{what}_peak_memory_bytes"] = max(one["peak_memory_bytes"] for one in found[what])
+    for what in against:
+        ratios = [other["ms"] / own["ms"] for other, own in zip(found[what], found["trainer"])]
+        summary[f"{what}_over_trainer"] = {"median": statistics.median(ratios), "min": min(ratios),
+                                           "max": max(ratios)}
+    print(json.dumps(summary))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

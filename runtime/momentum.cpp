@@ -1,4 +1,5 @@
 #include <leapverify/regimes/field.h>
+#include <leapverify/runtime/fused_adamw.h>
 #include <leapverify/runtime/momentum.h>
 #include <torch/torch.h>
 
@@ -28,7 +29,7 @@ Moments adam_moments(const State& state, const Options& options, double steps, d
 
 Moments moments_of(const optim::Optimizer& optimizer, const optim::OptimizerParamState& state,
                    const optim::OptimizerOptions& options, double steps) {
-  if (typeid(optimizer) == typeid(optim::AdamW)) {
+  if (is_adamw(optimizer)) {
     const auto& adamw = static_cast<const optim::AdamWOptions&>(options);
     return adam_moments(static_cast<const optim::AdamWParamState&>(state), adamw, steps,
                         adamw.weight_decay());
@@ -47,7 +48,7 @@ Moments moments_of(const optim::Optimizer& optimizer, const optim::OptimizerPara
 
 void check_has_momentum(const optim::Optimizer& optimizer) {
   const std::type_info& type = typeid(optimizer);
-  bool has_moments = type == typeid(optim::AdamW) || type == typeid(optim::Adam);
+  bool has_moments = is_adamw(optimizer) || type == typeid(optim::Adam);
   if (type == typeid(optim::SGD)) {
     has_moments = true;
     for (const auto& group : optimizer.param_groups()) {

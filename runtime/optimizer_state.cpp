@@ -1,4 +1,5 @@
 #include <leapverify/regimes/field.h>
+#include <leapverify/runtime/fused_adamw.h>
 #include <leapverify/runtime/optimizer_state.h>
 #include <torch/torch.h>
 
@@ -51,7 +52,7 @@ void visit(Visitor& v, optim::AdagradParamState& state) {
 template <class Action>
 bool by_kind(const optim::Optimizer& optimizer, Action&& action) {
   const std::type_info& type = typeid(optimizer);
-  if (type == typeid(optim::AdamW)) return action(optim::AdamWParamState{}, "adamw"), true;
+  if (is_adamw(optimizer)) return action(optim::AdamWParamState{}, "adamw"), true;
   if (type == typeid(optim::Adam)) return action(optim::AdamParamState{}, "adam"), true;
   if (type == typeid(optim::SGD)) return action(optim::SGDParamState{}, "sgd"), true;
   if (type == typeid(optim::RMSprop)) return action(optim::RMSpropParamState{}, "rmsprop"), true;

@@ -1,5 +1,5 @@
-#include <ATen/autocast_mode.h>
 #include <leapverify/integrations/models/activation_checkpoint.h>
+#include <leapverify/integrations/models/autocast.h>
 #include <leapverify/kernels/error.h>
 #include <leapverify/runtime/random_state.h>
 
@@ -13,11 +13,12 @@ using torch::autograd::variable_list;
 
 /// What the second run needs beside tensors that autograd keeps.
 struct FirstRun : torch::CustomClassHolder {
-  FirstRun(Segment run, RandomState random_before)
-      : segment(std::move(run)), random(std::move(random_before)) {}
+  FirstRun(Segment run, RandomState random_before, AutocastState autocast_then)
+      : segment(std::move(run)), random(std::move(random_before)), autocast(autocast_then) {}
 
   Segment segment;
   RandomState random;
+  AutocastState autocast;
 };
 
 /// Sets torch's random generators for the length of a scope.
@@ -43,6 +44,14 @@ variable_list leaves_of(variable_list tensors) {
   return tensors;
 }
 
+/// Autocast as it is, but without the cache: the first run has no gradients, and its copies of the
+/// weights would be found by those who want some.
+AutocastState uncached_autocast(at::DeviceType device) {
+  AutocastState state = autocast_state(device);
+  state.cached = false;
+  return state;
+}
+
 class Checkpoint : public torch::autograd::Function<Checkpoint> {
  public:
   /// `tensors` are the input and then the parameters.
@@ -50,9 +59,11 @@ class Checkpoint : public torch::autograd::Function<Checkpoint> {
                                at::TensorList tensors) {
     // Kept with the parameters, so that one that is changed before backward is found out.
     context->save_for_backward(tensors.vec());
-    const auto first =
-        c10::make_intrusive<FirstRun>(segment, capture_random_state(tensors[0].device()));
+    const at::Device device = tensors[0].device();
+    const auto first = c10::make_intrusive<FirstRun>(segment, capture_random_state(device),
+                                                     uncached_autocast(device.type()));
     context->saved_data["first_run"] = torch::IValue::make_capsule(first);
+    const AutocastScope autocast(device.type(), first->autocast);
     return segment(tensors[0]);
   }
 
@@ -83,6 +94,7 @@ class Checkpoint : public torch::autograd::Function<Checkpoint> {
     const auto& first = static_cast<const FirstRun&>(*capsule);
     const torch::AutoGradMode with_gradients(true);
     const RandomStateScope same_random(first.random, input.device());
+    const AutocastScope same_precision(input.device().type(), first.autocast);
     return first.segment(input);
   }
 };
@@ -91,8 +103,6 @@ class Checkpoint : public torch::autograd::Function<Checkpoint> {
 
 torch::Tensor checkpoint(const Segment& segment, const torch::Tensor& input,
                          const std::vector<torch::Tensor>& parameters) {
-  LV_CHECK(!at::autocast::is_autocast_enabled(input.device().type()),
-           "activation checkpointing under autocast, expected autocast to be off");
   variable_list tensors = {input};
   tensors.insert(tensors.end(), parameters.begin(), parameters.end());
   return Checkpoint::apply(segment, at::TensorList(tensors));

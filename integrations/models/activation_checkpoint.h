@@ -13,12 +13,12 @@ namespace leapverify::models {
 using Segment = std::function<torch::Tensor(const torch::Tensor&)>;
 
 /// segment(input), of which nothing but `input` is kept for the backward pass. That runs `segment`
-/// again, on the same weights and with the random state of the first run, and leaves the random
-/// generators as it found them: results and gradients are those of segment(input).
+/// again, on the same weights and with the random state and the autocast state of the first run, and
+/// leaves both as it found them: results and gradients are those of segment(input).
 /// `parameters` are all tensors beside `input` that gradients are wanted of, leaves of the graph;
 /// hooks registered on them run twice. Costs a second forward pass of the segment.
-/// Throws ContractError under autocast and, in the backward pass, for create_graph: gradients of
-/// gradients would need the kept activations.
+/// Throws ContractError in the backward pass for create_graph: gradients of gradients would need the
+/// kept activations.
 torch::Tensor checkpoint(const Segment& segment, const torch::Tensor& input,
                          const std::vector<torch::Tensor>& parameters);
 

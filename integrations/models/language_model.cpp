@@ -1,24 +1,62 @@
 #include <leapverify/integrations/models/gpt.h>
 #include <leapverify/integrations/models/language_model.h>
+#include <leapverify/integrations/models/pretrained_config.h>
+#include <leapverify/integrations/models/pretrained_files.h>
+#include <leapverify/integrations/models/qwen2.h>
+
+#include <variant>
 
 namespace leapverify::models {
+namespace {
+
+std::shared_ptr<PretrainedModel> make_plain_model(const ModelOptions& options) {
+  switch (options.name) {
+    case ModelName::kGpt:
+      return std::make_shared<Gpt>(options.gpt);
+    case ModelName::kGpt2:
+      return std::make_shared<Gpt2>(options.gpt2);
+    case ModelName::kQwen2:
+      return std::make_shared<Qwen2>(options.qwen2);
+    case ModelName::kPretrained:
+      return load_pretrained(options.folder);
+  }
+  return nullptr;
+}
+
+}  // namespace
 
 torch::Tensor sequence_losses(LanguageModel& model, const torch::Tensor& hidden,
                               const torch::Tensor& targets) {
   LV_CHECK(hidden.dim() == 3 && targets.sizes() == hidden.sizes().slice(0, 2),
            "activations " << hidden.sizes() << " with targets " << targets.sizes());
   const torch::Tensor losses =
-      torch::cross_entropy_loss(model.logits(hidden).flatten(0, 1), targets.flatten(),
-                                /*weight=*/{}, at::Reduction::None);
+      torch::cross_entropy_loss(model.logits(hidden).flatten(0, 1).to(torch::kFloat),
+                                targets.flatten(), /*weight=*/{}, at::Reduction::None);
   return losses.view(targets.sizes()).mean(1);
 }
 
-std::shared_ptr<LanguageModel> make_model(const ModelOptions& options) {
+std::shared_ptr<PretrainedModel> make_model(const ModelOptions& options) {
+  std::shared_ptr<PretrainedModel> model = make_plain_model(options);
+  model->set_activation_checkpointing(options.activation_checkpointing);
+  return model;
+}
+
+ModelSize model_size(const ModelOptions& options) {
   switch (options.name) {
     case ModelName::kGpt:
-      return std::make_shared<Gpt>(options.gpt);
+      return {options.gpt.context, options.gpt.vocabulary};
+    case ModelName::kGpt2:
+      return {options.gpt2.context, options.gpt2.vocabulary};
+    case ModelName::kQwen2:
+      return {options.qwen2.context, options.qwen2.vocabulary};
+    case ModelName::kPretrained:
+      return std::visit(
+          [](const auto& read) {
+            return ModelSize{read.context, read.vocabulary};
+          },
+          read_pretrained_config(options.folder));
   }
-  return nullptr;
+  return {};
 }
 
 }  // namespace leapverify::models

@@ -27,11 +27,24 @@ class LanguageModel : public torch::nn::Module {
 };
 
 /// Loss of each sequence, [batch], in nats per token: the mean over time of −log p(target), with
-/// activations [batch × time × width] from hidden() and targets [batch × time] int64.
+/// activations [batch × time × width] from hidden() and targets [batch × time] int64. From the logits
+/// on in fp32, under autocast too.
 torch::Tensor sequence_losses(LanguageModel& model, const torch::Tensor& hidden,
                               const torch::Tensor& targets);
 
-/// A freshly initialised model; draws from torch's global RNG. Throws InvalidOption.
-std::shared_ptr<LanguageModel> make_model(const ModelOptions& options);
+class PretrainedModel;
+
+/// The model of the options, on the CPU; draws from torch's global RNG. Throws InvalidOption, and for
+/// a pretrained one what load_pretrained() throws.
+std::shared_ptr<PretrainedModel> make_model(const ModelOptions& options);
+
+struct ModelSize {
+  /// Most tokens of a sequence.
+  std::int64_t context = 0;
+  std::int64_t vocabulary = 0;
+};
+
+/// Of the model that make_model() would make. Throws alike.
+ModelSize model_size(const ModelOptions& options);
 
 }  // namespace leapverify::models

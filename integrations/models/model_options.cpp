@@ -1,10 +1,52 @@
 #include <leapverify/integrations/models/model_options.h>
 
 namespace leapverify::models {
+namespace {
+
+/// With the name of its group before the field's.
+template <class Options>
+void validate_group(const std::string& group, const Options& options) {
+  try {
+    options.validate();
+  } catch (const InvalidOption& error) {
+    throw InvalidOption(group + error.field(), error.value(), error.legal());
+  }
+}
+
+bool starts_with(const std::string& text, const std::string& start) {
+  return text.compare(0, start.size(), start) == 0;
+}
+
+}  // namespace
 
 void ModelOptions::describe(FieldVisitor& visitor) {
-  visitor.choice("name", name, "the model");
+  visitor.choice("name", name,
+                 "the model: gpt, a small GPT-2 over bytes with the sizes below; gpt2 and qwen2 "
+                 "from fresh weights; pretrained: what folder holds");
+  visitor.field("folder", folder,
+                "pretrained: folder of Hugging Face files, a GPT-2, Qwen2 or Qwen2.5");
+  visitor.field("activation_checkpointing", activation_checkpointing,
+                "less memory for a second forward pass of each block");
   gpt.describe(visitor);
+  visitor.group("gpt2", gpt2);
+  visitor.group("qwen2", qwen2);
+}
+
+void ModelOptions::validate() const {
+  if (name == ModelName::kGpt) gpt.validate();
+  if (name == ModelName::kGpt2) validate_group("gpt2.", gpt2);
+  if (name == ModelName::kQwen2) validate_group("qwen2.", qwen2);
+  if (name == ModelName::kPretrained && folder.empty()) {
+    throw InvalidOption("folder", "\"\"", "the folder of the model with name: pretrained");
+  }
+}
+
+bool ModelOptions::uses(const std::string& field) const {
+  if (field == "name" || field == "activation_checkpointing") return true;
+  if (field == "folder") return name == ModelName::kPretrained;
+  if (starts_with(field, "gpt2.")) return name == ModelName::kGpt2;
+  if (starts_with(field, "qwen2.")) return name == ModelName::kQwen2;
+  return name == ModelName::kGpt;
 }
 
 }  // namespace leapverify::models

@@ -1,5 +1,4 @@
 #include <leapverify/integrations/models/gpt2.h>
-#include <leapverify/integrations/models/pretrained_config.h>
 #include <leapverify/integrations/models/pretrained_files.h>
 #include <leapverify/integrations/models/qwen2.h>
 #include <leapverify/runtime/safetensors.h>
@@ -218,9 +217,13 @@ void write_weights(const std::vector<NamedTensors>& shards, const fs::path& fold
 
 }  // namespace
 
-std::shared_ptr<PretrainedModel> load_pretrained(const fs::path& folder) {
+PretrainedOptions read_pretrained_config(const fs::path& folder) {
   const fs::path config = folder / "config.json";
-  auto model = make(parse_pretrained_config(read_file(config), config.string()));
+  return parse_pretrained_config(read_file(config), config.string());
+}
+
+std::shared_ptr<PretrainedModel> load_pretrained(const fs::path& folder) {
+  auto model = make(read_pretrained_config(folder));
   load_weights(*model, folder);
   return model;
 }

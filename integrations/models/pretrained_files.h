@@ -2,6 +2,7 @@
 // files of weights and model.safetensors.index.json.
 #pragma once
 
+#include <leapverify/integrations/models/pretrained_config.h>
 #include <leapverify/integrations/models/pretrained_model.h>
 
 #include <cstdint>
@@ -9,6 +10,10 @@
 #include <memory>
 
 namespace leapverify::models {
+
+/// What the config.json of `folder` says. Throws FileError and, as parse_pretrained_config(),
+/// FormatError.
+PretrainedOptions read_pretrained_config(const std::filesystem::path& folder);
 
 /// The model that `folder` holds, a GPT-2 or Qwen2 as its config.json says, in fp32 on the CPU and
 /// in training mode. The weights on the disk may have any floating-point dtype, and the files are

@@ -26,13 +26,21 @@ void RunOptions::describe(FieldVisitor& visitor) {
                 "steps between two checkpoints; 0: only at the end");
   visitor.field("keep_checkpoints", keep_checkpoints, at_least(1), "newest checkpoints to keep");
   visitor.choice("device", device, "auto: cuda where there is one");
+  visitor.choice("precision", precision,
+                 "of activations and matrix products; weights and loss are fp32 in any. bf16: "
+                 "autocast; tf32: fp32 with faster, rougher products, on CUDA");
   visitor.field("threads", threads, between(0, 1024), "CPU threads; 0: one for each core");
   visitor.field("sample_bytes", sample_bytes, at_least(0),
                 "bytes of text the model writes at the end; 0: none");
 }
 
 void BatchOptions::describe(FieldVisitor& visitor) {
-  visitor.field("sequences", sequences, between(1, 1 << 20), "sequences of a training step");
+  visitor.field("sequences", sequences, between(1, 1 << 20), "sequences of a forward pass");
+  visitor.field("accumulate", accumulate, between(1, 1 << 16),
+                "forward and backward passes of a training step, which takes the mean of their "
+                "gradients");
+  visitor.field("context", context, between(0, 1 << 24),
+                "tokens of a sequence; 0: as many as the model takes");
 }
 
 void OptimizerOptions::describe(FieldVisitor& visitor) {

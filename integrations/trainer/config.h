@@ -14,6 +14,8 @@
 namespace leapverify::trainer {
 
 enum class DeviceChoice { kAuto, kCpu, kCuda };
+/// kTf32: fp32 whose matrix products on CUDA round their factors to 10 bits; kBf16: autocast.
+enum class Precision { kFp32, kTf32, kBf16 };
 enum class OptimizerName { kAdamW, kSgd };
 enum class LeapPreset { kAuto, kPaper };
 
@@ -25,6 +27,12 @@ struct EnumNames<trainer::DeviceChoice> {
   static constexpr Named<trainer::DeviceChoice> names[] = {{trainer::DeviceChoice::kAuto, "auto"},
                                                            {trainer::DeviceChoice::kCpu, "cpu"},
                                                            {trainer::DeviceChoice::kCuda, "cuda"}};
+};
+template <>
+struct EnumNames<trainer::Precision> {
+  static constexpr Named<trainer::Precision> names[] = {{trainer::Precision::kFp32, "fp32"},
+                                                        {trainer::Precision::kTf32, "tf32"},
+                                                        {trainer::Precision::kBf16, "bf16"}};
 };
 template <>
 struct EnumNames<trainer::OptimizerName> {
@@ -51,6 +59,7 @@ struct RunOptions {
   std::int64_t checkpoint_every = 500;
   std::int64_t keep_checkpoints = 2;
   DeviceChoice device = DeviceChoice::kAuto;
+  Precision precision = Precision::kFp32;
   std::int64_t threads = 0;
   std::int64_t sample_bytes = 200;
 
@@ -62,6 +71,10 @@ inline constexpr std::int64_t kBatchToAcceptMuch = 32;
 
 struct BatchOptions {
   std::int64_t sequences = 16;
+  std::int64_t accumulate = 1;
+  std::int64_t context = 0;
+
+  std::int64_t sequences_of_step() const { return sequences * accumulate; }
 
   void describe(FieldVisitor& visitor);
 };

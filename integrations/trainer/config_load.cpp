@@ -48,7 +48,7 @@ void check_next_batch(const Config& config) {
   const Options& options = config.leapverify.options;
   if (!options.enabled || options.gate != GateSource::kNextBatch) return;
   const std::int64_t needed = policy::Verifier(options.verification_of_one()).pairs_needed();
-  if (config.batch.sequences >= needed) return;
+  if (config.batch.sequences_of_step() >= needed) return;
   const bool bets = options.verification.rule == policy::Rule::kSequential;
   throw InvalidOption("sequences", std::to_string(config.batch.sequences),
                       "at least the " + std::to_string(needed) + " that the rule " +
@@ -97,6 +97,7 @@ class ConfigLoader {
   void set(const Entry& entry);
   template <class Check>
   void check(const std::string& group, Check check) const;
+  void refuse_keys_of_other_models() const;
 
   bool is_field(const std::string& key) const;
   bool is_group(const std::string& key) const;
@@ -282,9 +283,28 @@ void ConfigLoader::check(const std::string& group, Check check) const {
   }
 }
 
+/// A resolved config gives all keys, so that those at their defaults are no mistake.
+void ConfigLoader::refuse_keys_of_other_models() const {
+  const std::string group = "model.";
+  Config defaults;
+  const std::vector<YamlField> untouched = yaml_fields(defaults);
+  for (std::size_t i = 0; i < fields_.size(); ++i) {
+    const std::string& name = fields_[i].name;
+    const std::string value = fields_[i].get();
+    if (!starts_with(name, group) || config_.model.uses(name.substr(group.size())) ||
+        value == untouched[i].get()) {
+      continue;
+    }
+    const auto place = places_.find(name);
+    refuse(place == places_.end() ? "" : place->second,
+           name + ": has no effect with model.name: " + name_of(config_.model.name));
+  }
+}
+
 Config ConfigLoader::finish() {
   config_.leapverify.options.planned_steps = config_.run.steps;
   check("data", [&] { config_.data.validate(); });
+  refuse_keys_of_other_models();
   check("model", [&] { config_.model.validate(); });
   check("leapverify", [&] { config_.leapverify.options.validate(); });
   check("batch", [&] { check_next_batch(config_); });

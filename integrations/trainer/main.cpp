@@ -59,9 +59,11 @@ void print_summary(const trainer::Summary& summary, const trainer::Config& confi
                 static_cast<long long>(summary.step), run.c_str());
     return;
   }
-  std::printf("\n%lld steps, %s tokens in %s\n", static_cast<long long>(summary.step),
+  std::printf("\n%lld steps, %s tokens in %s, at most %s bytes of memory\n",
+              static_cast<long long>(summary.step),
               trainer::count_text(static_cast<double>(summary.tokens)).c_str(),
-              trainer::duration_text(summary.seconds).c_str());
+              trainer::duration_text(summary.seconds).c_str(),
+              trainer::count_text(static_cast<double>(summary.peak_memory_bytes)).c_str());
   std::printf("train loss %.4f, validation loss %.4f nats per token", summary.train_loss,
               summary.validation_loss);
   if (summary.average_validation_loss) {
@@ -113,7 +115,9 @@ void train(const TrainArguments& arguments) {
       trainer::load_config(arguments.preset, arguments.config, arguments.overrides);
   if (!arguments.data.empty()) config.data.path = arguments.data;
   // Absolute, so that the run can be resumed from anywhere.
-  if (!config.data.path.empty()) config.data.path = fs::absolute(config.data.path).string();
+  for (std::string* path : {&config.data.path, &config.model.folder}) {
+    if (!path->empty()) *path = fs::absolute(*path).string();
+  }
   const std::string& name = arguments.run.empty() ? config.run.folder : arguments.run;
   run(config, name.empty() ? trainer::fresh_run_name() : fs::path(name), /*resume=*/false);
 }

@@ -5,11 +5,10 @@
 namespace leapverify::trainer {
 
 std::string to_json(const TrainMetrics& metrics) {
-  const nlohmann::ordered_json line = {{"step", metrics.step},
-                                       {"train_loss", metrics.loss},
-                                       {"lr", metrics.learning_rate},
-                                       {"tokens_per_second", metrics.tokens_per_second},
-                                       {"seconds", metrics.seconds}};
+  const nlohmann::ordered_json line = {
+      {"step", metrics.step},        {"train_loss", metrics.loss},
+      {"lr", metrics.learning_rate}, {"tokens_per_second", metrics.tokens_per_second},
+      {"seconds", metrics.seconds},  {"peak_memory_bytes", metrics.peak_memory_bytes}};
   return line.dump();
 }
 

@@ -14,6 +14,7 @@ struct TrainMetrics {
   double learning_rate = 0;
   double tokens_per_second = 0;
   double seconds = 0;
+  std::int64_t peak_memory_bytes = 0;
 };
 
 std::string to_json(const TrainMetrics& metrics);

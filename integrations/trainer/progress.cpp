@@ -27,7 +27,8 @@ std::string duration_text(double seconds) {
 std::string count_text(double count) {
   if (count < 1000) return format("%.0f", count);
   if (count < 1e6) return format("%.1fk", count / 1e3);
-  return format("%.2fM", count / 1e6);
+  if (count < 1e9) return format("%.2fM", count / 1e6);
+  return format("%.2fG", count / 1e9);
 }
 
 std::string progress_line(const ProgressState& state, int bar_width) {

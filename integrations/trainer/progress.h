@@ -30,7 +30,7 @@ std::string progress_line(const ProgressState& state, int bar_width);
 /// "1:05" or "2:03:04".
 std::string duration_text(double seconds);
 
-/// "950", "12.3k" or "4.56M".
+/// "950", "12.3k", "4.56M" or "1.50G".
 std::string count_text(double count);
 
 /// Redraws one line on a terminal, at most ten times a second; elsewhere prints a line for every

@@ -1,18 +1,22 @@
 #include <leapverify/integrations/data/text.h>
+#include <leapverify/integrations/models/pretrained_model.h>
 #include <leapverify/integrations/models/sample.h>
+#include <leapverify/integrations/trainer/base_optimizer.h>
+#include <leapverify/integrations/trainer/clip_gradients.h>
 #include <leapverify/integrations/trainer/config_changes.h>
 #include <leapverify/integrations/trainer/language_evaluator.h>
 #include <leapverify/integrations/trainer/metrics.h>
+#include <leapverify/integrations/trainer/peak_memory.h>
 #include <leapverify/integrations/trainer/progress.h>
+#include <leapverify/integrations/trainer/run_checkpoint.h>
 #include <leapverify/integrations/trainer/run_folder.h>
 #include <leapverify/integrations/trainer/schedule.h>
+#include <leapverify/integrations/trainer/start_lines.h>
 #include <leapverify/integrations/trainer/trainer.h>
+#include <leapverify/integrations/trainer/training_passes.h>
 #include <leapverify/runtime/batch_norm.h>
-#include <leapverify/runtime/checkpoint.h>
 #include <leapverify/runtime/durable_files.h>
 #include <leapverify/runtime/leap_verify.h>
-#include <leapverify/runtime/optimizer_state.h>
-#include <leapverify/runtime/random_state.h>
 #include <leapverify/runtime/strict_json.h>
 #include <leapverify/runtime/trace.h>
 #include <leapverify/runtime/vector_math.h>
@@ -47,19 +51,26 @@ torch::Device choose_device(DeviceChoice choice) {
   return cuda ? torch::Device(torch::kCUDA, 0) : torch::Device(torch::kCPU);
 }
 
-std::unique_ptr<torch::optim::Optimizer> make_optimizer(const OptimizerOptions& options,
-                                                        std::vector<torch::Tensor> parameters) {
-  if (options.name == OptimizerName::kSgd) {
-    return std::make_unique<torch::optim::SGD>(std::move(parameters),
-                                               torch::optim::SGDOptions(options.lr)
-                                                   .momentum(options.momentum)
-                                                   .weight_decay(options.weight_decay));
+/// Precisions and sizes that the device, the model and the text allow.
+PassSettings pass_settings(const Config& config) {
+  const torch::Device device = choose_device(config.run.device);
+  if (config.run.precision == Precision::kTf32 && !device.is_cuda()) {
+    throw InvalidOption("run.precision", "tf32", "fp32 or bf16: the run is on the CPU");
   }
-  return std::make_unique<torch::optim::AdamW>(std::move(parameters),
-                                               torch::optim::AdamWOptions(options.lr)
-                                                   .betas({options.beta1, options.beta2})
-                                                   .eps(options.eps)
-                                                   .weight_decay(options.weight_decay));
+  at::globalContext().setAllowTF32CuBLAS(config.run.precision == Precision::kTf32);
+  const models::ModelSize size = models::model_size(config.model);
+  if (size.vocabulary < 256) {
+    throw InvalidOption("model", "a vocabulary of " + std::to_string(size.vocabulary),
+                        "at least 256 tokens: the text is read byte by byte");
+  }
+  if (config.batch.context > size.context) {
+    throw InvalidOption("batch.context", std::to_string(config.batch.context),
+                        "at most the " + std::to_string(size.context) + " that the model takes");
+  }
+  models::AutocastState autocast;
+  autocast.enabled = config.run.precision == Precision::kBf16;
+  const std::int64_t context = config.batch.context > 0 ? config.batch.context : size.context;
+  return {device, autocast, context, config.batch.sequences};
 }
 
 void check_batch_norm(const Options& options, torch::nn::Module& model) {
@@ -70,69 +81,16 @@ void check_batch_norm(const Options& options, torch::nn::Module& model) {
 }
 
 /// Seeds first: the model's initial weights are drawn when it is made.
-std::shared_ptr<models::LanguageModel> make_seeded_model(const Config& config,
-                                                         torch::Device device) {
+std::shared_ptr<models::PretrainedModel> make_seeded_model(const Config& config,
+                                                           torch::Device device) {
   resolve_vector_math();
   if (config.run.threads > 0) torch::set_num_threads(static_cast<int>(config.run.threads));
   torch::manual_seed(static_cast<std::uint64_t>(config.run.seed));
-  std::shared_ptr<models::LanguageModel> model = models::make_model(config.model);
+  std::shared_ptr<models::PretrainedModel> model = models::make_model(config.model);
   check_batch_norm(config.leapverify.options, *model);
   model->to(device);
   model->train();
   return model;
-}
-
-NamedTensors named_tensors(const torch::nn::Module& model) {
-  NamedTensors tensors;
-  for (const auto& item : model.named_parameters()) tensors.emplace_back(item.key(), item.value());
-  for (const auto& item : model.named_buffers()) tensors.emplace_back(item.key(), item.value());
-  return tensors;
-}
-
-/// A part of a checkpoint by its name.
-template <class T>
-const T& part(const std::map<std::string, T>& parts, const char* name, const std::string& source) {
-  const auto found = parts.find(name);
-  if (found == parts.end()) {
-    throw FormatError(source + ": the checkpoint has no part '" + name + "'");
-  }
-  return found->second;
-}
-
-/// Where a checkpoint cannot be loaded, the error also says which others can. None is taken by
-/// itself: that would undo training unasked.
-Checkpoint load_or_name_others(const fs::path& run, std::optional<std::int64_t> step) {
-  try {
-    return load_checkpoint(run, step);
-  } catch (const Error& error) {
-    const std::vector<std::int64_t> complete = complete_checkpoints(run);
-    if (complete.empty()) throw;
-    std::string steps;
-    for (const std::int64_t one : complete) {
-      steps += (steps.empty() ? "" : ", ") + std::to_string(one);
-    }
-    throw Error(std::string(error.what()) + "; complete checkpoints: step " + steps +
-                "; to go on from one: leapverify resume '" + run.string() + "' --step " +
-                std::to_string(complete.back()));
-  }
-}
-
-/// Ways to try and to follow leaps other than the default, as in ", when raced, cascade 4".
-std::string ways_text(const Options& options) {
-  const Options usual;
-  std::string text;
-  const auto add = [&text](const char* key, const std::string& value) {
-    text += std::string(", ") + key + " " + value;
-  };
-  if (options.on_accept != usual.on_accept) add("on_accept", name_of(options.on_accept));
-  if (options.verification.when != usual.verification.when) {
-    add("when", name_of(options.verification.when));
-  }
-  if (options.gate != usual.gate) add("gate", name_of(options.gate));
-  if (options.controller.cascade != usual.controller.cascade) {
-    add("cascade", std::to_string(options.controller.cascade));
-  }
-  return text;
 }
 
 /// What the loop itself keeps beside the steps.
@@ -151,11 +109,12 @@ class Trainer::Implementation : public StepRunner {
                  std::optional<std::int64_t> step)
       : config_(config),
         run_(run),
-        device_(choose_device(config.run.device)),
-        text_(config.data, config.model.gpt.context, config.batch.sequences),
-        model_(make_seeded_model(config, device_)),
-        base_(make_optimizer(config.optimizer, model_->parameters())),
-        evaluator_(*model_, text_, config.batch.sequences, device_),
+        settings_(pass_settings(config)),
+        text_(config.data, settings_.context, config.batch.sequences_of_step()),
+        model_(make_seeded_model(config, settings_.device)),
+        base_(make_base_optimizer(config.optimizer, model_->parameters())),
+        passes_(*model_, settings_),
+        evaluator_(*model_, text_, config.batch.sequences_of_step(), settings_),
         optimizer_(
             *base_, *model_, config.leapverify.options, evaluator_,
             [this](const std::string& event) { trace_->write(event); }, this) {
@@ -186,8 +145,10 @@ class Trainer::Implementation : public StepRunner {
     const data::TextSummary& text = text_.summary();
     return {text.train.hash, text.gate.hash, text.validation.hash};
   }
+  std::int64_t tokens_of_step() const {
+    return config_.batch.sequences_of_step() * settings_.context;
+  }
   void describe_run();
-  void describe_leaps();
   torch::Tensor train_step();
   /// The batch at the data position, with the learning rate set that the schedule says; moves both
   /// positions on.
@@ -201,6 +162,7 @@ class Trainer::Implementation : public StepRunner {
   /// Validation losses of now, which go to the metrics too.
   ValidationMetrics validate();
   void log(bool keep);
+  TrainedParts parts() { return {*model_, *base_, optimizer_, settings_.device}; }
   void save();
   void restore(std::optional<std::int64_t> step);
   void restore_loop(const std::string& text, const std::string& source);
@@ -208,10 +170,11 @@ class Trainer::Implementation : public StepRunner {
 
   Config config_;
   fs::path run_;
-  torch::Device device_;
+  PassSettings settings_;
   data::Text text_;
-  std::shared_ptr<models::LanguageModel> model_;
+  std::shared_ptr<models::PretrainedModel> model_;
   std::unique_ptr<torch::optim::Optimizer> base_;
+  TrainingPasses passes_;
   LanguageEvaluator evaluator_;
   std::unique_ptr<TraceFile> trace_;
   std::unique_ptr<TraceFile> metrics_;
@@ -231,67 +194,9 @@ class Trainer::Implementation : public StepRunner {
 };
 
 void Trainer::Implementation::describe_run() {
-  const data::TextSummary& text = text_.summary();
-  std::int64_t parameters = 0;
-  for (const torch::Tensor& parameter : model_->parameters()) parameters += parameter.numel();
-  progress_.note("run folder   " + run_.string());
-  progress_.note("data         " + std::to_string(text.files) + " files, " +
-                 count_text(static_cast<double>(text.train.bytes)) + " bytes to train on, " +
-                 std::to_string(text_.gate_size()) + " gate and " +
-                 std::to_string(text_.validation_size()) + " validation sequences");
-  progress_.note("model        " + count_text(static_cast<double>(parameters)) + " parameters on " +
-                 device_.str() + ", " + std::to_string(torch::get_num_threads()) + " threads");
-  if (leaps().enabled) {
-    describe_leaps();
-  } else {
-    progress_.note("leapverify   off (leapverify.enabled: true switches it on)");
-    if (config_.run.eval_average) {
-      progress_.note("             run.eval_average has no effect: leapverify keeps the average");
-    }
-  }
-  if (const auto skipped = text.binary_files + text.unreadable + text.files_left_out; skipped > 0) {
-    progress_.note("left out     " + std::to_string(text.binary_files) +
-                   " files that are no text, " + std::to_string(text.unreadable) + " unreadable, " +
-                   std::to_string(text.files_left_out) + " beyond data.max_bytes");
-  }
-  if (step_ > 0) progress_.note("resumed      at step " + std::to_string(step_));
-  for (const ConfigChange& change : changes_) {
-    progress_.note("             " + change.key + ": " + change.from + " -> " + change.to);
-  }
-}
-
-void Trainer::Implementation::describe_leaps() {
-  progress_.note(
-      "leapverify   " + std::string(name_of(leaps().predictor.kind)) + ", " +
-      name_of(leaps().verification.rule) + ", mode " + name_of(leaps().mode) + ways_text(leaps()) +
-      ", " + count_text(static_cast<double>(optimizer_.memory_bytes())) + " bytes of extra memory");
-  const auto warn = [this](const std::string& words) { progress_.note("             " + words); };
-  const TryCost cost = optimizer_.try_cost(config_.batch.sequences);
-  if (leaps().controller.first_leap >= config_.run.steps) {
-    warn("no leap will be tried: leapverify.first_leap is " +
-         std::to_string(leaps().controller.first_leap) + " of " +
-         std::to_string(config_.run.steps) + " steps");
-  } else if (static_cast<double>(cost.least) > cost.allowed) {
-    warn("no leap will be tried: one takes at least " + std::to_string(cost.least) +
-         " forward passes of a sequence, and leapverify.max_overhead = " +
-         number_text(leaps().controller.max_overhead) + " allows " +
-         std::to_string(static_cast<std::int64_t>(cost.allowed)));
-  } else if (leaps().gate == GateSource::kNextBatch &&
-             leaps().verification.rule == policy::Rule::kSequential &&
-             config_.batch.sequences < kBatchToAcceptMuch) {
-    warn("hardly anything will be accepted: batch.sequences is " +
-         std::to_string(config_.batch.sequences) +
-         ", and gate: next_batch with the rule sequential wants at least " +
-         std::to_string(kBatchToAcceptMuch));
-  }
-  if (config_.run.eval_average && leaps().reference == Reference::kCurrent) {
-    warn("run.eval_average has no effect: no average is kept with leapverify.reference: current");
-  }
-  if (leaps().detector.signal == SignalKind::kActivationCosine && leaps().probes == 0) {
-    warn(
-        "no regime will be told: detector.signal: activation_cosine needs leapverify.probes, "
-        "delta_cosine does not");
-  }
+  const StartFacts facts{config_,   run_.string(), text_, *model_,
+                         settings_, optimizer_,    step_, changes_};
+  for (const std::string& line : start_lines(facts)) progress_.note(line);
 }
 
 TokenBatch Trainer::Implementation::take_batch() {
@@ -301,32 +206,24 @@ TokenBatch Trainer::Implementation::take_batch() {
       config_.optimizer.lr * schedule_factor(config_.schedule, step, config_.run.steps);
   for (auto& group : base_->param_groups()) group.options().set_lr(rate);
   ++position_.schedule;
-  return train_batch(text_, position_.data++, config_.batch.sequences, model_->context(), device_);
+  return train_batch(text_, position_.data++, config_.batch.sequences_of_step(), settings_);
 }
 
 void Trainer::Implementation::backward() { loss_ = gradients_of(take_batch()); }
 
 torch::Tensor Trainer::Implementation::gradients_of(const TokenBatch& batch) {
   optimizer_.zero_grad();
-  const torch::Tensor logits = model_->forward(batch.tokens);
-  torch::Tensor loss =
-      torch::nn::functional::cross_entropy(logits.flatten(0, 1), batch.targets.flatten());
-  loss.backward();
-  if (config_.optimizer.clip > 0) {
-    torch::nn::utils::clip_grad_norm_(model_->parameters(), config_.optimizer.clip);
-  }
-  return loss.detach();
+  torch::Tensor loss = passes_.backward(batch);
+  if (config_.optimizer.clip > 0) clip_gradients(model_->parameters(), config_.optimizer.clip);
+  return loss;
 }
 
 TrainingBatch Trainer::Implementation::next_batch(const TokenBatch& batch) {
-  const std::int64_t bytes = config_.batch.sequences * model_->context();
-  return {config_.batch.sequences,
-          [this, batch] {
-            return models::sequence_losses(*model_, model_->hidden(batch.tokens), batch.targets);
-          },
+  return {config_.batch.sequences_of_step(),
+          [this, batch] { return passes_.sequence_losses(batch); },
           [this, batch] { return gradients_of(batch); },
           // Drawn at random: after a quarter of an epoch a fifth of a batch was trained on before.
-          4 * position_.data * bytes > text_.summary().train.bytes};
+          4 * position_.data * tokens_of_step() > text_.summary().train.bytes};
 }
 
 torch::Tensor Trainer::Implementation::train_step() {
@@ -346,8 +243,7 @@ torch::Tensor Trainer::Implementation::train_step() {
 
 ValidationMetrics Trainer::Implementation::validate() {
   const auto loss = [this] {
-    return validation_loss(*model_, text_, config_.run.eval_sequences, config_.batch.sequences,
-                           device_);
+    return validation_loss(*model_, text_, config_.run.eval_sequences, settings_);
   };
   ValidationMetrics metrics{step_, loss(), std::nullopt};
   if (config_.run.eval_average && optimizer_.has_average()) {
@@ -360,8 +256,8 @@ ValidationMetrics Trainer::Implementation::validate() {
 void Trainer::Implementation::log(bool keep) {
   const Status status = optimizer_.status();
   const double seconds = seconds_since(start_);
-  const double tokens = static_cast<double>(step_ - first_step_) *
-                        static_cast<double>(config_.batch.sequences * model_->context());
+  const double tokens =
+      static_cast<double>(step_ - first_step_) * static_cast<double>(tokens_of_step());
   ProgressState state;
   state.step = step_;
   state.steps = config_.run.steps;
@@ -378,8 +274,9 @@ void Trainer::Implementation::log(bool keep) {
   state.learning_rate_scale = status.learning_rate_scale;
   progress_.update(state, keep);
   if (keep) {
-    metrics_->write(to_json(TrainMetrics{step_, loop_.last_loss, learning_rate_,
-                                         state.tokens_per_second, seconds_before_ + seconds}));
+    metrics_->write(
+        to_json(TrainMetrics{step_, loop_.last_loss, learning_rate_, state.tokens_per_second,
+                             seconds_before_ + seconds, peak_memory(settings_.device)}));
   }
 }
 
@@ -437,12 +334,14 @@ Summary Trainer::Implementation::summary() {
     result.average_validation_loss = validation.average_loss;
   }
   result.seconds = seconds_before_ + seconds_since(start_);
-  result.tokens = step_ * config_.batch.sequences * model_->context();
+  result.tokens = step_ * tokens_of_step();
+  result.peak_memory_bytes = peak_memory(settings_.device);
   result.ledger = status.ledger;
   result.overhead = status.overhead;
   result.learning_rate_scale = status.learning_rate_scale;
   result.off_reason = status.off_reason;
   if (!result.interrupted && config_.run.sample_bytes > 0) {
+    const models::AutocastScope autocast(settings_.device.type(), settings_.autocast);
     const std::vector<std::int64_t> bytes =
         models::sample(*model_, {'\n'}, config_.run.sample_bytes, 0.8,
                        static_cast<std::uint64_t>(config_.run.seed));
@@ -455,18 +354,7 @@ void Trainer::Implementation::save() {
   trace_->sync();
   metrics_->sync();
   loop_.seconds = seconds_before_ + seconds_since(start_);
-  Checkpoint checkpoint;
-  checkpoint.step = step_;
-  checkpoint.tensors["model"] = named_tensors(*model_);
-  OptimizerState optimizer = export_state(*base_);
-  checkpoint.tensors["optimizer"] = std::move(optimizer.tensors);
-  checkpoint.json["optimizer"] = std::move(optimizer.json);
-  LeapVerifyState leaps = optimizer_.state();
-  checkpoint.tensors["leapverify"] = std::move(leaps.tensors);
-  checkpoint.json["leapverify"] = std::move(leaps.json);
-  const RandomState random = capture_random_state(device_);
-  checkpoint.tensors["random"] = {{"cpu", random.cpu}};
-  if (random.cuda.defined()) checkpoint.tensors["random"].emplace_back("cuda", random.cuda);
+  Checkpoint checkpoint = checkpoint_of(parts(), step_);
   const json trainer = {
       {"data_position", position_.data}, {"schedule_position", position_.schedule},
       {"seconds", loop_.seconds},        {"last_loss", loop_.last_loss},
@@ -479,28 +367,13 @@ void Trainer::Implementation::save() {
 void Trainer::Implementation::restore(std::optional<std::int64_t> step) {
   const Checkpoint checkpoint = load_or_name_others(run_, step);
   const std::string source = run_.string();
-  const auto json_of = [&](const char* name) { return part(checkpoint.json, name, source); };
-  const auto tensors_of = [&](const char* name) { return part(checkpoint.tensors, name, source); };
   step_ = checkpoint.step;
   if (step_ > config_.run.steps) {
     throw InvalidOption("run.steps", std::to_string(config_.run.steps),
                         "at least the " + std::to_string(step_) + " steps done already");
   }
-  restore_loop(json_of("trainer"), source);
-  torch::NoGradGuard no_grad;
-  const NamedTensors stored = tensors_of("model");
-  for (const auto& [name, tensor] : named_tensors(*model_)) {
-    torch::Tensor target = tensor;
-    target.copy_(find_like(stored, name, tensor, source));
-  }
-  import_state(*base_, {tensors_of("optimizer"), json_of("optimizer")}, source);
-  optimizer_.restore({json_of("leapverify"), tensors_of("leapverify")});
-  RandomState random;
-  for (const auto& [name, tensor] : tensors_of("random")) {
-    (name == "cpu" ? random.cpu : random.cuda) = tensor;
-  }
-  if (!random.cpu.defined()) throw FormatError(source + ": no state of the random generator");
-  restore_random_state(random, device_);
+  restore_loop(json_part(checkpoint, "trainer", source), source);
+  restore_parts(parts(), checkpoint, source);
 }
 
 void Trainer::Implementation::restore_loop(const std::string& text, const std::string& source) {

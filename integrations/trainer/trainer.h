@@ -21,6 +21,7 @@ struct Summary {
   std::optional<double> average_validation_loss;
   double seconds = 0;
   std::int64_t tokens = 0;
+  std::int64_t peak_memory_bytes = 0;
   policy::Ledger ledger;
   double overhead = 0;
   /// At the end, the factor on the scheduled learning rate.

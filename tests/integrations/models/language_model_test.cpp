@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 
 #include "integrations/models/small_gpt.h"
+#include "integrations/models/small_pretrained.h"
 
 namespace leapverify::models {
 namespace {
@@ -45,12 +46,35 @@ TEST(SequenceLosses, RefuseTargetsOfAnotherShape) {
       ThrowsMessage<ContractError>(HasSubstr("activations [2, 4, 24] with targets [2, 5]")));
 }
 
-TEST(MakeModel, MakesAGptOfTheGivenSize) {
+TEST(MakeModel, MakesTheModelThatIsNamed) {
   ModelOptions options;
   options.gpt = testing::small_options();
-  const auto model = make_model(options);
-  ASSERT_NE(dynamic_cast<Gpt*>(model.get()), nullptr);
-  EXPECT_EQ(model->context(), 16);
+  options.gpt2 = testing::small_gpt2_options();
+  options.qwen2 = testing::small_qwen2_options();
+  const auto gpt = make_model(options);
+  EXPECT_NE(dynamic_cast<Gpt*>(gpt.get()), nullptr);
+  options.name = ModelName::kGpt2;
+  const auto gpt2 = make_model(options);
+  EXPECT_EQ(dynamic_cast<Gpt*>(gpt2.get()), nullptr);
+  EXPECT_NE(dynamic_cast<Gpt2*>(gpt2.get()), nullptr);
+  options.name = ModelName::kQwen2;
+  const auto qwen2 = make_model(options);
+  EXPECT_NE(dynamic_cast<Qwen2*>(qwen2.get()), nullptr);
+}
+
+TEST(MakeModel, KnowsTheSizeBeforehand) {
+  ModelOptions options;
+  options.gpt2 = testing::small_gpt2_options();
+  options.qwen2 = testing::small_qwen2_options();
+  options.qwen2.context = 20;
+  for (const ModelName name : {ModelName::kGpt, ModelName::kGpt2, ModelName::kQwen2}) {
+    options.name = name;
+    const ModelSize size = model_size(options);
+    const auto model = make_model(options);
+    EXPECT_EQ(size.context, model->context()) << name_of(name);
+    EXPECT_EQ(size.vocabulary, model->stored_weights().weights.front().parameter.size(0))
+        << name_of(name);
+  }
 }
 
 }  // namespace

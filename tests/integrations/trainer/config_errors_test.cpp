@@ -142,6 +142,28 @@ TEST_F(ConfigErrorsTest, WhatFollowsLeapsWhereThereAreNone) {
             "expected keep with on_accept: rate, which makes no leaps");
 }
 
+TEST_F(ConfigErrorsTest, AKeyOfAnotherModel) {
+  EXPECT_EQ(error_of("model: {name: gpt2, width: 256}"),
+            "FILE:1: model.width: has no effect with model.name: gpt2");
+  EXPECT_EQ(error_of("model: {gpt2: {n_embd: 256}}"),
+            "FILE:1: model.gpt2.n_embd: has no effect with model.name: gpt");
+  EXPECT_EQ(error_of("model:\n  name: pretrained\n  folder: x\n  qwen2:\n    rope_theta: 1.0e+4"),
+            "FILE:5: model.qwen2.rope_theta: has no effect with model.name: pretrained");
+  EXPECT_EQ(override_error("model.folder=x"),
+            "--set model.folder=x: model.folder: has no effect with model.name: gpt");
+}
+
+TEST_F(ConfigErrorsTest, AModelThatCannotBe) {
+  EXPECT_EQ(error_of("model: {name: pretrained}"),
+            "model.folder: \"\" is not legal, expected the folder of the model with name: "
+            "pretrained");
+  EXPECT_EQ(error_of("model: {name: gpt2, gpt2: {n_embd: 100}}"),
+            "FILE:1: model.gpt2.n_embd: 100 is not legal, expected a multiple of n_head = 12");
+  EXPECT_EQ(error_of("model: {name: qwen2, qwen2: {hidden_size: 100}}"),
+            "FILE:1: model.qwen2.hidden_size: 100 is not legal, expected an even multiple of "
+            "num_attention_heads = 14");
+}
+
 TEST_F(ConfigErrorsTest, ABatchTooSmallToCompareOn) {
   const std::string leaps = "\nleapverify: {enabled: true, gate: next_batch, ";
   EXPECT_EQ(error_of("batch: {sequences: 13}" + leaps + "preset: auto}"),
@@ -152,6 +174,7 @@ TEST_F(ConfigErrorsTest, ABatchTooSmallToCompareOn) {
   EXPECT_EQ(error_of("batch: {sequences: 3}" + leaps + "verification: {rule: strict}}"),
             "FILE:1: batch.sequences: 3 is not legal, expected at least the 16 that the rule "
             "strict needs with leapverify.gate: next_batch");
+  EXPECT_EQ(error_of("batch: {sequences: 7, accumulate: 2}" + leaps + "preset: auto}"), "no error");
   EXPECT_EQ(error_of("batch: {sequences: 3}\nleapverify: {gate: next_batch}"), "no error");
 }
 

@@ -42,7 +42,11 @@ void for_each_key(const std::string& yaml,
 std::string another_value(const std::string& name, const YAML::Node& node) {
   static const std::map<std::string, std::string> words = {
       {"run.device", "cuda"},
+      {"run.precision", "bf16"},
+      {"model.name", "gpt2"},
       {"model.dropout", "0.5"},
+      {"model.qwen2.num_key_value_heads", "7"},
+      {"model.qwen2.attention_dropout", "0.5"},
       {"optimizer.name", "sgd"},
       {"schedule.kind", "linear"},
       {"leapverify.preset", "paper"},
@@ -80,8 +84,11 @@ std::string another_value(const std::string& name, const YAML::Node& node) {
   return number == 0 ? "1" : std::to_string(static_cast<std::int64_t>(2 * number));
 }
 
-/// What other values than the default need beside them.
+/// What other values than the default need beside them; a key stands for those of its group.
 const std::map<std::string, std::string> kNeededBeside = {
+    {"model.folder", "model.name=pretrained"},
+    {"model.gpt2", "model.name=gpt2"},
+    {"model.qwen2", "model.name=qwen2"},
     {"leapverify.cascade", "leapverify.on_accept=leap"},
     {"leapverify.schedule", "leapverify.on_accept=leap"},
     {"leapverify.data", "leapverify.on_accept=leap"},
@@ -182,15 +189,28 @@ TEST_F(ConfigTest, ALaterLeapPresetResetsAllButTheSwitch) {
 TEST_F(ConfigTest, EveryKeyCanBeSetAndSurvivesARoundTrip) {
   const std::string defaults = to_yaml(Config());
   for_each_key(defaults, [&](const std::string& name, const YAML::Node& node) {
-    if (name == "model.name") return;
     const std::string value = another_value(name, node);
     std::vector<std::string> overrides = {name + "=" + value};
-    const auto beside = kNeededBeside.find(name);
-    if (beside != kNeededBeside.end()) overrides.push_back(beside->second);
+    for (const std::string& key : {name, name.substr(0, name.rfind('.'))}) {
+      const auto beside = kNeededBeside.find(key);
+      if (beside != kNeededBeside.end()) overrides.push_back(beside->second);
+    }
     const std::string changed = to_yaml(load_config("", "", overrides));
     EXPECT_NE(changed, defaults) << name << "=" << value;
     EXPECT_EQ(to_yaml(load(changed)), changed) << name << "=" << value;
   });
+}
+
+TEST_F(ConfigTest, TheModelIsChosenByName) {
+  const Config config = load(
+      "model: {name: qwen2, activation_checkpointing: true, qwen2: {num_hidden_layers: 2}}\n"
+      "batch: {context: 512, accumulate: 4}\nrun: {precision: bf16}");
+  EXPECT_EQ(config.model.name, models::ModelName::kQwen2);
+  EXPECT_EQ(config.model.qwen2.layers, 2);
+  EXPECT_TRUE(config.model.activation_checkpointing);
+  EXPECT_EQ(config.batch.context, 512);
+  EXPECT_EQ(config.batch.sequences_of_step(), 64);
+  EXPECT_EQ(config.run.precision, Precision::kBf16);
 }
 
 TEST_F(ConfigTest, NumbersSurviveARoundTripExactly) {
@@ -219,7 +239,8 @@ TEST_F(ConfigTest, TextsSurviveARoundTrip) {
 
 TEST(ToYaml, GroupsItsKeys) {
   const std::string yaml = to_yaml(Config());
-  EXPECT_THAT(yaml, HasSubstr("batch:\n  sequences: 16\noptimizer:\n  name: adamw\n  lr: 0.001\n"));
+  EXPECT_THAT(yaml, HasSubstr("batch:\n  sequences: 16\n  accumulate: 1\n  context: "
+                              "0\noptimizer:\n  name: adamw\n  lr: 0.001\n"));
   EXPECT_THAT(yaml, HasSubstr("\n  eps: 1.0e-08\n"));
   EXPECT_THAT(yaml, HasSubstr("  verification:\n    rule: "));
   EXPECT_THAT(yaml, Not(HasSubstr("#")));

@@ -1,0 +1,114 @@
+#include <leapverify/integrations/trainer/progress.h>
+#include <leapverify/integrations/trainer/start_lines.h>
+
+namespace leapverify::trainer {
+namespace {
+
+using Lines = std::vector<std::string>;
+
+void warn(Lines& lines, const std::string& words) { lines.push_back("             " + words); }
+
+/// Ways to try and to follow leaps other than the default, as in ", when raced, cascade 4".
+std::string ways_text(const Options& options) {
+  const Options usual;
+  std::string text;
+  const auto add = [&text](const char* key, const std::string& value) {
+    text += std::string(", ") + key + " " + value;
+  };
+  if (options.on_accept != usual.on_accept) add("on_accept", name_of(options.on_accept));
+  if (options.verification.when != usual.verification.when) {
+    add("when", name_of(options.verification.when));
+  }
+  if (options.gate != usual.gate) add("gate", name_of(options.gate));
+  if (options.controller.cascade != usual.controller.cascade) {
+    add("cascade", std::to_string(options.controller.cascade));
+  }
+  return text;
+}
+
+/// "10.7M parameters in bf16 on cuda:0, 16 threads".
+std::string model_text(const StartFacts& facts) {
+  std::int64_t parameters = 0;
+  for (const torch::Tensor& parameter : facts.model.parameters()) parameters += parameter.numel();
+  const Precision precision = facts.config.run.precision;
+  return count_text(static_cast<double>(parameters)) + " parameters" +
+         (precision == Precision::kFp32 ? "" : std::string(" in ") + name_of(precision)) + " on " +
+         facts.settings.device.str() + ", " + std::to_string(torch::get_num_threads()) + " threads";
+}
+
+/// Why hardly anything or nothing will be tried or accepted, where that can be told beforehand.
+void warn_of_leaps(Lines& lines, const StartFacts& facts) {
+  const Options& options = facts.config.leapverify.options;
+  const std::int64_t sequences = facts.config.batch.sequences_of_step();
+  const TryCost cost = facts.leaps.try_cost(sequences);
+  if (options.controller.first_leap >= facts.config.run.steps) {
+    warn(lines, "no leap will be tried: leapverify.first_leap is " +
+                    std::to_string(options.controller.first_leap) + " of " +
+                    std::to_string(facts.config.run.steps) + " steps");
+  } else if (static_cast<double>(cost.least) > cost.allowed) {
+    warn(lines, "no leap will be tried: one takes at least " + std::to_string(cost.least) +
+                    " forward passes of a sequence, and leapverify.max_overhead = " +
+                    number_text(options.controller.max_overhead) + " allows " +
+                    std::to_string(static_cast<std::int64_t>(cost.allowed)));
+  } else if (options.gate == GateSource::kNextBatch &&
+             options.verification.rule == policy::Rule::kSequential &&
+             sequences < kBatchToAcceptMuch) {
+    warn(lines, "hardly anything will be accepted: batch.sequences is " +
+                    std::to_string(sequences) +
+                    ", and gate: next_batch with the rule sequential wants at least " +
+                    std::to_string(kBatchToAcceptMuch));
+  }
+}
+
+void describe_leaps(Lines& lines, const StartFacts& facts) {
+  const Options& options = facts.config.leapverify.options;
+  lines.push_back("leapverify   " + std::string(name_of(options.predictor.kind)) + ", " +
+                  name_of(options.verification.rule) + ", mode " + name_of(options.mode) +
+                  ways_text(options) + ", " +
+                  count_text(static_cast<double>(facts.leaps.memory_bytes())) +
+                  " bytes of extra memory");
+  warn_of_leaps(lines, facts);
+  if (facts.config.run.eval_average && options.reference == Reference::kCurrent) {
+    warn(lines,
+         "run.eval_average has no effect: no average is kept with leapverify.reference: current");
+  }
+  if (options.detector.signal == SignalKind::kActivationCosine && options.probes == 0) {
+    warn(lines,
+         "no regime will be told: detector.signal: activation_cosine needs leapverify.probes, "
+         "delta_cosine does not");
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> start_lines(const StartFacts& facts) {
+  const data::TextSummary& text = facts.text.summary();
+  Lines lines;
+  lines.push_back("run folder   " + facts.folder);
+  lines.push_back("data         " + std::to_string(text.files) + " files, " +
+                  count_text(static_cast<double>(text.train.bytes)) + " bytes to train on, " +
+                  std::to_string(facts.text.gate_size()) + " gate and " +
+                  std::to_string(facts.text.validation_size()) + " validation sequences");
+  lines.push_back("model        " + model_text(facts));
+  if (facts.config.leapverify.options.enabled) {
+    describe_leaps(lines, facts);
+  } else {
+    lines.push_back("leapverify   off (leapverify.enabled: true switches it on)");
+    if (facts.config.run.eval_average) {
+      warn(lines, "run.eval_average has no effect: leapverify keeps the average");
+    }
+  }
+  if (const auto skipped = text.binary_files + text.unreadable + text.files_left_out; skipped > 0) {
+    lines.push_back("left out     " + std::to_string(text.binary_files) +
+                    " files that are no text, " + std::to_string(text.unreadable) +
+                    " unreadable, " + std::to_string(text.files_left_out) +
+                    " beyond data.max_bytes");
+  }
+  if (facts.step > 0) lines.push_back("resumed      at step " + std::to_string(facts.step));
+  for (const ConfigChange& change : facts.changes) {
+    warn(lines, change.key + ": " + change.from + " -> " + change.to);
+  }
+  return lines;
+}
+
+}  // namespace leapverify::trainer

@@ -1,0 +1,30 @@
+// The forward and backward passes of a training step, one for each micro-batch.
+#pragma once
+
+#include <leapverify/integrations/models/language_model.h>
+#include <leapverify/integrations/trainer/token_batch.h>
+
+namespace leapverify::trainer {
+
+/// A batch runs through the model in parts of at most PassSettings::rows sequences, in order. A step's
+/// result does not depend on the parts but for rounding and dropout.
+class TrainingPasses {
+ public:
+  TrainingPasses(models::LanguageModel& model, const PassSettings& settings)
+      : model_(model), settings_(settings) {}
+
+  /// Adds the gradients of the mean loss over all tokens of the batch to those there are; returns the
+  /// loss, a scalar on the device.
+  torch::Tensor backward(const TokenBatch& batch);
+
+  /// The loss of each sequence, in nats per token, from the same forward passes.
+  torch::Tensor sequence_losses(const TokenBatch& batch);
+
+ private:
+  torch::Tensor mean_loss(const TokenBatch& part);
+
+  models::LanguageModel& model_;
+  PassSettings settings_;
+};
+
+}  // namespace leapverify::trainer
