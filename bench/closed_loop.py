@@ -29,8 +29,8 @@ SETTINGS = {
 }
 # What is different on a GPU.
 CUDA_SETTINGS = {
-    "run.threads": 2, "run.device": "cuda", "model.context": 256, "model.width": 384, "model.heads": 6,
-    "model.layers": 6, "batch.sequences": 64,
+    "run.threads": 2, "run.device": "cuda", "run.precision": "bf16", "model.context": 256, "model.width": 384,
+    "model.heads": 6, "model.layers": 6, "batch.sequences": 64,
 }
 PREDICTORS = ["ema_trend", "linear", "least_squares", "outer_momentum", "low_rank", "quadratic"]
 
