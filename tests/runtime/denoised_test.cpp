@@ -68,7 +68,7 @@ struct Walk {
 };
 
 bool close(const at::Tensor& weight, const at::Tensor& expected) {
-  return torch::allclose(weight.detach().to(at::kDouble), expected, 0, 1e-6);
+  return torch::allclose(weight.detach().to(at::kCPU, at::kDouble), expected.cpu(), 0, 1e-6);
 }
 
 Options two_snapshots(OnAccept on_accept) {
