@@ -2,6 +2,12 @@
 #include <leapverify/integrations/models/language_model.h>
 
 namespace leapverify::models {
+namespace {
+
+/// cross_entropy_loss()'s own default.
+constexpr std::int64_t kIgnoredTarget = -100;
+
+}  // namespace
 
 torch::Tensor sequence_losses(LanguageModel& model, const torch::Tensor& hidden,
                               const torch::Tensor& targets) {
@@ -10,7 +16,8 @@ torch::Tensor sequence_losses(LanguageModel& model, const torch::Tensor& hidden,
   const torch::Tensor losses =
       torch::cross_entropy_loss(model.logits(hidden).flatten(0, 1), targets.flatten(),
                                 /*weight=*/{}, at::Reduction::None);
-  return losses.view(targets.sizes()).mean(1);
+  // The loss of an ignored target is 0.
+  return losses.view(targets.sizes()).sum(1) / targets.ne(kIgnoredTarget).sum(1);
 }
 
 std::shared_ptr<LanguageModel> make_model(const ModelOptions& options) {

@@ -26,8 +26,9 @@ class LanguageModel : public torch::nn::Module {
   torch::Tensor forward(const torch::Tensor& tokens) { return logits(hidden(tokens)); }
 };
 
-/// Loss of each sequence, [batch], in nats per token: the mean over time of −log p(target), with
-/// activations [batch × time × width] from hidden() and targets [batch × time] int64.
+/// Loss of each sequence, [batch], in nats per token: the mean of −log p(target) over its targets
+/// other than −100, torch's ignore_index; NaN where there is none. Activations [batch × time ×
+/// width] are from hidden(), targets [batch × time] int64.
 torch::Tensor sequence_losses(LanguageModel& model, const torch::Tensor& hidden,
                               const torch::Tensor& targets);
 
