@@ -7,26 +7,19 @@
 namespace leapverify::trainer {
 namespace {
 
-TokenBatch empty_batch(std::int64_t rows, std::int64_t context) {
-  return {torch::empty({rows, context}, torch::kInt64),
-          torch::empty({rows, context}, torch::kInt64)};
-}
-
-TokenBatch to_device(const TokenBatch& batch, torch::Device device) {
-  return {batch.tokens.to(device), batch.targets.to(device)};
-}
-
 /// read(index, tokens, targets) fills one row.
 template <class Read>
 TokenBatch held_out_batch(const std::vector<std::int64_t>& sequences, std::int64_t context,
                           torch::Device device, Read read) {
-  const TokenBatch batch = empty_batch(static_cast<std::int64_t>(sequences.size()), context);
+  const auto rows = static_cast<std::int64_t>(sequences.size());
+  const TokenBatch batch{torch::empty({rows, context}, torch::kInt64),
+                         torch::empty({rows, context}, torch::kInt64)};
   for (std::size_t i = 0; i < sequences.size(); ++i) {
     const auto offset = static_cast<std::int64_t>(i) * context;
     read(sequences[i], batch.tokens.data_ptr<std::int64_t>() + offset,
          batch.targets.data_ptr<std::int64_t>() + offset);
   }
-  return to_device(batch, device);
+  return {batch.tokens.to(device), batch.targets.to(device)};
 }
 
 /// Calls action(part) for consecutive parts of at most `rows` sequences.
@@ -41,14 +34,6 @@ void in_parts(const std::vector<std::int64_t>& sequences, std::int64_t rows, Act
 
 }  // namespace
 
-TokenBatch train_batch(const data::Text& text, std::int64_t step, std::int64_t rows,
-                       std::int64_t context, torch::Device device) {
-  const TokenBatch batch = empty_batch(rows, context);
-  text.train_batch(step, rows, batch.tokens.data_ptr<std::int64_t>(),
-                   batch.targets.data_ptr<std::int64_t>());
-  return to_device(batch, device);
-}
-
 double validation_loss(models::LanguageModel& model, const data::Text& text, std::int64_t count,
                        std::int64_t rows, torch::Device device) {
   const models::EvaluationMode evaluation_mode(model);
@@ -56,16 +41,19 @@ double validation_loss(models::LanguageModel& model, const data::Text& text, std
       static_cast<std::size_t>(std::min(count, text.validation_size())));
   std::iota(sequences.begin(), sequences.end(), 0);
   double sum = 0;
+  double tokens = 0;
   in_parts(sequences, rows, [&](const std::vector<std::int64_t>& part) {
     const TokenBatch batch =
-        held_out_batch(part, model.context(), device, [&](auto index, auto* tokens, auto* targets) {
-          text.validation_sequence(index, tokens, targets);
+        held_out_batch(part, model.context(), device, [&](auto index, auto* inputs, auto* targets) {
+          text.validation_sequence(index, inputs, targets);
         });
-    sum += models::sequence_losses(model, model.hidden(batch.tokens), batch.targets)
-               .sum()
-               .item<double>();
+    const torch::Tensor losses =
+        models::sequence_losses(model, model.hidden(batch.tokens), batch.targets);
+    const torch::Tensor counted = batch.targets.ne(data::kIgnored).sum(1);
+    sum += (losses * counted).sum().item<double>();
+    tokens += counted.sum().item<double>();
   });
-  return sum / static_cast<double>(sequences.size());
+  return sum / tokens;
 }
 
 Evaluation LanguageEvaluator::evaluate(const std::vector<std::int64_t>& sequences,

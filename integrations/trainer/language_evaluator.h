@@ -9,17 +9,14 @@
 
 namespace leapverify::trainer {
 
-/// Tokens and targets, [rows × context] int64 each.
+/// Tokens and targets, [rows × context] int64 each; targets that do not count are data::kIgnored.
 struct TokenBatch {
   torch::Tensor tokens;
   torch::Tensor targets;
 };
 
-TokenBatch train_batch(const data::Text& text, std::int64_t step, std::int64_t rows,
-                       std::int64_t context, torch::Device device);
-
-/// Mean loss in nats per token over the first `count` validation sequences (all of them if fewer),
-/// at most `rows` a forward pass, in evaluation mode; the model's mode is restored.
+/// Mean loss, in nats, of the tokens that count in the first `count` validation sequences (all of
+/// them if fewer), at most `rows` a forward pass, in evaluation mode; the model's mode is restored.
 double validation_loss(models::LanguageModel& model, const data::Text& text, std::int64_t count,
                        std::int64_t rows, torch::Device device);
 

@@ -1,5 +1,6 @@
 #include <leapverify/integrations/data/text.h>
 #include <leapverify/integrations/models/sample.h>
+#include <leapverify/integrations/trainer/batch_loader.h>
 #include <leapverify/integrations/trainer/config_changes.h>
 #include <leapverify/integrations/trainer/language_evaluator.h>
 #include <leapverify/integrations/trainer/metrics.h>
@@ -135,6 +136,19 @@ std::string ways_text(const Options& options) {
   return text;
 }
 
+/// Tokens of a tokenizer stay numbers: only it can decode them.
+std::string sample_text(const std::vector<std::int64_t>& tokens, bool bytes) {
+  std::string text = bytes ? "" : "(numbers of tokens)";
+  for (const std::int64_t token : tokens) {
+    if (bytes) {
+      text += static_cast<char>(token);
+    } else {
+      text += " " + std::to_string(token);
+    }
+  }
+  return text;
+}
+
 /// What the loop itself keeps beside the steps.
 struct LoopState {
   double seconds = 0;
@@ -152,9 +166,11 @@ class Trainer::Implementation : public StepRunner {
       : config_(config),
         run_(run),
         device_(choose_device(config.run.device)),
-        text_(config.data, config.model.gpt.context, config.batch.sequences),
+        text_(config.data, config.model.gpt.vocabulary, config.model.gpt.context,
+              config.batch.sequences),
         model_(make_seeded_model(config, device_)),
         base_(make_optimizer(config.optimizer, model_->parameters())),
+        batches_(text_, config.batch.sequences, model_->context(), device_),
         evaluator_(*model_, text_, config.batch.sequences, device_),
         optimizer_(
             *base_, *model_, config.leapverify.options, evaluator_,
@@ -212,6 +228,7 @@ class Trainer::Implementation : public StepRunner {
   data::Text text_;
   std::shared_ptr<models::LanguageModel> model_;
   std::unique_ptr<torch::optim::Optimizer> base_;
+  BatchLoader batches_;
   LanguageEvaluator evaluator_;
   std::unique_ptr<TraceFile> trace_;
   std::unique_ptr<TraceFile> metrics_;
@@ -236,9 +253,10 @@ void Trainer::Implementation::describe_run() {
   for (const torch::Tensor& parameter : model_->parameters()) parameters += parameter.numel();
   progress_.note("run folder   " + run_.string());
   progress_.note("data         " + std::to_string(text.files) + " files, " +
-                 count_text(static_cast<double>(text.train.bytes)) + " bytes to train on, " +
-                 std::to_string(text_.gate_size()) + " gate and " +
+                 count_text(static_cast<double>(text.train.tokens)) + " " + text.unit +
+                 " to train on, " + std::to_string(text_.gate_size()) + " gate and " +
                  std::to_string(text_.validation_size()) + " validation sequences");
+  progress_.note("             " + text.description);
   progress_.note("model        " + count_text(static_cast<double>(parameters)) + " parameters on " +
                  device_.str() + ", " + std::to_string(torch::get_num_threads()) + " threads");
   if (leaps().enabled) {
@@ -253,6 +271,10 @@ void Trainer::Implementation::describe_run() {
     progress_.note("left out     " + std::to_string(text.binary_files) +
                    " files that are no text, " + std::to_string(text.unreadable) + " unreadable, " +
                    std::to_string(text.files_left_out) + " beyond data.max_bytes");
+  }
+  if (text.documents_left_out > 0) {
+    progress_.note("left out     " + std::to_string(text.documents_left_out) +
+                   " documents without a token that counts within model.context");
   }
   if (step_ > 0) progress_.note("resumed      at step " + std::to_string(step_));
   for (const ConfigChange& change : changes_) {
@@ -301,7 +323,7 @@ TokenBatch Trainer::Implementation::take_batch() {
       config_.optimizer.lr * schedule_factor(config_.schedule, step, config_.run.steps);
   for (auto& group : base_->param_groups()) group.options().set_lr(rate);
   ++position_.schedule;
-  return train_batch(text_, position_.data++, config_.batch.sequences, model_->context(), device_);
+  return batches_.take(position_.data++);
 }
 
 void Trainer::Implementation::backward() { loss_ = gradients_of(take_batch()); }
@@ -319,14 +341,14 @@ torch::Tensor Trainer::Implementation::gradients_of(const TokenBatch& batch) {
 }
 
 TrainingBatch Trainer::Implementation::next_batch(const TokenBatch& batch) {
-  const std::int64_t bytes = config_.batch.sequences * model_->context();
+  const std::int64_t tokens = config_.batch.sequences * model_->context();
   return {config_.batch.sequences,
           [this, batch] {
             return models::sequence_losses(*model_, model_->hidden(batch.tokens), batch.targets);
           },
           [this, batch] { return gradients_of(batch); },
           // Drawn at random: after a quarter of an epoch a fifth of a batch was trained on before.
-          4 * position_.data * bytes > text_.summary().train.bytes};
+          4 * position_.data * tokens > text_.summary().train.tokens};
 }
 
 torch::Tensor Trainer::Implementation::train_step() {
@@ -443,10 +465,10 @@ Summary Trainer::Implementation::summary() {
   result.learning_rate_scale = status.learning_rate_scale;
   result.off_reason = status.off_reason;
   if (!result.interrupted && config_.run.sample_bytes > 0) {
-    const std::vector<std::int64_t> bytes =
-        models::sample(*model_, {'\n'}, config_.run.sample_bytes, 0.8,
+    const std::vector<std::int64_t> tokens =
+        models::sample(*model_, {text_.prompt()}, config_.run.sample_bytes, 0.8,
                        static_cast<std::uint64_t>(config_.run.seed));
-    for (const std::int64_t byte : bytes) result.sample += static_cast<char>(byte);
+    result.sample = sample_text(tokens, text_.is_bytes());
   }
   return result;
 }

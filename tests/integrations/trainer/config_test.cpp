@@ -42,6 +42,8 @@ void for_each_key(const std::string& yaml,
 std::string another_value(const std::string& name, const YAML::Node& node) {
   static const std::map<std::string, std::string> words = {
       {"run.device", "cuda"},
+      {"data.format", "llmc"},
+      {"data.document_end", "7"},
       {"model.dropout", "0.5"},
       {"optimizer.name", "sgd"},
       {"schedule.kind", "linear"},
