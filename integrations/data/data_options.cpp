@@ -6,14 +6,23 @@ namespace leapverify::data {
 
 void DataOptions::describe(FieldVisitor& visitor) {
   const Range share = between(0.001, 0.9);
-  visitor.field("path", path, "text file, or folder of text files");
+  visitor.field("path", path,
+                "text file or folder of text files; token file or folder of .bin files");
+  visitor.choice("format", format,
+                 "what path holds; auto: llmc by its header, nanogpt by the names train.bin and "
+                 "val.bin, else bytes of text");
   visitor.field("extensions", extensions,
-                "folder: endings of the files to read, as in [.py]; []: every text file");
-  visitor.field("exclude", exclude, "folder: names of folders to pass by; hidden ones always are");
+                "folder of text: endings of the files to read, as in [.py]; []: every text file");
+  visitor.field("exclude", exclude,
+                "folder of text: names of folders to pass by; hidden ones always are");
   visitor.field("max_bytes", max_bytes, at_least(1), "bytes of text to read at most");
-  visitor.field("gate_share", gate_share, share, "share of the text that only decides on leaps");
+  visitor.field("shards", shards, "folder of tokens: names of the files to read; []: every .bin");
+  visitor.field("document_end", document_end, at_least(-1),
+                "tokens without an index: the one between documents; -1: GPT-2's 50256 in files of "
+                "16-bit tokens");
+  visitor.field("gate_share", gate_share, share, "share of the data that only decides on leaps");
   visitor.field("validation_share", validation_share, share,
-                "share of the text that is scored and never decides anything");
+                "share of the data that is scored and never decides anything");
   visitor.field("seed", seed, at_least(0), "order of documents, batches and held-out sequences");
 }
 

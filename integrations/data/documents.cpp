@@ -115,6 +115,7 @@ Documents load_file(const DataOptions& options) {
     throw DataError(options.path, "is not text: " + junk, "UTF-8 without NUL bytes");
   }
   documents.bytes = *bytes;
+  documents.starts = {0};
   documents.files = 1;
   return documents;
 }
@@ -144,6 +145,7 @@ Documents load_folder(const DataOptions& options) {
       ++documents.binary_files;
     } else if (!bytes->empty()) {
       ++documents.files;
+      documents.starts.push_back(static_cast<std::int64_t>(all.size()));
       all.insert(all.end(), bytes->begin(), bytes->end());
     }
   }

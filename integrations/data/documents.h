@@ -11,6 +11,8 @@ namespace leapverify::data {
 struct Documents {
   /// All documents one after the other, nothing between them.
   std::vector<std::uint8_t> bytes;
+  /// Where each of them begins in `bytes`.
+  std::vector<std::int64_t> starts;
   /// Files that are in `bytes`; the last one may be cut at max_bytes.
   std::int64_t files = 0;
   /// Passed by: a NUL byte or invalid UTF-8.

@@ -10,7 +10,13 @@
 namespace leapverify::data {
 
 /// What is drawn; draws for different purposes are unrelated.
-enum class Draw : std::uint64_t { kDocumentOrder, kTrainBatch, kGateOrder, kValidationOrder };
+enum class Draw : std::uint64_t {
+  kDocumentOrder,
+  kTrainBatch,
+  kGateOrder,
+  kValidationOrder,
+  kSplit
+};
 
 /// A word of SplitMix64 for place (a, b).
 inline std::uint64_t random_word(std::int64_t seed, Draw draw, std::uint64_t a,
@@ -23,10 +29,15 @@ inline std::uint64_t random_word(std::int64_t seed, Draw draw, std::uint64_t a,
   return word;
 }
 
-/// FNV-1a.
+/// FNV-1a, of words where the original has bytes.
+inline constexpr std::uint64_t kFnvBasis = 0xcbf29ce484222325u;
+inline std::uint64_t fnv_step(std::uint64_t hash, std::uint64_t word) {
+  return (hash ^ word) * 0x100000001b3u;
+}
+
 inline std::uint64_t hash_bytes(const std::uint8_t* bytes, std::int64_t count) {
-  std::uint64_t hash = 0xcbf29ce484222325u;
-  for (std::int64_t i = 0; i < count; ++i) hash = (hash ^ bytes[i]) * 0x100000001b3u;
+  std::uint64_t hash = kFnvBasis;
+  for (std::int64_t i = 0; i < count; ++i) hash = fnv_step(hash, bytes[i]);
   return hash;
 }
 

@@ -25,14 +25,21 @@ std::shared_ptr<PretrainedModel> make_plain_model(const ModelOptions& options) {
 
 }  // namespace
 
+torch::Tensor cross_entropy(const torch::Tensor& logits, const torch::Tensor& targets,
+                            at::Reduction::Reduction reduction) {
+  // Asked for fp32 in this way CUDA reads logits in bf16 as they are, without a copy of twice their size.
+  const torch::Tensor log_probabilities =
+      at::log_softmax(logits.flatten(0, -2), /*dim=*/-1, torch::kFloat);
+  return at::nll_loss(log_probabilities, targets.flatten(), /*weight=*/{}, reduction,
+                      kIgnoredTarget);
+}
+
 torch::Tensor sequence_losses(LanguageModel& model, const torch::Tensor& hidden,
                               const torch::Tensor& targets) {
   LV_CHECK(hidden.dim() == 3 && targets.sizes() == hidden.sizes().slice(0, 2),
            "activations " << hidden.sizes() << " with targets " << targets.sizes());
-  const torch::Tensor losses =
-      torch::cross_entropy_loss(model.logits(hidden).flatten(0, 1).to(torch::kFloat),
-                                targets.flatten(), /*weight=*/{}, at::Reduction::None);
-  return losses.view(targets.sizes()).mean(1);
+  const torch::Tensor losses = cross_entropy(model.logits(hidden), targets, at::Reduction::None);
+  return losses.view(targets.sizes()).sum(1) / targets.ne(kIgnoredTarget).sum(1);
 }
 
 std::shared_ptr<PretrainedModel> make_model(const ModelOptions& options) {

@@ -26,9 +26,17 @@ class LanguageModel : public torch::nn::Module {
   torch::Tensor forward(const torch::Tensor& tokens) { return logits(hidden(tokens)); }
 };
 
-/// Loss of each sequence, [batch], in nats per token: the mean over time of −log p(target), with
-/// activations [batch × time × width] from hidden() and targets [batch × time] int64. From the logits
-/// on in fp32, under autocast too.
+/// A target that does not count.
+inline constexpr std::int64_t kIgnoredTarget = -100;
+
+/// −log p(target), 0 where the target is kIgnoredTarget, of logits [… × vocabulary] and targets […]
+/// int64: for each, flattened, or reduced to a scalar. In fp32, under autocast too.
+torch::Tensor cross_entropy(const torch::Tensor& logits, const torch::Tensor& targets,
+                            at::Reduction::Reduction reduction);
+
+/// Loss of each sequence, [batch], in nats per token: the mean of −log p(target) over its targets
+/// that count; NaN where there is none. Activations [batch × time × width] are from hidden(),
+/// targets [batch × time] int64.
 torch::Tensor sequence_losses(LanguageModel& model, const torch::Tensor& hidden,
                               const torch::Tensor& targets);
 

@@ -31,7 +31,7 @@ void RunOptions::describe(FieldVisitor& visitor) {
                  "autocast; tf32: fp32 with faster, rougher products, on CUDA");
   visitor.field("threads", threads, between(0, 1024), "CPU threads; 0: one for each core");
   visitor.field("sample_bytes", sample_bytes, at_least(0),
-                "bytes of text the model writes at the end; 0: none");
+                "tokens, so bytes of text, that the model writes at the end; 0: none");
 }
 
 void BatchOptions::describe(FieldVisitor& visitor) {

@@ -7,19 +7,6 @@
 namespace leapverify::trainer {
 namespace {
 
-/// On the host, pinned where a GPU is to fetch it.
-TokenBatch empty_batch(std::int64_t rows, const PassSettings& settings) {
-  const auto options = torch::dtype(torch::kInt64).pinned_memory(settings.device.is_cuda());
-  return {torch::empty({rows, settings.context}, options),
-          torch::empty({rows, settings.context}, options)};
-}
-
-/// Does not wait for the copy; pinned memory is not reused before it is done.
-TokenBatch to_device(const TokenBatch& batch, torch::Device device) {
-  return {batch.tokens.to(device, /*non_blocking=*/true),
-          batch.targets.to(device, /*non_blocking=*/true)};
-}
-
 /// read(index, tokens, targets) fills one row.
 template <class Read>
 TokenBatch held_out_batch(const std::vector<std::int64_t>& sequences, const PassSettings& settings,
@@ -45,14 +32,6 @@ void in_parts(const std::vector<std::int64_t>& sequences, std::int64_t rows, Act
 
 }  // namespace
 
-TokenBatch train_batch(const data::Text& text, std::int64_t step, std::int64_t rows,
-                       const PassSettings& settings) {
-  const TokenBatch batch = empty_batch(rows, settings);
-  text.train_batch(step, rows, batch.tokens.data_ptr<std::int64_t>(),
-                   batch.targets.data_ptr<std::int64_t>());
-  return to_device(batch, settings.device);
-}
-
 double validation_loss(models::LanguageModel& model, const data::Text& text, std::int64_t count,
                        const PassSettings& settings) {
   const models::EvaluationMode evaluation_mode(model);
@@ -61,16 +40,19 @@ double validation_loss(models::LanguageModel& model, const data::Text& text, std
       static_cast<std::size_t>(std::min(count, text.validation_size())));
   std::iota(sequences.begin(), sequences.end(), 0);
   double sum = 0;
+  double tokens = 0;
   in_parts(sequences, settings.rows, [&](const std::vector<std::int64_t>& part) {
     const TokenBatch batch =
-        held_out_batch(part, settings, [&](auto index, auto* tokens, auto* targets) {
-          text.validation_sequence(index, tokens, targets);
+        held_out_batch(part, settings, [&](auto index, auto* inputs, auto* targets) {
+          text.validation_sequence(index, inputs, targets);
         });
-    sum += models::sequence_losses(model, model.hidden(batch.tokens), batch.targets)
-               .sum()
-               .item<double>();
+    const torch::Tensor losses =
+        models::sequence_losses(model, model.hidden(batch.tokens), batch.targets);
+    const torch::Tensor counted = batch.targets.ne(models::kIgnoredTarget).sum(1);
+    sum += (losses * counted).sum().item<double>();
+    tokens += counted.sum().item<double>();
   });
-  return sum / static_cast<double>(sequences.size());
+  return sum / tokens;
 }
 
 Evaluation LanguageEvaluator::evaluate(const std::vector<std::int64_t>& sequences,

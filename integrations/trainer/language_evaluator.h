@@ -10,12 +10,8 @@
 
 namespace leapverify::trainer {
 
-/// The batch of a step, of `rows` sequences.
-TokenBatch train_batch(const data::Text& text, std::int64_t step, std::int64_t rows,
-                       const PassSettings& settings);
-
-/// Mean loss in nats per token over the first `count` validation sequences (all of them if fewer), in
-/// evaluation mode; the model's mode is restored.
+/// Mean loss, in nats, of the tokens that count in the first `count` validation sequences (all of
+/// them if fewer), in evaluation mode; the model's mode is restored.
 double validation_loss(models::LanguageModel& model, const data::Text& text, std::int64_t count,
                        const PassSettings& settings);
 

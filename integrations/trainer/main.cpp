@@ -141,7 +141,7 @@ int main(int argc, char** argv) {
   train_command->add_option("config", arguments.config, "YAML file; see explain-config");
   train_command->add_option("--preset", arguments.preset,
                             "Named settings below the file's: " + preset_list());
-  train_command->add_option("--data", arguments.data, "Text file or folder (data.path)");
+  train_command->add_option("--data", arguments.data, "Text or token file or folder (data.path)");
   train_command->add_option("--run", arguments.run, "New run folder, runs/DATE-TIME if not given");
   train_command
       ->add_option("--set", arguments.overrides,

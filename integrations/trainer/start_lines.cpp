@@ -6,7 +6,7 @@ namespace {
 
 using Lines = std::vector<std::string>;
 
-void warn(Lines& lines, const std::string& words) { lines.push_back("             " + words); }
+void add(Lines& lines, const std::string& words) { lines.push_back("             " + words); }
 
 /// Ways to try and to follow leaps other than the default, as in ", when raced, cascade 4".
 std::string ways_text(const Options& options) {
@@ -42,21 +42,20 @@ void warn_of_leaps(Lines& lines, const StartFacts& facts) {
   const std::int64_t sequences = facts.config.batch.sequences_of_step();
   const TryCost cost = facts.leaps.try_cost(sequences);
   if (options.controller.first_leap >= facts.config.run.steps) {
-    warn(lines, "no leap will be tried: leapverify.first_leap is " +
-                    std::to_string(options.controller.first_leap) + " of " +
-                    std::to_string(facts.config.run.steps) + " steps");
+    add(lines, "no leap will be tried: leapverify.first_leap is " +
+                   std::to_string(options.controller.first_leap) + " of " +
+                   std::to_string(facts.config.run.steps) + " steps");
   } else if (static_cast<double>(cost.least) > cost.allowed) {
-    warn(lines, "no leap will be tried: one takes at least " + std::to_string(cost.least) +
-                    " forward passes of a sequence, and leapverify.max_overhead = " +
-                    number_text(options.controller.max_overhead) + " allows " +
-                    std::to_string(static_cast<std::int64_t>(cost.allowed)));
+    add(lines, "no leap will be tried: one takes at least " + std::to_string(cost.least) +
+                   " forward passes of a sequence, and leapverify.max_overhead = " +
+                   number_text(options.controller.max_overhead) + " allows " +
+                   std::to_string(static_cast<std::int64_t>(cost.allowed)));
   } else if (options.gate == GateSource::kNextBatch &&
              options.verification.rule == policy::Rule::kSequential &&
              sequences < kBatchToAcceptMuch) {
-    warn(lines, "hardly anything will be accepted: batch.sequences is " +
-                    std::to_string(sequences) +
-                    ", and gate: next_batch with the rule sequential wants at least " +
-                    std::to_string(kBatchToAcceptMuch));
+    add(lines, "hardly anything will be accepted: batch.sequences is " + std::to_string(sequences) +
+                   ", and gate: next_batch with the rule sequential wants at least " +
+                   std::to_string(kBatchToAcceptMuch));
   }
 }
 
@@ -69,13 +68,13 @@ void describe_leaps(Lines& lines, const StartFacts& facts) {
                   " bytes of extra memory");
   warn_of_leaps(lines, facts);
   if (facts.config.run.eval_average && options.reference == Reference::kCurrent) {
-    warn(lines,
-         "run.eval_average has no effect: no average is kept with leapverify.reference: current");
+    add(lines,
+        "run.eval_average has no effect: no average is kept with leapverify.reference: current");
   }
   if (options.detector.signal == SignalKind::kActivationCosine && options.probes == 0) {
-    warn(lines,
-         "no regime will be told: detector.signal: activation_cosine needs leapverify.probes, "
-         "delta_cosine does not");
+    add(lines,
+        "no regime will be told: detector.signal: activation_cosine needs leapverify.probes, "
+        "delta_cosine does not");
   }
 }
 
@@ -86,16 +85,17 @@ std::vector<std::string> start_lines(const StartFacts& facts) {
   Lines lines;
   lines.push_back("run folder   " + facts.folder);
   lines.push_back("data         " + std::to_string(text.files) + " files, " +
-                  count_text(static_cast<double>(text.train.bytes)) + " bytes to train on, " +
-                  std::to_string(facts.text.gate_size()) + " gate and " +
+                  count_text(static_cast<double>(text.train.tokens)) + " " + text.unit +
+                  " to train on, " + std::to_string(facts.text.gate_size()) + " gate and " +
                   std::to_string(facts.text.validation_size()) + " validation sequences");
+  add(lines, text.description);
   lines.push_back("model        " + model_text(facts));
   if (facts.config.leapverify.options.enabled) {
     describe_leaps(lines, facts);
   } else {
     lines.push_back("leapverify   off (leapverify.enabled: true switches it on)");
     if (facts.config.run.eval_average) {
-      warn(lines, "run.eval_average has no effect: leapverify keeps the average");
+      add(lines, "run.eval_average has no effect: leapverify keeps the average");
     }
   }
   if (const auto skipped = text.binary_files + text.unreadable + text.files_left_out; skipped > 0) {
@@ -104,9 +104,13 @@ std::vector<std::string> start_lines(const StartFacts& facts) {
                     " unreadable, " + std::to_string(text.files_left_out) +
                     " beyond data.max_bytes");
   }
+  if (text.documents_left_out > 0) {
+    lines.push_back("left out     " + std::to_string(text.documents_left_out) +
+                    " documents without a token that counts within batch.context");
+  }
   if (facts.step > 0) lines.push_back("resumed      at step " + std::to_string(facts.step));
   for (const ConfigChange& change : facts.changes) {
-    warn(lines, change.key + ": " + change.from + " -> " + change.to);
+    add(lines, change.key + ": " + change.from + " -> " + change.to);
   }
   return lines;
 }

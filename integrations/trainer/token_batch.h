@@ -8,7 +8,8 @@
 
 namespace leapverify::trainer {
 
-/// Tokens and targets, [rows × context] int64 each.
+/// Tokens and targets, [rows × context] int64 each; targets that do not count are
+/// models::kIgnoredTarget.
 struct TokenBatch {
   torch::Tensor tokens;
   torch::Tensor targets;
@@ -29,5 +30,12 @@ struct PassSettings {
   /// Most sequences of a forward pass.
   std::int64_t rows = 0;
 };
+
+/// Of unset numbers, on the host, pinned where a GPU is to fetch it.
+TokenBatch empty_batch(std::int64_t rows, const PassSettings& settings);
+
+/// On a GPU it arrives in the order of the current stream, without waiting for it. Torch keeps pinned
+/// memory from being used anew before the copy is done.
+TokenBatch to_device(const TokenBatch& batch, torch::Device device);
 
 }  // namespace leapverify::trainer

@@ -2,6 +2,7 @@
 #include <leapverify/integrations/models/pretrained_model.h>
 #include <leapverify/integrations/models/sample.h>
 #include <leapverify/integrations/trainer/base_optimizer.h>
+#include <leapverify/integrations/trainer/batch_loader.h>
 #include <leapverify/integrations/trainer/clip_gradients.h>
 #include <leapverify/integrations/trainer/config_changes.h>
 #include <leapverify/integrations/trainer/language_evaluator.h>
@@ -59,10 +60,6 @@ PassSettings pass_settings(const Config& config) {
   }
   at::globalContext().setAllowTF32CuBLAS(config.run.precision == Precision::kTf32);
   const models::ModelSize size = models::model_size(config.model);
-  if (size.vocabulary < 256) {
-    throw InvalidOption("model", "a vocabulary of " + std::to_string(size.vocabulary),
-                        "at least 256 tokens: the text is read byte by byte");
-  }
   if (config.batch.context > size.context) {
     throw InvalidOption("batch.context", std::to_string(config.batch.context),
                         "at most the " + std::to_string(size.context) + " that the model takes");
@@ -93,6 +90,19 @@ std::shared_ptr<models::PretrainedModel> make_seeded_model(const Config& config,
   return model;
 }
 
+/// Tokens of a tokenizer stay numbers: only it can decode them.
+std::string sample_text(const std::vector<std::int64_t>& tokens, bool bytes) {
+  std::string text = bytes ? "" : "(numbers of tokens)";
+  for (const std::int64_t token : tokens) {
+    if (bytes) {
+      text += static_cast<char>(token);
+    } else {
+      text += " " + std::to_string(token);
+    }
+  }
+  return text;
+}
+
 /// What the loop itself keeps beside the steps.
 struct LoopState {
   double seconds = 0;
@@ -110,9 +120,11 @@ class Trainer::Implementation : public StepRunner {
       : config_(config),
         run_(run),
         settings_(pass_settings(config)),
-        text_(config.data, settings_.context, config.batch.sequences_of_step()),
+        text_(config.data, models::model_size(config.model).vocabulary, settings_.context,
+              config.batch.sequences_of_step()),
         model_(make_seeded_model(config, settings_.device)),
         base_(make_base_optimizer(config.optimizer, model_->parameters())),
+        batches_(text_, config.batch.sequences_of_step(), settings_),
         passes_(*model_, settings_),
         evaluator_(*model_, text_, config.batch.sequences_of_step(), settings_),
         optimizer_(
@@ -174,6 +186,7 @@ class Trainer::Implementation : public StepRunner {
   data::Text text_;
   std::shared_ptr<models::PretrainedModel> model_;
   std::unique_ptr<torch::optim::Optimizer> base_;
+  BatchLoader batches_;
   TrainingPasses passes_;
   LanguageEvaluator evaluator_;
   std::unique_ptr<TraceFile> trace_;
@@ -206,7 +219,7 @@ TokenBatch Trainer::Implementation::take_batch() {
       config_.optimizer.lr * schedule_factor(config_.schedule, step, config_.run.steps);
   for (auto& group : base_->param_groups()) group.options().set_lr(rate);
   ++position_.schedule;
-  return train_batch(text_, position_.data++, config_.batch.sequences_of_step(), settings_);
+  return batches_.take(position_.data++);
 }
 
 void Trainer::Implementation::backward() { loss_ = gradients_of(take_batch()); }
@@ -223,7 +236,7 @@ TrainingBatch Trainer::Implementation::next_batch(const TokenBatch& batch) {
           [this, batch] { return passes_.sequence_losses(batch); },
           [this, batch] { return gradients_of(batch); },
           // Drawn at random: after a quarter of an epoch a fifth of a batch was trained on before.
-          4 * position_.data * tokens_of_step() > text_.summary().train.bytes};
+          4 * position_.data * tokens_of_step() > text_.summary().train.tokens};
 }
 
 torch::Tensor Trainer::Implementation::train_step() {
@@ -342,10 +355,10 @@ Summary Trainer::Implementation::summary() {
   result.off_reason = status.off_reason;
   if (!result.interrupted && config_.run.sample_bytes > 0) {
     const models::AutocastScope autocast(settings_.device.type(), settings_.autocast);
-    const std::vector<std::int64_t> bytes =
-        models::sample(*model_, {'\n'}, config_.run.sample_bytes, 0.8,
+    const std::vector<std::int64_t> tokens =
+        models::sample(*model_, {text_.prompt()}, config_.run.sample_bytes, 0.8,
                        static_cast<std::uint64_t>(config_.run.seed));
-    for (const std::int64_t byte : bytes) result.sample += static_cast<char>(byte);
+    result.sample = sample_text(tokens, text_.is_bytes());
   }
   return result;
 }

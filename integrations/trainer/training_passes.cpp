@@ -16,22 +16,20 @@ void in_parts(const TokenBatch& batch, std::int64_t rows, Action action) {
 
 }  // namespace
 
-torch::Tensor TrainingPasses::mean_loss(const TokenBatch& part) {
+torch::Tensor TrainingPasses::summed_loss(const TokenBatch& part) {
   const models::AutocastScope autocast(settings_.device.type(), settings_.autocast);
-  return torch::nn::functional::cross_entropy(
-      model_.forward(part.tokens).flatten(0, 1).to(torch::kFloat), part.targets.flatten());
+  return models::cross_entropy(model_.forward(part.tokens), part.targets, at::Reduction::Sum);
 }
 
 torch::Tensor TrainingPasses::backward(const TokenBatch& batch) {
-  torch::Tensor sum;
+  const torch::Tensor counted = batch.targets.ne(models::kIgnoredTarget).sum();
+  torch::Tensor mean;
   in_parts(batch, settings_.rows, [&](const TokenBatch& part) {
-    const double share = static_cast<double>(part.rows()) / static_cast<double>(batch.rows());
-    const torch::Tensor loss = mean_loss(part);
-    loss.backward(torch::full_like(loss, share));
-    const torch::Tensor weighted = loss.detach() * share;
-    sum = sum.defined() ? sum + weighted : weighted;
+    const torch::Tensor share = summed_loss(part) / counted;
+    share.backward();
+    mean = mean.defined() ? mean + share.detach() : share.detach();
   });
-  return sum;
+  return mean;
 }
 
 torch::Tensor TrainingPasses::sequence_losses(const TokenBatch& batch) {

@@ -13,7 +13,7 @@ class TrainingPasses {
   TrainingPasses(models::LanguageModel& model, const PassSettings& settings)
       : model_(model), settings_(settings) {}
 
-  /// Adds the gradients of the mean loss over all tokens of the batch to those there are; returns the
+  /// Adds the gradients of the mean loss over all tokens of the batch that count to those there are; returns the
   /// loss, a scalar on the device.
   torch::Tensor backward(const TokenBatch& batch);
 
@@ -21,7 +21,7 @@ class TrainingPasses {
   torch::Tensor sequence_losses(const TokenBatch& batch);
 
  private:
-  torch::Tensor mean_loss(const TokenBatch& part);
+  torch::Tensor summed_loss(const TokenBatch& part);
 
   models::LanguageModel& model_;
   PassSettings settings_;

@@ -129,6 +129,16 @@ TEST_F(DocumentsTest, TheOrderIsTheSameOnEveryMachine) {
   EXPECT_THAT(lines(load_documents(options_for("d"))), ElementsAre("b", "a", "c", "d", "e"));
 }
 
+TEST_F(DocumentsTest, EachDocumentsStartIsTold) {
+  write("d/a", "12345\n");
+  write("d/b", "678\n");
+  write("d/empty", "");
+  const Documents documents = load_documents(options_for("d"));
+  const std::int64_t second = documents.bytes.front() == '1' ? 6 : 4;
+  EXPECT_THAT(documents.starts, ElementsAre(0, second));
+  EXPECT_THAT(load_documents(options_for("d/a")).starts, ElementsAre(0));
+}
+
 TEST_F(DocumentsTest, ReadingStopsAtMaxBytes) {
   for (int i = 0; i < 5; ++i) write("d/f" + std::to_string(i), "12345678\n");
   DataOptions options = options_for("d");

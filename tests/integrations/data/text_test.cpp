@@ -9,10 +9,12 @@
 namespace leapverify::data {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
 constexpr std::int64_t kContext = 9;
+constexpr std::int64_t kVocabulary = 256;
 
 struct Batch {
   explicit Batch(std::int64_t rows)
@@ -29,7 +31,7 @@ class TextTest : public testing::TemporaryFolder {
     options.gate_share = 0.1;
     options.validation_share = 0.1;
     options.seed = seed;
-    return Text(options, kContext, 4);
+    return Text(options, kVocabulary, kContext, 4);
   }
 
   /// Splits that can be told apart, with their first and last bytes marked.
@@ -160,9 +162,9 @@ TEST_F(TextTest, GateSequencesComeInASeededOrder) {
 TEST_F(TextTest, TheSummaryTellsSplitsApart) {
   const TextSummary one = text_of(marked()).summary();
   EXPECT_EQ(one.files, 1);
-  EXPECT_EQ(one.train.bytes, 800);
-  EXPECT_EQ(one.gate.bytes, 100);
-  EXPECT_EQ(one.validation.bytes, 100);
+  EXPECT_EQ(one.train.tokens, 800);
+  EXPECT_EQ(one.gate.tokens, 100);
+  EXPECT_EQ(one.validation.tokens, 100);
   std::string content = marked();
   content[850] = 'x';
   const TextSummary other = text_of(content).summary();
@@ -179,50 +181,45 @@ TEST_F(TextTest, SplitHashesAreFnv1a) {
   EXPECT_EQ(summary.validation.hash, hash);
 }
 
-TEST_F(TextTest, TooLittleTextIsRefusedWithTheNumbers) {
-  const std::string legal =
-      "at least 100 bytes: 40 for a batch in train, 10 for a sequence in gate (gate_share 0.1), 10 "
-      "for a sequence in validation (validation_share 0.1)";
+TEST_F(TextTest, TooLittleTextIsRefusedWithTheNumbersAndWhatToChange) {
   EXPECT_NO_THROW(text_of(std::string(100, 'a')));
   EXPECT_THAT([&] { text_of(std::string(99, 'a')); },
-              ThrowsMessage<DataError>(path("text") + " has 99 bytes; expected " + legal));
-}
-
-TEST_F(TextTest, AFileShorterThanASequenceIsRefused) {
-  EXPECT_THAT([&] { text_of("short"); },
-              ThrowsMessage<DataError>(HasSubstr("text has 5 bytes; expected at least 100 bytes")));
-}
-
-TEST_F(TextTest, TrainMustHoldABatch) {
-  DataOptions options;
-  options.path = write("text", std::string(1249, 'a'));
-  options.gate_share = 0.1;
-  options.validation_share = 0.1;
-  EXPECT_THAT([&] { Text(options, kContext, 100); },
               ThrowsMessage<DataError>(
-                  HasSubstr("has 1249 bytes; expected at least 1250 bytes: 1000 for a batch")));
-  write("text", std::string(1250, 'a'));
-  EXPECT_NO_THROW(Text(options, kContext, 100));
+                  path("text") +
+                  " gives 9 of its 99 bytes to gate, split by ranges: it is one file; expected at "
+                  "least 1 sequence of 10; more data, a smaller model.context or a larger "
+                  "data.gate_share would do"));
 }
 
-TEST_F(TextTest, TheNeededBytesAreRoundedUp) {
+TEST_F(TextTest, EachSplitIsRefusedWithItsOwnRemedy) {
   DataOptions options;
-  options.path = write("text", std::string(33, 'a'));
-  options.gate_share = 0.3;
-  options.validation_share = 0.3;
-  EXPECT_THAT([&] { Text(options, kContext, 1); },
-              ThrowsMessage<DataError>(HasSubstr("has 33 bytes; expected at least 34 bytes")));
-  write("text", std::string(34, 'a'));
-  EXPECT_EQ(Text(options, kContext, 1).gate_size(), 1);
+  options.path = write("text", std::string(199, 'a'));
+  options.gate_share = 0.1;
+  EXPECT_THAT([&] { Text(options, kVocabulary, kContext, 4); },
+              ThrowsMessage<DataError>(AllOf(HasSubstr("9 of its 199 bytes to validation"),
+                                             HasSubstr("larger data.validation_share"))));
+  write("text", std::string(1200, 'a'));
+  EXPECT_NO_THROW(Text(options, kVocabulary, kContext, 102));
+  EXPECT_THAT([&] { Text(options, kVocabulary, kContext, 103); },
+              ThrowsMessage<DataError>(AllOf(HasSubstr("1020 of its 1200 bytes to train"),
+                                             HasSubstr("at least 103 sequences of 10; more data, "),
+                                             HasSubstr("or a smaller batch.sequences"))));
 }
 
-TEST_F(TextTest, MaxBytesBelowWhatIsNeededIsRefused) {
+TEST_F(TextTest, MaxBytesIsNamedWhereItIsWhatCutsTheText) {
   DataOptions options;
   options.path = write("text", std::string(1000, 'a'));
   options.max_bytes = 100;
-  EXPECT_THAT(
-      [&] { Text(options, kContext, 4); },
-      ThrowsMessage<DataError>(HasSubstr("data.max_bytes is 100; expected at least 200 bytes")));
+  EXPECT_THAT([&] { Text(options, kVocabulary, kContext, 4); },
+              ThrowsMessage<DataError>(HasSubstr("more data (data.max_bytes), a smaller")));
+}
+
+TEST_F(TextTest, ATextOfBytesSaysSo) {
+  const Text text = text_of(marked());
+  EXPECT_TRUE(text.is_bytes());
+  EXPECT_EQ(text.prompt(), '\n');
+  EXPECT_EQ(text.summary().unit, "bytes");
+  EXPECT_EQ(text.summary().description, "split by ranges: it is one file");
 }
 
 TEST_F(TextTest, EverySizeThatIsAcceptedHoldsWhatWasPromised) {
@@ -231,8 +228,8 @@ TEST_F(TextTest, EverySizeThatIsAcceptedHoldsWhatWasPromised) {
     const TextSummary& summary = text.summary();
     EXPECT_GE(text.gate_size(), 1) << bytes;
     EXPECT_GE(text.validation_size(), 1) << bytes;
-    EXPECT_GE(summary.train.bytes, 40) << bytes;
-    EXPECT_EQ(summary.train.bytes + summary.gate.bytes + summary.validation.bytes,
+    EXPECT_GE(summary.train.tokens, 40) << bytes;
+    EXPECT_EQ(summary.train.tokens + summary.gate.tokens + summary.validation.tokens,
               static_cast<std::int64_t>(bytes));
   }
 }

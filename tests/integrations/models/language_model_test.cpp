@@ -38,6 +38,23 @@ TEST(SequenceLosses, OfAFreshModelAreNearThoseOfGuessing) {
   EXPECT_NEAR(losses.mean().item<double>(), std::log(256.0), 0.2);
 }
 
+TEST(SequenceLosses, AreTheMeanOverTheTargetsThatCount) {
+  const auto model = small_gpt();
+  const torch::Tensor tokens = random_tokens(3, 9);
+  const torch::Tensor targets = tokens.flip(1).contiguous();
+  const torch::Tensor hidden = model->hidden(tokens);
+  torch::Tensor masked = targets.clone();
+  masked[1].slice(0, 0, 4).fill_(-100);
+  masked[1].slice(0, 7).fill_(-100);
+  masked[2].fill_(-100);
+  const torch::Tensor losses = sequence_losses(*model, hidden, masked);
+  const torch::Tensor counted =
+      sequence_losses(*model, hidden.slice(1, 4, 7), targets.slice(1, 4, 7));
+  EXPECT_EQ(losses[0].item<float>(), sequence_losses(*model, hidden, targets)[0].item<float>());
+  EXPECT_NEAR(losses[1].item<double>(), counted[1].item<double>(), 1e-6);
+  EXPECT_TRUE(std::isnan(losses[2].item<float>())) << "nothing counts there";
+}
+
 TEST(SequenceLosses, RefuseTargetsOfAnotherShape) {
   const auto model = small_gpt();
   const torch::Tensor hidden = model->hidden(random_tokens(2, 4));

@@ -45,6 +45,8 @@ TEST_F(ConfigErrorsTest, ANumberOutOfRange) {
             "FILE:1: optimizer.lr: 1e999 is not legal, expected a number > 0");
   EXPECT_EQ(error_of("run: {steps: 0}"),
             "FILE:1: run.steps: 0 is not legal, expected an integer ≥ 1");
+  EXPECT_EQ(error_of("data: {document_end: -2}"),
+            "FILE:1: data.document_end: -2 is not legal, expected an integer ≥ -1");
   EXPECT_EQ(error_of("model: {dropout: 1}"),
             "FILE:1: model.dropout: 1 is not legal, expected a number in [0, 1)");
   EXPECT_EQ(error_of("run: {steps: 99999999999999999999}"),
@@ -72,6 +74,8 @@ TEST_F(ConfigErrorsTest, AValueOfTheWrongType) {
             "FILE:1: run.folder: an empty value is not legal, expected a text");
   EXPECT_EQ(error_of("optimizer: {name: adam}"),
             "FILE:1: optimizer.name: adam is not legal, expected adamw or sgd");
+  EXPECT_EQ(error_of("data: {format: txt}"),
+            "FILE:1: data.format: txt is not legal, expected auto, bytes, llmc or nanogpt");
   EXPECT_EQ(
       error_of("schedule: {kind: [cosine]}"),
       "FILE:1: schedule.kind: [cosine] is not legal, expected constant, linear, cosine or wsd");

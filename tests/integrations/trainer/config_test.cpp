@@ -44,6 +44,8 @@ std::string another_value(const std::string& name, const YAML::Node& node) {
       {"run.device", "cuda"},
       {"run.precision", "bf16"},
       {"model.name", "gpt2"},
+      {"data.format", "llmc"},
+      {"data.document_end", "7"},
       {"model.dropout", "0.5"},
       {"model.qwen2.num_key_value_heads", "7"},
       {"model.qwen2.attention_dropout", "0.5"},

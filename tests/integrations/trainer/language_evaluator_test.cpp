@@ -1,5 +1,6 @@
 // The evaluator answers for the weights of now, in either precision, whatever the size of its passes.
 #include <gtest/gtest.h>
+#include <leapverify/integrations/trainer/batch_loader.h>
 #include <leapverify/integrations/trainer/language_evaluator.h>
 
 #include "integrations/models/small_gpt.h"
@@ -16,7 +17,7 @@ class LanguageEvaluatorTest : public testing::TemporaryFolder {
     for (int i = 0; i < 900; ++i) text += "line " + std::to_string(i * i % 97) + "\n";
     data::DataOptions options;
     options.path = write("text.txt", text);
-    text_.emplace(options, settings_.context, 8);
+    text_.emplace(options, 256, settings_.context, 8);
     model_ = testing::small_gpt();
   }
 
@@ -32,7 +33,7 @@ class LanguageEvaluatorTest : public testing::TemporaryFolder {
 
 TEST_F(LanguageEvaluatorTest, SequencesAreOfTheRunsLengthNotTheModels) {
   EXPECT_EQ(model_->context(), 16);
-  EXPECT_EQ(train_batch(*text_, 0, 8, settings_).tokens.sizes(), torch::IntArrayRef({8, 12}));
+  EXPECT_EQ(BatchLoader(*text_, 8, settings_).take(0).tokens.sizes(), torch::IntArrayRef({8, 12}));
   EXPECT_EQ(evaluate().losses.size(0), 5);
   EXPECT_GT(validation_loss(*model_, *text_, 5, settings_), 4);
 }

@@ -71,6 +71,22 @@ TEST_F(TrainingPassesTest, SeveralPassesGiveTheMeanOverTheWholeBatch) {
   }
 }
 
+TEST_F(TrainingPassesTest, IgnoredTargetsDoNotCountHoweverTheyAreSpread) {
+  batch_.targets.narrow(0, 0, 3).narrow(1, 0, 13).fill_(models::kIgnoredTarget);
+  batch_.targets.narrow(0, 4, 1).fill_(models::kIgnoredTarget);
+  const Gradients whole = gradients();
+  model_->zero_grad();
+  const torch::Tensor loss = torch::nn::functional::cross_entropy(
+      model_->forward(batch_.tokens).flatten(0, 1), batch_.targets.flatten());
+  EXPECT_NEAR(whole.loss.item<double>(), loss.item<double>(), 1e-6);
+  for (const std::int64_t rows : {3, 1}) {
+    settings_.rows = rows;
+    const Gradients parts = gradients();
+    EXPECT_NEAR(parts.loss.item<double>(), loss.item<double>(), 1e-6) << rows;
+    EXPECT_LT(difference(parts, whole), 1e-5) << rows;
+  }
+}
+
 TEST_F(TrainingPassesTest, AddsToTheGradientsThereAre) {
   const Gradients once = gradients();
   TrainingPasses(*model_, settings_).backward(batch_);
