@@ -206,7 +206,8 @@ TEST_F(SplitTextTest, TooFewFilesAreRefused) {
               ThrowsMessage<DataError>(AllOf(
                   HasSubstr("d gives 0 of its 100 bytes to train, split by documents: 0 to train "
                             "on, 1 gate, 1 validation; expected at least 4 sequences of 10"),
-                  HasSubstr("; more documents, a smaller model.context or a smaller batch"))));
+                  HasSubstr("; more documents (or one, cut into ranges), a smaller model.context "
+                            "or a smaller batch"))));
 }
 
 /// Documents of 20 tokens first + n, each with the token 7 before or behind it.
