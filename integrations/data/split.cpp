@@ -115,6 +115,13 @@ class Assignment {
   std::vector<Owner> owners_;
 };
 
+/// Documents that are to be split.
+std::int64_t documents_in(const Corpus& corpus) {
+  return std::count_if(
+      corpus.documents.begin(), corpus.documents.end(),
+      [&corpus](const Document& document) { return document.begin < corpus.validation_from; });
+}
+
 Splits split_range(const Corpus& corpus, const DataOptions& options) {
   const std::int64_t total = corpus.validation_from;
   const bool own_validation = total < corpus.tokens.size();
@@ -125,16 +132,17 @@ Splits split_range(const Corpus& corpus, const DataOptions& options) {
   return {{{0, train, 0}},
           {{train, scored, train}},
           {{scored, corpus.tokens.size(), scored}},
-          "split by ranges: " + corpus.why_one_document};
+          "split by ranges: " + (documents_in(corpus) == 1
+                                     ? corpus.why_one_document
+                                     : std::string("fewer documents than splits"))};
 }
 
 }  // namespace
 
 Splits split_corpus(const Corpus& corpus, const DataOptions& options, std::int64_t sequence) {
-  const bool one =
-      corpus.documents.size() == 1 || corpus.documents[1].begin >= corpus.validation_from;
+  const bool own_validation = corpus.validation_from < corpus.tokens.size();
   Splits splits;
-  if (one && !corpus.whole_documents) {
+  if (documents_in(corpus) < (own_validation ? 2 : 3) && !corpus.whole_documents) {
     splits = split_range(corpus, options);
   } else {
     const Assignment assignment(corpus, options, sequence);
@@ -144,7 +152,7 @@ Splits split_corpus(const Corpus& corpus, const DataOptions& options, std::int64
                   assignment.count_text(kGate) + " gate, " + assignment.count_text(kValidation) +
                   " validation"};
   }
-  if (corpus.validation_from < corpus.tokens.size()) {
+  if (own_validation) {
     splits.description += "; validation is the files of that name";
   }
   return splits;

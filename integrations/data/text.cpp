@@ -29,12 +29,14 @@ void require_enough(const DataOptions& options, const Corpus& corpus,
     return std::to_string(sequences) + (sequences == 1 ? " sequence" : " sequences") +
            (whole ? "" : " of " + std::to_string(length));
   };
+  const std::string more = corpus.documents.size() == 1 ? "data"
+                           : whole                      ? "documents"
+                                                        : "documents (or one, cut into ranges)";
   throw DataError(options.path,
                   "gives " + (whole ? of_length(count) : std::to_string(tokens)) + " of its " +
                       std::to_string(corpus.tokens.size()) + " " + corpus.unit + " to " +
                       need.name + ", " + description,
-                  "at least " + of_length(need.count) +
-                      (corpus.documents.size() > 1 ? "; more documents" : "; more data") +
+                  "at least " + of_length(need.count) + "; more " + more +
                       (reached_max_bytes(corpus, options) ? " (data.max_bytes)" : "") +
                       ", a smaller model.context or a " + need.remedy + " would do");
 }

@@ -199,14 +199,24 @@ TEST_F(SplitTextTest, TextFilesStayWhole) {
   expect_disjoint(counts_of(text), 20);
 }
 
-TEST_F(SplitTextTest, TooFewFilesAreRefused) {
-  write("d/a", std::string(50, 'a'));
-  write("d/b", std::string(50, 'b'));
+TEST_F(SplitTextTest, FewerFilesThanSplitsAreCutIntoRanges) {
+  write("d/a", std::string(200, 'a'));
+  write("d/b", std::string(200, 'b'));
+  const Text text(options_for("d"), 256, kContext, 4);
+  EXPECT_EQ(text.summary().description, "split by ranges: fewer documents than splits");
+  EXPECT_EQ(text.summary().train.tokens, 320);
+  EXPECT_EQ(text.gate_size(), 4);
+  EXPECT_EQ(text.validation_size(), 4);
+}
+
+TEST_F(SplitTextTest, TooLittleToTrainOnIsRefused) {
+  for (const char* name : {"d/a", "d/b", "d/c"}) write(name, std::string(35, *name));
   EXPECT_THAT([&] { Text(options_for("d"), 256, kContext, 4); },
               ThrowsMessage<DataError>(AllOf(
-                  HasSubstr("d gives 0 of its 100 bytes to train, split by documents: 0 to train "
+                  HasSubstr("d gives 35 of its 105 bytes to train, split by documents: 1 to train "
                             "on, 1 gate, 1 validation; expected at least 4 sequences of 10"),
-                  HasSubstr("; more documents, a smaller model.context or a smaller batch"))));
+                  HasSubstr("; more documents (or one, cut into ranges), a smaller batch.context "
+                            "or a smaller batch"))));
 }
 
 /// Documents of 20 tokens first + n, each with the token 7 before or behind it.

@@ -194,11 +194,6 @@ class BadData(TokensTest):
         self.text = self.folder / "train.bin"
         self.assert_refused(self.train(self.folder / "run"), "9025 bytes, an odd number")
 
-    def test_too_few_documents(self):
-        self.documents = self.documents[:2]
-        self.prepare_folder()
-        self.assert_refused(self.train(self.folder / "run"), "split by documents", "more documents")
-
 
 if __name__ == "__main__":
     unittest.main()
