@@ -107,18 +107,11 @@ void Gpt2::initialise() {
 }
 
 torch::Tensor Gpt2::hidden(const torch::Tensor& tokens) {
-  LV_CHECK(tokens.dim() == 2 && tokens.size(1) <= options_.context,
-           "tokens " << tokens.sizes() << ", expected [batch, at most " << options_.context << "]");
+  check_tokens(tokens);
   const torch::Tensor positions = position_embedding_->weight.narrow(0, 0, tokens.size(1));
-  torch::Tensor x = torch::dropout(token_embedding_(tokens) + positions, options_.embedding_dropout,
-                                   is_training());
-  for (const auto& module : *blocks_) {
-    const auto block = std::static_pointer_cast<Block>(module);
-    x = run_block(*block, x, [block, training = is_training()](const torch::Tensor& input) {
-      return block->forward(input, training);
-    });
-  }
-  return final_norm_(x);
+  const torch::Tensor x = torch::dropout(token_embedding_(tokens) + positions,
+                                         options_.embedding_dropout, is_training());
+  return final_norm_(run_blocks<Block>(blocks_, x, is_training()));
 }
 
 torch::Tensor Gpt2::logits(const torch::Tensor& hidden) {

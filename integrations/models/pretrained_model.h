@@ -4,7 +4,9 @@
 
 #include <leapverify/integrations/models/activation_checkpoint.h>
 #include <leapverify/integrations/models/language_model.h>
+#include <leapverify/kernels/error.h>
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -51,11 +53,26 @@ class PretrainedModel : public LanguageModel {
   void set_activation_checkpointing(bool on) { activation_checkpointing_ = on; }
 
  protected:
-  /// run(x), where `run` is the forward pass of `block`, with or without activation checkpointing.
-  torch::Tensor run_block(const torch::nn::Module& block, const torch::Tensor& x,
-                          const Segment& run) const {
-    const bool checkpointed = activation_checkpointing_ && torch::GradMode::is_enabled();
-    return checkpointed ? checkpoint(run, x, block.parameters()) : run(x);
+  /// Throws ContractError for tokens that hidden() does not take.
+  void check_tokens(const torch::Tensor& tokens) const {
+    LV_CHECK(tokens.dim() == 2 && tokens.size(1) <= context(),
+             "tokens " << tokens.sizes() << ", expected [batch, at most " << context() << "]");
+  }
+
+  /// x after all of `blocks`, modules of type Block whose forward() takes x and `arguments`, with or
+  /// without activation checkpointing.
+  template <class Block, class... Arguments>
+  torch::Tensor run_blocks(const torch::nn::ModuleList& blocks, torch::Tensor x,
+                           const Arguments&... arguments) const {
+    for (const auto& module : *blocks) {
+      const auto block = std::static_pointer_cast<Block>(module);
+      const Segment run = [block, arguments...](const torch::Tensor& input) {
+        return block->forward(input, arguments...);
+      };
+      const bool checkpointed = activation_checkpointing_ && torch::GradMode::is_enabled();
+      x = checkpointed ? checkpoint(run, x, block->parameters()) : run(x);
+    }
+    return x;
   }
 
  private:

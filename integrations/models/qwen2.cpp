@@ -124,18 +124,11 @@ void Qwen2::initialise() {
 }
 
 torch::Tensor Qwen2::hidden(const torch::Tensor& tokens) {
-  LV_CHECK(tokens.dim() == 2 && tokens.size(1) <= options_.context,
-           "tokens " << tokens.sizes() << ", expected [batch, at most " << options_.context << "]");
+  check_tokens(tokens);
   const Rotation rotation(tokens.size(1), options_.width / options_.heads, options_.rope_base,
                           tokens.device());
-  torch::Tensor x = token_embedding_(tokens);
-  for (const auto& module : *blocks_) {
-    const auto block = std::static_pointer_cast<Block>(module);
-    x = run_block(*block, x,
-                  [block, rotation, training = is_training()](const torch::Tensor& input) {
-                    return block->forward(input, rotation, training);
-                  });
-  }
+  const torch::Tensor x =
+      run_blocks<Block>(blocks_, token_embedding_(tokens), rotation, is_training());
   return rms_norm(x, final_norm_, options_.norm_epsilon);
 }
 
