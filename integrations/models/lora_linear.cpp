@@ -1,6 +1,7 @@
 #include <leapverify/integrations/models/lora_linear.h>
 
 #include <cmath>
+#include <utility>
 
 namespace leapverify::models {
 
@@ -12,14 +13,14 @@ torch::Tensor LoraLinearImpl::forward(const torch::Tensor& x, bool training) {
   return y + torch::linear(low, adapter_->b) * adapter_->scale;
 }
 
-void LoraLinearImpl::add_adapter(const LoraOptions& options) {
+void LoraLinearImpl::add_adapter(const LoraOptions& lora) {
   Adapter adapter;
   adapter.a =
-      register_parameter("lora_a", torch::empty({options.rank, weight.size(1)}, weight.options()));
+      register_parameter("lora_a", torch::empty({lora.rank, weight.size(1)}, weight.options()));
   adapter.b =
-      register_parameter("lora_b", torch::zeros({weight.size(0), options.rank}, weight.options()));
-  adapter.scale = options.scale();
-  adapter.dropout = options.dropout;
+      register_parameter("lora_b", torch::zeros({weight.size(0), lora.rank}, weight.options()));
+  adapter.scale = lora.scale();
+  adapter.dropout = lora.dropout;
   torch::nn::init::kaiming_uniform_(adapter.a, std::sqrt(5.0));
   adapter_ = std::move(adapter);
 }

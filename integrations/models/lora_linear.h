@@ -18,7 +18,7 @@ class LoraLinearImpl : public torch::nn::LinearImpl {
 
   /// A is [rank × in], from the uniform distribution on ±1/√in, drawn from torch's global RNG, and
   /// B [out × rank] zero: at first the layer computes what it did. Dtype and device are those of W.
-  void add_adapter(const LoraOptions& options);
+  void add_adapter(const LoraOptions& lora);
 
   /// W ← W + s · B A, without the adapter.
   void merge_adapter();
