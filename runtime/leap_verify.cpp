@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <numeric>
 #include <utility>
 
@@ -21,15 +22,17 @@ namespace {
 // An evaluator that fails this often in a row will not recover.
 constexpr int kMaxFailures = 3;
 
-TensorList trainable_parameters(torch::optim::Optimizer& base) {
+std::vector<at::Tensor> trained_parameters(const torch::optim::Optimizer& base) {
   std::vector<at::Tensor> parameters;
   for (const auto& group : base.param_groups()) {
-    parameters.insert(parameters.end(), group.params().begin(), group.params().end());
+    std::copy_if(group.params().begin(), group.params().end(), std::back_inserter(parameters),
+                 [](const at::Tensor& parameter) { return parameter.requires_grad(); });
   }
   if (parameters.empty()) {
-    throw InvalidOption("base optimizer", "no parameters", "at least one parameter");
+    throw InvalidOption("base optimizer", "no parameters that require gradients",
+                        "at least one parameter that does");
   }
-  return TensorList(std::move(parameters));
+  return parameters;
 }
 
 }  // namespace
@@ -61,7 +64,7 @@ LeapVerify::Implementation::Implementation(torch::optim::Optimizer& base, torch:
       verifier_(options_.verification_of_one()),
       forecast_(options_.verification.settle_steps),
       rate_(options_.rate),
-      weights_(trainable_parameters(base)),
+      weights_(trained_parameters(base)),
       buffers_(model.buffers()) {
   resolve_vector_math();
   if (options_.enabled) {
@@ -137,11 +140,22 @@ void LeapVerify::Implementation::trace_settings() {
   trace_rate("other options");
 }
 
+void LeapVerify::Implementation::check_same_parameters() const {
+  const std::vector<at::Tensor> now = trained_parameters(base_);
+  const auto same = [](const at::Tensor& a, const at::Tensor& b) { return a.is_same(b); };
+  LV_CHECK(std::equal(now.begin(), now.end(), weights_.tensors().begin(), weights_.tensors().end(),
+                      same),
+           now.size() << " parameters of the base optimizer require gradients, expected the "
+                      << weights_.tensors().size()
+                      << " that did when LeapVerify was made; make another one after a change");
+}
+
 at::Tensor LeapVerify::Implementation::base_step(const std::function<at::Tensor()>& closure) {
   const auto let_weights_change = [this] {
     if (snapshots_) snapshots_->let_weights_change();
   };
   LV_CHECK(!weights_lent_, "step() while other weights stand in for those of training");
+  if (options_.enabled) check_same_parameters();
   if (options_.enabled) rate_.follow(rates_of(base_));
   step_scale_ = rate_scale();
   const ScaledRates rates(base_, step_scale_);

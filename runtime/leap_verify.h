@@ -74,14 +74,17 @@ struct LeapVerifyState {
 ///
 /// Promises: a rejected leap leaves weights, buffers, optimizer state, gradients and random
 /// generators bitwise what they were; with `enabled: false`, or with every leap rejected, training
-/// is bitwise that of the base optimizer. Parameters keep their storage. Gradient accumulation:
-/// call step() once an optimizer step, as with the base optimizer.
+/// is bitwise that of the base optimizer. Parameters keep their storage. Those that do not require
+/// gradients are neither kept nor changed, and may not come to later: step() throws ContractError
+/// when others require them than at construction. Gradient accumulation: call step() once an
+/// optimizer step, as with the base optimizer.
 class LeapVerify {
  public:
   /// All references must outlive this object. `trace` gets every event. `runner` is needed for
   /// options that rehearse or skip steps (step_runner.h).
-  /// Memory: one copy of the weights and of the buffers on the parameters' device, their average with
-  /// reference: denoised, and the snapshots that the predictor and the look back need in the format of
+  /// Memory: one copy of the trained weights and of the buffers on the parameters' device, the
+  /// weights' average with reference: denoised, and the snapshots that the predictor and the look
+  /// back need in the format of
   /// Options::snapshots; see memory_bytes(). Throws
   /// InvalidOption for illegal options, an unsupported base optimizer or a gate set that is too
   /// small; ContractError for parameters on several devices or with gaps in memory.

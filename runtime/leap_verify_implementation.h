@@ -89,6 +89,8 @@ class LeapVerify::Implementation {
   /// What follows the base optimizer's step.
   void follow(bool has_batch);
 
+  /// Throws ContractError when others require gradients than at construction.
+  void check_same_parameters() const;
   /// A step of the base optimizer that waits for copies of the weights just before it changes them.
   at::Tensor base_step(const std::function<at::Tensor()>& closure);
 

@@ -70,6 +70,7 @@ Momentum momentum_ahead(const optim::Optimizer& optimizer, double steps, bool ha
   Momentum momentum;
   for (const auto& group : optimizer.param_groups()) {
     for (const at::Tensor& parameter : group.params()) {
+      if (!parameter.requires_grad()) continue;
       Moments moments;
       const auto found = optimizer.state().find(parameter.unsafeGetTensorImpl());
       if (found != optimizer.state().end()) {

@@ -14,7 +14,7 @@ struct Momentum {
   TensorList exp_avg;
   /// Empty for SGD, whose exp_avg is its momentum buffer.
   TensorList exp_avg_sq;
-  /// One for each parameter.
+  /// One for each parameter that requires gradients, as for the tensors above.
   std::vector<kernels::AdamRow> rows;
 };
 

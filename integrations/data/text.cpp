@@ -38,7 +38,7 @@ void require_enough(const DataOptions& options, const Corpus& corpus,
                       need.name + ", " + description,
                   "at least " + of_length(need.count) + "; more " + more +
                       (reached_max_bytes(corpus, options) ? " (data.max_bytes)" : "") +
-                      ", a smaller model.context or a " + need.remedy + " would do");
+                      ", a smaller batch.context or a " + need.remedy + " would do");
 }
 
 std::vector<std::int64_t> shuffled(const std::vector<std::int64_t>& indices, std::int64_t seed,

@@ -21,23 +21,24 @@ class Block : public torch::nn::Module {
         residual_dropout_(options.residual_dropout) {
     const std::int64_t width = options.width, inner = options.inner_width;
     attention_norm_ = register_module("attention_norm", layer_norm(options));
-    qkv_ = register_module("qkv", torch::nn::Linear(width, 3 * width));
-    attention_out_ = register_module("attention_out", torch::nn::Linear(width, width));
+    qkv_ = register_module("qkv", LoraLinear(width, 3 * width));
+    attention_out_ = register_module("attention_out", LoraLinear(width, width));
     mlp_norm_ = register_module("mlp_norm", layer_norm(options));
-    mlp_in_ = register_module("mlp_in", torch::nn::Linear(width, inner));
-    mlp_out_ = register_module("mlp_out", torch::nn::Linear(inner, width));
+    mlp_in_ = register_module("mlp_in", LoraLinear(width, inner));
+    mlp_out_ = register_module("mlp_out", LoraLinear(inner, width));
   }
 
   torch::Tensor forward(torch::Tensor x, bool training) {
     const auto drop = [&](const torch::Tensor& added) {
       return torch::dropout(added, residual_dropout_, training);
     };
-    x = x + drop(attention_out_(attention(attention_norm_(x), training)));
-    return x + drop(mlp_out_(torch::gelu(mlp_in_(mlp_norm_(x)), "tanh")));
+    x = x + drop(attention(attention_norm_(x), training));
+    const torch::Tensor inner = torch::gelu(mlp_in_(mlp_norm_(x), training), "tanh");
+    return x + drop(mlp_out_(inner, training));
   }
 
   void initialise(double deviation, double residual_deviation) {
-    for (const torch::nn::Linear& linear : {qkv_, attention_out_, mlp_in_, mlp_out_}) {
+    for (const LoraLinear& linear : {qkv_, attention_out_, mlp_in_, mlp_out_}) {
       torch::nn::init::normal_(linear->weight, 0, deviation);
       torch::nn::init::zeros_(linear->bias);
     }
@@ -52,8 +53,8 @@ class Block : public torch::nn::Module {
       weights->push_back({prefix + name + ".bias", module->bias});
     };
     // Files hold [in × out].
-    const auto linear = [&](const char* name, const torch::nn::Linear& module) {
-      weights->push_back({prefix + name + ".weight", module->weight, /*transposed=*/true});
+    const auto linear = [&](const char* name, const LoraLinear& module) {
+      weights->push_back({prefix + name + ".weight", module->weight, /*transposed=*/true, module});
       weights->push_back({prefix + name + ".bias", module->bias});
     };
     norm("ln_1", attention_norm_);
@@ -66,15 +67,17 @@ class Block : public torch::nn::Module {
 
  private:
   torch::Tensor attention(const torch::Tensor& x, bool training) {
-    const std::vector<torch::Tensor> qkv = qkv_(x).chunk(3, -1);
-    return causal_attention(split_heads(qkv[0], heads_), split_heads(qkv[1], heads_),
-                            split_heads(qkv[2], heads_), training ? attention_dropout_ : 0.0);
+    const std::vector<torch::Tensor> qkv = qkv_(x, training).chunk(3, -1);
+    const torch::Tensor mixed =
+        causal_attention(split_heads(qkv[0], heads_), split_heads(qkv[1], heads_),
+                         split_heads(qkv[2], heads_), training ? attention_dropout_ : 0.0);
+    return attention_out_(mixed, training);
   }
 
   std::int64_t heads_;
   double attention_dropout_, residual_dropout_;
   torch::nn::LayerNorm attention_norm_{nullptr}, mlp_norm_{nullptr};
-  torch::nn::Linear qkv_{nullptr}, attention_out_{nullptr}, mlp_in_{nullptr}, mlp_out_{nullptr};
+  LoraLinear qkv_{nullptr}, attention_out_{nullptr}, mlp_in_{nullptr}, mlp_out_{nullptr};
 };
 
 }  // namespace
@@ -107,18 +110,11 @@ void Gpt2::initialise() {
 }
 
 torch::Tensor Gpt2::hidden(const torch::Tensor& tokens) {
-  LV_CHECK(tokens.dim() == 2 && tokens.size(1) <= options_.context,
-           "tokens " << tokens.sizes() << ", expected [batch, at most " << options_.context << "]");
+  check_tokens(tokens);
   const torch::Tensor positions = position_embedding_->weight.narrow(0, 0, tokens.size(1));
-  torch::Tensor x = torch::dropout(token_embedding_(tokens) + positions, options_.embedding_dropout,
-                                   is_training());
-  for (const auto& module : *blocks_) {
-    const auto block = std::static_pointer_cast<Block>(module);
-    x = run_block(*block, x, [block, training = is_training()](const torch::Tensor& input) {
-      return block->forward(input, training);
-    });
-  }
-  return final_norm_(x);
+  const torch::Tensor x = torch::dropout(token_embedding_(tokens) + positions,
+                                         options_.embedding_dropout, is_training());
+  return final_norm_(run_blocks<Block>(blocks_, x, is_training()));
 }
 
 torch::Tensor Gpt2::logits(const torch::Tensor& hidden) {

@@ -1,5 +1,6 @@
 #include <leapverify/integrations/models/gpt.h>
 #include <leapverify/integrations/models/language_model.h>
+#include <leapverify/integrations/models/lora.h>
 #include <leapverify/integrations/models/pretrained_config.h>
 #include <leapverify/integrations/models/pretrained_files.h>
 #include <leapverify/integrations/models/qwen2.h>
@@ -45,6 +46,7 @@ torch::Tensor sequence_losses(LanguageModel& model, const torch::Tensor& hidden,
 std::shared_ptr<PretrainedModel> make_model(const ModelOptions& options) {
   std::shared_ptr<PretrainedModel> model = make_plain_model(options);
   model->set_activation_checkpointing(options.activation_checkpointing);
+  if (options.lora.rank > 0) add_lora(*model, options.lora);
   return model;
 }
 

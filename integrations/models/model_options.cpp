@@ -30,12 +30,14 @@ void ModelOptions::describe(FieldVisitor& visitor) {
   gpt.describe(visitor);
   visitor.group("gpt2", gpt2);
   visitor.group("qwen2", qwen2);
+  visitor.group("lora", lora);
 }
 
 void ModelOptions::validate() const {
   if (name == ModelName::kGpt) gpt.validate();
   if (name == ModelName::kGpt2) validate_group("gpt2.", gpt2);
   if (name == ModelName::kQwen2) validate_group("qwen2.", qwen2);
+  validate_group("lora.", lora);
   if (name == ModelName::kPretrained && folder.empty()) {
     throw InvalidOption("folder", "\"\"", "the folder of the model with name: pretrained");
   }
@@ -43,6 +45,7 @@ void ModelOptions::validate() const {
 
 bool ModelOptions::uses(const std::string& field) const {
   if (field == "name" || field == "activation_checkpointing") return true;
+  if (starts_with(field, "lora.")) return field == "lora.rank" || lora.rank > 0;
   if (field == "folder") return name == ModelName::kPretrained;
   if (starts_with(field, "gpt2.")) return name == ModelName::kGpt2;
   if (starts_with(field, "qwen2.")) return name == ModelName::kQwen2;

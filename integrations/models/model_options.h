@@ -4,6 +4,7 @@
 
 #include <leapverify/integrations/models/gpt2_options.h>
 #include <leapverify/integrations/models/gpt_options.h>
+#include <leapverify/integrations/models/lora_options.h>
 #include <leapverify/integrations/models/qwen2_options.h>
 
 #include <string>
@@ -36,8 +37,9 @@ struct ModelOptions {
   GptOptions gpt;
   Gpt2Options gpt2;
   Qwen2Options qwen2;
+  LoraOptions lora;
 
-  /// Of the options of the model named alone. Throws InvalidOption.
+  /// Of the options of the model named alone, and of its adapters. Throws InvalidOption.
   void validate() const;
 
   /// Whether a field, by the name it is described under, has an effect on the model named.

@@ -1,8 +1,7 @@
+#include <leapverify/integrations/models/json_fields.h>
 #include <leapverify/integrations/models/pretrained_config.h>
-#include <leapverify/runtime/strict_json.h>
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 namespace leapverify::models {
@@ -12,29 +11,6 @@ using nlohmann::json;
 using nlohmann::ordered_json;
 
 constexpr int kDepth = 16;
-
-[[noreturn]] void refuse(const std::string& source, const std::string& field, const json& value,
-                         const std::string& expected) {
-  throw FormatError(source + ": " + field + ": " + excerpt(value.dump()) + " is not supported, " +
-                    "expected " + expected);
-}
-
-/// The value of a field, null where it is missing.
-json value_of(const json& config, const std::string& field) { return config.value(field, json()); }
-
-/// Refuses a field that is there with another value than `only`; null is as good as missing.
-void require_only(const json& config, const std::string& source, const std::string& field,
-                  const json& only) {
-  const json value = value_of(config, field);
-  if (!value.is_null() && value != only) refuse(source, field, value, only.dump());
-}
-
-/// Gives fields that are missing the values that transformers gives them.
-void fill_in(json& config, const json& defaults) {
-  for (const auto& [field, value] : defaults.items()) {
-    if (value_of(config, field).is_null()) config[field] = value;
-  }
-}
 
 /// Takes options out of an object, each under the name it is described with, and checks them.
 /// Options of models are numbers and switches.
@@ -46,34 +22,19 @@ class ConfigReader : public FieldValidator {
 
   void field(const std::string& name, std::int64_t& value, const Range& range,
              const char* meaning) override {
-    // What does not fit into 64 bits, the parser makes a float.
-    take(name, &value, "an integer", [](const json& given) {
-      return given.is_number_integer() &&
-             (!given.is_number_unsigned() || given.get<std::uint64_t>() <= INT64_MAX);
-    });
+    value = take<std::int64_t>(config_, source_, name, "an integer", is_int64);
     FieldValidator::field(name, value, range, meaning);
   }
   void field(const std::string& name, double& value, const Range& range,
              const char* meaning) override {
-    take(name, &value, "a number", [](const json& given) { return given.is_number(); });
+    value = take<double>(config_, source_, name, "a number", is_number);
     FieldValidator::field(name, value, range, meaning);
   }
   void field(const std::string& name, bool& value, const char*) override {
-    take(name, &value, "true or false", [](const json& given) { return given.is_boolean(); });
+    value = take<bool>(config_, source_, name, "true or false", is_switch);
   }
 
  private:
-  template <class T, class IsLegal>
-  void take(const std::string& name, T* value, const char* legal, IsLegal is_legal) {
-    const json given = value_of(config_, name);
-    if (given.is_null()) {
-      throw FormatError(source_ + ": " + name + " is missing, expected " + legal);
-    }
-    if (!is_legal(given)) throw InvalidOption(name, excerpt(given.dump()), legal);
-    *value = given.get<T>();
-    config_.erase(name);
-  }
-
   json& config_;
   const std::string& source_;
 };

@@ -1,7 +1,7 @@
 #include <leapverify/integrations/models/gpt2.h>
 #include <leapverify/integrations/models/pretrained_files.h>
 #include <leapverify/integrations/models/qwen2.h>
-#include <leapverify/runtime/safetensors.h>
+#include <leapverify/integrations/models/stored_tensors.h>
 #include <leapverify/runtime/strict_json.h>
 
 #include <algorithm>
@@ -9,7 +9,6 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <sstream>
 #include <utility>
 
 namespace leapverify::models {
@@ -22,21 +21,6 @@ using nlohmann::ordered_json;
 constexpr const char* kSingleFile = "model.safetensors";
 constexpr const char* kIndexFile = "model.safetensors.index.json";
 constexpr const char* kHead = "lm_head.weight";
-
-/// A tensor of a file, under its name there.
-struct Found {
-  std::string name;
-  torch::Tensor tensor;
-  fs::path file;
-
-  std::string where() const { return file.string() + ": tensor '" + excerpt(name) + "' "; }
-};
-
-std::string text(at::IntArrayRef shape) {
-  std::ostringstream stream;
-  stream << shape;
-  return stream.str();
-}
 
 /// From a tensor's name to its file, as the index has it.
 std::map<std::string, std::string> read_index(const fs::path& path) {
@@ -58,22 +42,16 @@ std::map<std::string, std::string> read_index(const fs::path& path) {
   return files;
 }
 
-std::vector<Found> map_file(const fs::path& path) {
-  std::vector<Found> found;
-  for (auto& [name, tensor] : map_safetensors(path)) found.push_back({name, tensor, path});
-  return found;
-}
-
-std::vector<Found> map_shards(const fs::path& index_path) {
+std::vector<FoundTensor> map_shards(const fs::path& index_path) {
   std::map<std::string, std::string> expected = read_index(index_path);
   std::set<std::string> files;
   for (const auto& entry : expected) files.insert(entry.second);
-  std::vector<Found> found;
+  std::vector<FoundTensor> found;
   for (const std::string& file : files) {
-    for (Found& item : map_file(index_path.parent_path() / file)) {
+    for (FoundTensor& item : map_tensors(index_path.parent_path() / file)) {
       const auto entry = expected.find(item.name);
       if (entry == expected.end() || entry->second != file) {
-        throw FormatError(item.where() + text(item.tensor.sizes()) + " is not there in " +
+        throw FormatError(item.where() + shape_text(item.tensor.sizes()) + " is not there in " +
                           kIndexFile);
       }
       expected.erase(entry);
@@ -87,25 +65,18 @@ std::vector<Found> map_shards(const fs::path& index_path) {
   return found;
 }
 
-std::vector<Found> map_weights(const fs::path& folder) {
-  if (fs::exists(folder / kSingleFile)) return map_file(folder / kSingleFile);
+std::vector<FoundTensor> map_weights(const fs::path& folder) {
+  if (fs::exists(folder / kSingleFile)) return map_tensors(folder / kSingleFile);
   if (fs::exists(folder / kIndexFile)) return map_shards(folder / kIndexFile);
   throw FileError(folder.string() + ": holds no weights, expected " + kSingleFile + " or " +
                   kIndexFile);
 }
 
-bool starts_with(const std::string& name, const std::string& beginning) {
-  return name.compare(0, beginning.size(), beginning) == 0;
-}
-
-bool ends_with(const std::string& name, const std::string& end) {
-  return name.size() >= end.size() && name.compare(name.size() - end.size(), end.size(), end) == 0;
-}
-
 /// The tensors of files by their full names, without those that nobody reads.
-std::map<std::string, Found> by_full_name(std::vector<Found> found, const StoredWeights& stored) {
-  std::map<std::string, Found> result;
-  for (Found& item : found) {
+std::map<std::string, FoundTensor> by_full_name(std::vector<FoundTensor> found,
+                                                const StoredWeights& stored) {
+  std::map<std::string, FoundTensor> result;
+  for (FoundTensor& item : found) {
     const auto ends_name = [&](const std::string& end) { return ends_with(item.name, end); };
     if (std::any_of(stored.ignored.begin(), stored.ignored.end(), ends_name)) continue;
     const bool full = item.name == kHead || starts_with(item.name, stored.prefix);
@@ -118,56 +89,26 @@ std::map<std::string, Found> by_full_name(std::vector<Found> found, const Stored
   return result;
 }
 
-/// Whether it may be copied into a parameter of this shape.
-void check(const Found& found, at::IntArrayRef shape) {
-  if (found.tensor.sizes() != shape) {
-    throw FormatError(found.where() + "has shape " + text(found.tensor.sizes()) + ", expected " +
-                      text(shape));
-  }
-  if (!found.tensor.is_floating_point()) {
-    throw FormatError(found.where() + text(shape) + " is " +
-                      at::toString(found.tensor.scalar_type()) +
-                      ", expected floating-point numbers");
-  }
-}
-
 /// Takes the output head out where it is another weight, and that again in the files.
-void drop_repeated_head(std::map<std::string, Found>* found, const StoredWeights& stored) {
+void drop_repeated_head(std::map<std::string, FoundTensor>* found, const StoredWeights& stored) {
   const auto head = found->find(kHead);
   const auto embedding = found->find(stored.head_is);
   if (stored.head_is.empty() || head == found->end() || embedding == found->end()) return;
-  check(head->second, embedding->second.tensor.sizes());
+  check_fits(head->second, embedding->second.tensor.sizes());
   if (!torch::equal(head->second.tensor.to(torch::kFloat),
                     embedding->second.tensor.to(torch::kFloat))) {
-    throw FormatError(head->second.where() + text(head->second.tensor.sizes()) + " differs from '" +
-                      stored.head_is + "', expected the same values: config.json ties them");
+    throw FormatError(head->second.where() + shape_text(head->second.tensor.sizes()) +
+                      " differs from '" + stored.head_is +
+                      "', expected the same values: config.json ties them");
   }
   found->erase(head);
 }
 
 void load_weights(const PretrainedModel& model, const fs::path& folder) {
   const StoredWeights stored = model.stored_weights();
-  std::map<std::string, Found> found = by_full_name(map_weights(folder), stored);
+  std::map<std::string, FoundTensor> found = by_full_name(map_weights(folder), stored);
   drop_repeated_head(&found, stored);
-  const torch::NoGradGuard no_grad;
-  for (const StoredWeight& weight : stored.weights) {
-    const torch::Tensor target = weight.as_stored(weight.parameter);
-    const auto source = found.find(weight.name);
-    if (source == found.end()) {
-      throw FormatError(folder.string() + ": tensor '" + weight.name + "' " + text(target.sizes()) +
-                        " is missing");
-    }
-    check(source->second, target.sizes());
-    target.copy_(source->second.tensor);
-    found.erase(source);
-  }
-  if (!found.empty()) {
-    const Found& surplus = found.begin()->second;
-    throw FormatError(surplus.where() + text(surplus.tensor.sizes()) +
-                      " is no part of the model, expected " +
-                      std::to_string(stored.weights.size()) + " tensors from '" +
-                      stored.weights.front().name + "' to '" + stored.weights.back().name + "'");
-  }
+  copy_into(stored.weights, match(stored.weights, std::move(found), folder));
 }
 
 std::shared_ptr<PretrainedModel> make(const PretrainedOptions& options) {
@@ -231,17 +172,12 @@ std::shared_ptr<PretrainedModel> load_pretrained(const fs::path& folder) {
 void save_pretrained(const PretrainedModel& model, const fs::path& folder,
                      std::int64_t max_shard_bytes) {
   LV_CHECK(max_shard_bytes >= 1, "max_shard_bytes " << max_shard_bytes << ", expected at least 1");
-  if (fs::exists(folder)) throw FileError(folder.string() + ": exists already");
-  // A path that ends in a slash has no name to add to.
-  const fs::path final_name = folder.has_filename() ? folder : folder.parent_path();
-  fs::path incomplete = final_name;
-  incomplete += ".incomplete";
-  if (fs::exists(incomplete)) remove_tree(incomplete);
-  create_folders(final_name.parent_path());
-  create_folder(incomplete);
-  write_synced(incomplete / "config.json", model.config_json());
-  write_weights(part(model.stored_weights(), max_shard_bytes), incomplete);
-  publish_folder(incomplete, final_name);
+  LV_CHECK(model.lora().rank == 0,
+           "the model has LoRA adapters, expected them merged (merge_lora); save_lora saves them");
+  write_folder(folder, [&](const fs::path& incomplete) {
+    write_synced(incomplete / "config.json", model.config_json());
+    write_weights(part(model.stored_weights(), max_shard_bytes), incomplete);
+  });
 }
 
 }  // namespace leapverify::models

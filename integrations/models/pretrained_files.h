@@ -26,7 +26,8 @@ std::shared_ptr<PretrainedModel> load_pretrained(const std::filesystem::path& fo
 /// Writes a folder that load_pretrained() and transformers read: weights in the parameters' dtype,
 /// in one file, or in several of at most `max_shard_bytes` where they are more; a tensor that is
 /// larger by itself has a file of its own. Complete or not there, even after a crash. Throws
-/// FileError, also when `folder` exists, and ContractError for a `max_shard_bytes` below 1.
+/// FileError, also when `folder` exists, and ContractError for a `max_shard_bytes` below 1 and for
+/// a model with adapters.
 void save_pretrained(const PretrainedModel& model, const std::filesystem::path& folder,
                      std::int64_t max_shard_bytes = std::int64_t{5} << 30);
 

@@ -5,8 +5,8 @@
 namespace leapverify::models {
 namespace {
 
-torch::nn::Linear linear(std::int64_t in, std::int64_t out, bool bias) {
-  return torch::nn::Linear(torch::nn::LinearOptions(in, out).bias(bias));
+LoraLinear linear(std::int64_t in, std::int64_t out, bool bias) {
+  return LoraLinear(torch::nn::LinearOptions(in, out).bias(bias));
 }
 
 torch::Tensor rms_norm(const torch::Tensor& x, const torch::Tensor& weight, double epsilon) {
@@ -55,13 +55,15 @@ class Block : public torch::nn::Module {
 
   torch::Tensor forward(torch::Tensor x, const Rotation& rotation, bool training) {
     const double epsilon = options_.norm_epsilon;
-    x = x + attention_out_(attention(rms_norm(x, attention_norm_, epsilon), rotation, training));
+    x = x + attention(rms_norm(x, attention_norm_, epsilon), rotation, training);
     const torch::Tensor y = rms_norm(x, mlp_norm_, epsilon);
-    return x + down_(torch::silu(gate_(y)) * up_(y));
+    // Apart, for each may draw random numbers.
+    const torch::Tensor gate = torch::silu(gate_(y, training));
+    return x + down_(gate * up_(y, training), training);
   }
 
   void initialise() {
-    for (const torch::nn::Linear& part : {q_, k_, v_, attention_out_, gate_, up_, down_}) {
+    for (const LoraLinear& part : {q_, k_, v_, attention_out_, gate_, up_, down_}) {
       torch::nn::init::normal_(part->weight, 0, options_.initial_deviation);
       if (part->bias.defined()) torch::nn::init::zeros_(part->bias);
     }
@@ -69,8 +71,8 @@ class Block : public torch::nn::Module {
 
   /// `prefix` as in "model.layers.0.".
   void append_stored(const std::string& prefix, std::vector<StoredWeight>* weights) const {
-    const auto add = [&](const char* name, const torch::nn::Linear& module) {
-      weights->push_back({prefix + name + ".weight", module->weight});
+    const auto add = [&](const char* name, const LoraLinear& module) {
+      weights->push_back({prefix + name + ".weight", module->weight, /*transposed=*/false, module});
       if (module->bias.defined()) weights->push_back({prefix + name + ".bias", module->bias});
     };
     weights->push_back({prefix + "input_layernorm.weight", attention_norm_});
@@ -86,17 +88,18 @@ class Block : public torch::nn::Module {
 
  private:
   torch::Tensor attention(const torch::Tensor& x, const Rotation& rotation, bool training) {
-    const torch::Tensor q = split_heads(q_(x), options_.heads);
-    const torch::Tensor k = split_heads(k_(x), options_.key_value_heads);
-    const torch::Tensor v = split_heads(v_(x), options_.key_value_heads);
-    return causal_attention(rotation.of(q), rotation.of(k), v,
-                            training ? options_.attention_dropout : 0.0);
+    const torch::Tensor q = split_heads(q_(x, training), options_.heads);
+    const torch::Tensor k = split_heads(k_(x, training), options_.key_value_heads);
+    const torch::Tensor v = split_heads(v_(x, training), options_.key_value_heads);
+    const torch::Tensor mixed = causal_attention(rotation.of(q), rotation.of(k), v,
+                                                 training ? options_.attention_dropout : 0.0);
+    return attention_out_(mixed, training);
   }
 
   Qwen2Options options_;
   torch::Tensor attention_norm_, mlp_norm_;
-  torch::nn::Linear q_{nullptr}, k_{nullptr}, v_{nullptr}, attention_out_{nullptr};
-  torch::nn::Linear gate_{nullptr}, up_{nullptr}, down_{nullptr};
+  LoraLinear q_{nullptr}, k_{nullptr}, v_{nullptr}, attention_out_{nullptr};
+  LoraLinear gate_{nullptr}, up_{nullptr}, down_{nullptr};
 };
 
 }  // namespace
@@ -124,18 +127,11 @@ void Qwen2::initialise() {
 }
 
 torch::Tensor Qwen2::hidden(const torch::Tensor& tokens) {
-  LV_CHECK(tokens.dim() == 2 && tokens.size(1) <= options_.context,
-           "tokens " << tokens.sizes() << ", expected [batch, at most " << options_.context << "]");
+  check_tokens(tokens);
   const Rotation rotation(tokens.size(1), options_.width / options_.heads, options_.rope_base,
                           tokens.device());
-  torch::Tensor x = token_embedding_(tokens);
-  for (const auto& module : *blocks_) {
-    const auto block = std::static_pointer_cast<Block>(module);
-    x = run_block(*block, x,
-                  [block, rotation, training = is_training()](const torch::Tensor& input) {
-                    return block->forward(input, rotation, training);
-                  });
-  }
+  const torch::Tensor x =
+      run_blocks<Block>(blocks_, token_embedding_(tokens), rotation, is_training());
   return rms_norm(x, final_norm_, options_.norm_epsilon);
 }
 

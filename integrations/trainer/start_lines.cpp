@@ -26,12 +26,19 @@ std::string ways_text(const Options& options) {
   return text;
 }
 
-/// "10.7M parameters in bf16 on cuda:0, 16 threads".
+/// "10.7M parameters, 0.2M of them trained, in bf16 on cuda:0, 16 threads".
 std::string model_text(const StartFacts& facts) {
   std::int64_t parameters = 0;
-  for (const torch::Tensor& parameter : facts.model.parameters()) parameters += parameter.numel();
+  std::int64_t trained = 0;
+  for (const torch::Tensor& parameter : facts.model.parameters()) {
+    parameters += parameter.numel();
+    if (parameter.requires_grad()) trained += parameter.numel();
+  }
   const Precision precision = facts.config.run.precision;
   return count_text(static_cast<double>(parameters)) + " parameters" +
+         (trained == parameters
+              ? ""
+              : ", " + count_text(static_cast<double>(trained)) + " of them trained,") +
          (precision == Precision::kFp32 ? "" : std::string(" in ") + name_of(precision)) + " on " +
          facts.settings.device.str() + ", " + std::to_string(torch::get_num_threads()) + " threads";
 }

@@ -70,6 +70,14 @@ PassSettings pass_settings(const Config& config) {
   return {device, autocast, context, config.batch.sequences};
 }
 
+std::vector<torch::Tensor> trained_parameters(const torch::nn::Module& model) {
+  std::vector<torch::Tensor> trained;
+  for (const torch::Tensor& parameter : model.parameters()) {
+    if (parameter.requires_grad()) trained.push_back(parameter);
+  }
+  return trained;
+}
+
 void check_batch_norm(const Options& options, torch::nn::Module& model) {
   if (!options.enabled || options.batch_norm == BatchNormPolicy::kKeep) return;
   if (!running_statistics(model).empty()) return;
@@ -123,7 +131,7 @@ class Trainer::Implementation : public StepRunner {
         text_(config.data, models::model_size(config.model).vocabulary, settings_.context,
               config.batch.sequences_of_step()),
         model_(make_seeded_model(config, settings_.device)),
-        base_(make_base_optimizer(config.optimizer, model_->parameters())),
+        base_(make_base_optimizer(config.optimizer, trained_parameters(*model_))),
         batches_(text_, config.batch.sequences_of_step(), settings_),
         passes_(*model_, settings_),
         evaluator_(*model_, text_, config.batch.sequences_of_step(), settings_),
