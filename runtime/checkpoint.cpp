@@ -72,9 +72,10 @@ void clear_leftovers(const fs::path& folder) {
   }
 }
 
-/// Removes all but the `keep` newest checkpoints up to `latest`. Later ones stem from before the
-/// run was resumed at an earlier step.
-void retire(const fs::path& folder, std::int64_t latest, std::int64_t keep) {
+/// Removes all but the `keep` newest checkpoints up to `latest` and that of `keep_too`. Later ones stem
+/// from before the run was resumed at an earlier step.
+void retire(const fs::path& folder, std::int64_t latest, std::int64_t keep,
+            std::optional<std::int64_t> keep_too) {
   std::vector<std::int64_t> steps;
   for (const fs::path& path : entries_of(folder)) {
     if (const auto step = step_of(path.filename().string())) steps.push_back(*step);
@@ -82,7 +83,7 @@ void retire(const fs::path& folder, std::int64_t latest, std::int64_t keep) {
   std::sort(steps.rbegin(), steps.rend());
   std::int64_t kept = 0;
   for (const std::int64_t step : steps) {
-    if (step <= latest && kept++ < keep) continue;
+    if (step <= latest && (kept++ < keep || step == keep_too)) continue;
     const fs::path path = folder / folder_name(step);
     try_to([&] {
       // Under its own name it would look complete until the last file is gone.
@@ -207,7 +208,8 @@ std::string digest_line(const std::string& name, const std::string& bytes) {
   return digits + (" " + name) + "\n";
 }
 
-void save_checkpoint(const fs::path& run, const Checkpoint& checkpoint, std::int64_t keep) {
+void save_checkpoint(const fs::path& run, const Checkpoint& checkpoint, std::int64_t keep,
+                     std::optional<std::int64_t> keep_too) {
   const fs::path folder = run / "checkpoints";
   const fs::path final_name = folder / folder_name(checkpoint.step);
   const fs::path incomplete = with(final_name, kIncomplete);
@@ -223,7 +225,7 @@ void save_checkpoint(const fs::path& run, const Checkpoint& checkpoint, std::int
   publish_folder(incomplete, final_name);
   make_latest(run, checkpoint.step);
   clear_leftovers(folder);
-  retire(folder, checkpoint.step, std::max<std::int64_t>(keep, 1));
+  retire(folder, checkpoint.step, std::max<std::int64_t>(keep, 1), keep_too);
 }
 
 Checkpoint load_checkpoint(const fs::path& run, std::optional<std::int64_t> step) {

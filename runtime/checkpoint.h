@@ -27,9 +27,10 @@ struct Checkpoint {
 inline constexpr int kCheckpointFormat = 4;
 
 /// Writes checkpoints/step-N under `run` and makes it the latest; afterwards all but the `keep`
-/// newest are removed. Throws FileError; the checkpoints that were there stay.
+/// newest, and that of step `keep_too`, are removed. Throws FileError; the checkpoints that were there
+/// stay.
 void save_checkpoint(const std::filesystem::path& run, const Checkpoint& checkpoint,
-                     std::int64_t keep);
+                     std::int64_t keep, std::optional<std::int64_t> keep_too = std::nullopt);
 
 /// The latest checkpoint, or that of `step`. Throws FileError when it is not there or a file of it is
 /// missing, FormatError when it is of another format, or when a byte of it is not what was saved.

@@ -1,5 +1,5 @@
 #include <leapverify/regimes/field.h>
-#include <leapverify/runtime/fused_adamw.h>
+#include <leapverify/runtime/muon.h>
 #include <leapverify/runtime/optimizer_state.h>
 #include <torch/torch.h>
 
@@ -22,6 +22,11 @@ void visit(Visitor& v, optim::AdamWParamState& state) {
   v.tensor("exp_avg", state.exp_avg());
   v.tensor("exp_avg_sq", state.exp_avg_sq());
   v.tensor("max_exp_avg_sq", state.max_exp_avg_sq());
+}
+template <class Visitor>
+void visit(Visitor& v, MuonParamState& state) {
+  visit(v, static_cast<optim::AdamWParamState&>(state));
+  v.tensor("momentum_buffer", state.momentum_buffer);
 }
 template <class Visitor>
 void visit(Visitor& v, optim::AdamParamState& state) {
@@ -53,6 +58,7 @@ template <class Action>
 bool by_kind(const optim::Optimizer& optimizer, Action&& action) {
   const std::type_info& type = typeid(optimizer);
   if (is_adamw(optimizer)) return action(optim::AdamWParamState{}, "adamw"), true;
+  if (type == typeid(Muon)) return action(MuonParamState{}, "muon"), true;
   if (type == typeid(optim::Adam)) return action(optim::AdamParamState{}, "adam"), true;
   if (type == typeid(optim::SGD)) return action(optim::SGDParamState{}, "sgd"), true;
   if (type == typeid(optim::RMSprop)) return action(optim::RMSpropParamState{}, "rmsprop"), true;
@@ -124,12 +130,14 @@ struct Scaler {
 void check_supported(const optim::Optimizer& optimizer) {
   const std::type_info& type = typeid(optimizer);
   if (type == typeid(optim::LBFGS)) {
-    throw InvalidOption("base optimizer", "LBFGS",
-                        "SGD, Adam, AdamW, RMSprop or Adagrad: LBFGS evaluates the loss several "
-                        "times a step and keeps directions that a leap would falsify");
+    throw InvalidOption(
+        "base optimizer", "LBFGS",
+        "SGD, Adam, AdamW, Muon, RMSprop or Adagrad: LBFGS evaluates the loss several "
+        "times a step and keeps directions that a leap would falsify");
   }
   if (!by_kind(optimizer, [](auto, const char*) {})) {
-    throw InvalidOption("base optimizer", type.name(), "SGD, Adam, AdamW, RMSprop or Adagrad");
+    throw InvalidOption("base optimizer", type.name(),
+                        "SGD, Adam, AdamW, Muon, RMSprop or Adagrad");
   }
 }
 

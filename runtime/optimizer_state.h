@@ -16,8 +16,8 @@ struct OptimizerState {
   std::string json;
 };
 
-/// Throws InvalidOption for an optimizer whose state is not known: SGD, Adam, AdamW, RMSprop and
-/// Adagrad are; LBFGS is not, since it evaluates the loss several times a step and keeps a history
+/// Throws InvalidOption for an optimizer whose state is not known: SGD, Adam, AdamW, FusedAdamW, Muon,
+/// RMSprop and Adagrad are; LBFGS is not, since it evaluates the loss several times a step and keeps a history
 /// of directions that a leap would falsify.
 void check_supported(const torch::optim::Optimizer& optimizer);
 

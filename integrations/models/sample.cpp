@@ -17,10 +17,12 @@ std::int64_t draw(const torch::Tensor& logits, double temperature, at::Generator
 }  // namespace
 
 std::vector<std::int64_t> sample(LanguageModel& model, const std::vector<std::int64_t>& prompt,
-                                 std::int64_t length, double temperature, std::uint64_t seed) {
+                                 std::int64_t length, double temperature, std::uint64_t seed,
+                                 std::int64_t choices) {
   LV_CHECK(!prompt.empty(), "the prompt is empty");
   LV_CHECK(temperature >= 0 && length >= 0,
            "temperature " << temperature << ", length " << length << ", expected neither below 0");
+  LV_CHECK(choices >= 1, "a draw among " << choices << " tokens, expected at least 1");
   const EvaluationMode evaluation_mode(model);
   const torch::Device device = model.parameters().front().device();
   at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(seed);
@@ -33,7 +35,8 @@ std::vector<std::int64_t> sample(LanguageModel& model, const std::vector<std::in
                       torch::kInt64);
     const torch::Tensor hidden = model.hidden(window.to(device).unsqueeze(0));
     const torch::Tensor logits = model.logits(hidden[0][seen - 1]).to(torch::kCPU, torch::kDouble);
-    tokens.push_back(draw(logits, temperature, generator));
+    tokens.push_back(
+        draw(logits.narrow(0, 0, std::min(choices, logits.size(0))), temperature, generator));
   }
   tokens.erase(tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(prompt.size()));
   return tokens;

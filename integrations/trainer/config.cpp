@@ -22,9 +22,15 @@ void RunOptions::describe(FieldVisitor& visitor) {
   visitor.field("eval_average", eval_average,
                 "validation at the average of the recent weights too, while leapverify keeps one "
                 "(reference: denoised)");
+  visitor.field("target_loss", target_loss, kNotNegative,
+                "validation loss at which the run ends before its last step; 0: none");
   visitor.field("checkpoint_every", checkpoint_every, at_least(0),
                 "steps between two checkpoints; 0: only at the end");
   visitor.field("keep_checkpoints", keep_checkpoints, at_least(1), "newest checkpoints to keep");
+  visitor.field(
+      "keep_best", keep_best,
+      "a checkpoint at each validation that is better than all before, of which the last is "
+      "kept beside the newest");
   visitor.choice("device", device, "auto: cuda where there is one");
   visitor.choice("precision", precision,
                  "of activations and matrix products; weights and loss are fp32 in any. bf16: "
@@ -43,6 +49,15 @@ void BatchOptions::describe(FieldVisitor& visitor) {
                 "tokens of a sequence; 0: as many as the model takes");
 }
 
+void MuonSettings::describe(FieldVisitor& visitor) {
+  visitor.field("momentum", momentum, kBelowOne,
+                "decay of the mean gradient of matrices; other weights are stepped by adamw");
+  visitor.choice("rate", rate,
+                 "factor on the rate of a matrix [r × c]; original: √max(1, r/c); match_rms_adamw: "
+                 "0.2 √max(r, c), for which adamw's rates are right");
+  visitor.field("matrix_lr", lr, kNotNegative, "learning rate of matrices; 0: optimizer.lr");
+}
+
 void OptimizerOptions::describe(FieldVisitor& visitor) {
   visitor.choice("name", name, "the base optimizer, which LeapVerify wraps");
   visitor.field("lr", lr, kPositive, "learning rate after warm-up");
@@ -50,8 +65,11 @@ void OptimizerOptions::describe(FieldVisitor& visitor) {
   visitor.field("beta2", beta2, kBelowOne, "adamw: decay of the mean squared gradient");
   visitor.field("eps", eps, kPositive, "adamw: added to the denominator");
   visitor.field("weight_decay", weight_decay, kNotNegative, "pull of the weights towards 0");
+  visitor.field("decay_embeddings", decay_embeddings, "whether embeddings and output head decay");
+  visitor.field("decay_vectors", decay_vectors, "whether norms and biases decay");
   visitor.field("momentum", momentum, kBelowOne, "sgd: decay of the running gradient");
   visitor.field("clip", clip, kNotNegative, "largest norm of the gradient; 0: no clipping");
+  visitor.group("muon", muon);
 }
 
 void LeapVerifyConfig::apply_preset() {

@@ -5,6 +5,7 @@
 #include <leapverify/integrations/data/data_options.h>
 #include <leapverify/integrations/models/model_options.h>
 #include <leapverify/integrations/trainer/schedule.h>
+#include <leapverify/runtime/muon_rate.h>
 #include <leapverify/runtime/policy/options.h>
 
 #include <cstdint>
@@ -16,7 +17,7 @@ namespace leapverify::trainer {
 enum class DeviceChoice { kAuto, kCpu, kCuda };
 /// kTf32: fp32 whose matrix products on CUDA round their factors to 10 bits; kBf16: autocast.
 enum class Precision { kFp32, kTf32, kBf16 };
-enum class OptimizerName { kAdamW, kSgd };
+enum class OptimizerName { kAdamW, kMuon, kSgd };
 enum class LeapPreset { kAuto, kPaper };
 
 }  // namespace leapverify::trainer
@@ -37,7 +38,9 @@ struct EnumNames<trainer::Precision> {
 template <>
 struct EnumNames<trainer::OptimizerName> {
   static constexpr Named<trainer::OptimizerName> names[] = {
-      {trainer::OptimizerName::kAdamW, "adamw"}, {trainer::OptimizerName::kSgd, "sgd"}};
+      {trainer::OptimizerName::kAdamW, "adamw"},
+      {trainer::OptimizerName::kMuon, "muon"},
+      {trainer::OptimizerName::kSgd, "sgd"}};
 };
 template <>
 struct EnumNames<trainer::LeapPreset> {
@@ -56,8 +59,10 @@ struct RunOptions {
   std::int64_t eval_every = 100;
   std::int64_t eval_sequences = 64;
   bool eval_average = false;
+  double target_loss = 0;
   std::int64_t checkpoint_every = 500;
   std::int64_t keep_checkpoints = 2;
+  bool keep_best = false;
   DeviceChoice device = DeviceChoice::kAuto;
   Precision precision = Precision::kFp32;
   std::int64_t threads = 0;
@@ -79,6 +84,14 @@ struct BatchOptions {
   void describe(FieldVisitor& visitor);
 };
 
+struct MuonSettings {
+  double momentum = 0.95;
+  MuonRate rate = MuonRate::kMatchAdamW;
+  double lr = 0;
+
+  void describe(FieldVisitor& visitor);
+};
+
 struct OptimizerOptions {
   OptimizerName name = OptimizerName::kAdamW;
   double lr = 1e-3;
@@ -86,8 +99,11 @@ struct OptimizerOptions {
   double beta2 = 0.95;
   double eps = 1e-8;
   double weight_decay = 0.01;
+  bool decay_embeddings = true;
+  bool decay_vectors = false;
   double momentum = 0.9;
   double clip = 1;
+  MuonSettings muon;
 
   void describe(FieldVisitor& visitor);
 };

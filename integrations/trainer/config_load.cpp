@@ -44,6 +44,16 @@ std::size_t edits_between(const std::string& a, const std::string& b) {
   return row.back();
 }
 
+/// What needs validations in the course of the run.
+void check_validated(const RunOptions& run) {
+  if (run.eval_every > 0) return;
+  const std::string legal = " as run.eval_every = 0 validates only at the end";
+  if (run.target_loss > 0) {
+    throw InvalidOption("target_loss", number_text(run.target_loss), "0," + legal);
+  }
+  if (run.keep_best) throw InvalidOption("keep_best", "true", "false," + legal);
+}
+
 void check_next_batch(const Config& config) {
   const Options& options = config.leapverify.options;
   if (!options.enabled || options.gate != GateSource::kNextBatch) return;
@@ -303,6 +313,7 @@ void ConfigLoader::refuse_keys_of_other_models() const {
 
 Config ConfigLoader::finish() {
   config_.leapverify.options.planned_steps = config_.run.steps;
+  check("run", [&] { check_validated(config_.run); });
   check("data", [&] { config_.data.validate(); });
   refuse_keys_of_other_models();
   check("model", [&] { config_.model.validate(); });

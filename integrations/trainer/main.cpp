@@ -1,5 +1,6 @@
-// The program `leapverify`: train, resume, explain-config, calibrate-regimes.
+// The program `leapverify`: train, resume, export, explain-config, calibrate-regimes.
 #include <leapverify/integrations/trainer/calibrate.h>
+#include <leapverify/integrations/trainer/export.h>
 #include <leapverify/integrations/trainer/presets.h>
 #include <leapverify/integrations/trainer/progress.h>
 #include <leapverify/integrations/trainer/run_folder.h>
@@ -64,12 +65,21 @@ void print_summary(const trainer::Summary& summary, const trainer::Config& confi
               trainer::count_text(static_cast<double>(summary.tokens)).c_str(),
               trainer::duration_text(summary.seconds).c_str(),
               trainer::count_text(static_cast<double>(summary.peak_memory_bytes)).c_str());
+  if (summary.reached_target) {
+    std::printf("reached run.target_loss = %g before the last of %lld steps\n",
+                config.run.target_loss, static_cast<long long>(config.run.steps));
+  }
   std::printf("train loss %.4f, validation loss %.4f nats per token", summary.train_loss,
               summary.validation_loss);
   if (summary.average_validation_loss) {
     std::printf(", %.4f at the average of the recent weights", *summary.average_validation_loss);
   }
   std::printf("\n");
+  if (summary.best_step) {
+    std::printf("the best before: %.4f at step %lld, checkpoints/step-%lld\n",
+                summary.best_validation_loss, static_cast<long long>(*summary.best_step),
+                static_cast<long long>(*summary.best_step));
+  }
   if (config.leapverify.options.enabled) {
     const leapverify::policy::Ledger& ledger = summary.ledger;
     std::printf(
@@ -135,6 +145,7 @@ int main(int argc, char** argv) {
   keep_freed_memory();
   CLI::App app("LeapVerify trains language models and leaps ahead when held-out loss says it pays");
   app.require_subcommand(1);
+  app.set_version_flag("--version", LEAPVERIFY_VERSION);
 
   TrainArguments arguments;
   CLI::App* train_command = app.add_subcommand("train", "Train a model into a new run folder");
@@ -164,6 +175,18 @@ int main(int argc, char** argv) {
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
   resume_command->callback([&] { resume(folder, step, resume_overrides); });
+
+  std::string export_folder;
+  CLI::App* export_command = app.add_subcommand(
+      "export", "Write the model of a run as a Hugging Face folder, which transformers reads");
+  export_command->add_option("run", folder, "Run folder")->required();
+  export_command->add_option("folder", export_folder, "New folder")->required();
+  export_command->add_option("--step", step, "Of this step's checkpoint, not of the last");
+  bool merged = false;
+  export_command->add_flag(
+      "--merged", merged,
+      "Add adapters to the weights; without it they alone are written, for PEFT");
+  export_command->callback([&] { trainer::export_model(folder, step, export_folder, merged); });
 
   CLI::App* explain_command =
       app.add_subcommand("explain-config", "Every key with its default, legal values and meaning");

@@ -15,6 +15,7 @@ std::string to_json(const TrainMetrics& metrics) {
 std::string to_json(const ValidationMetrics& metrics) {
   nlohmann::ordered_json line = {{"step", metrics.step}, {"validation_loss", metrics.loss}};
   if (metrics.average_loss) line["average_validation_loss"] = *metrics.average_loss;
+  if (metrics.reached_target) line["reached_target"] = true;
   return line.dump();
 }
 

@@ -23,6 +23,8 @@ struct ValidationMetrics {
   double loss = 0;
   /// At the average of the recent weights, where that was asked for.
   std::optional<double> average_loss;
+  /// run.target_loss.
+  bool reached_target = false;
 };
 
 std::string to_json(const ValidationMetrics& metrics);

@@ -49,16 +49,21 @@ const std::string& json_part(const Checkpoint& checkpoint, const char* name,
   return part(checkpoint.json, name, source);
 }
 
+void restore_model(torch::nn::Module& model, const Checkpoint& checkpoint,
+                   const std::string& source) {
+  const torch::NoGradGuard no_grad;
+  const NamedTensors stored = part(checkpoint.tensors, "model", source);
+  for (const auto& [name, tensor] : named_tensors(model)) {
+    torch::Tensor target = tensor;
+    target.copy_(find_like(stored, name, tensor, source));
+  }
+}
+
 void restore_parts(const TrainedParts& parts, const Checkpoint& checkpoint,
                    const std::string& source) {
   const auto json_of = [&](const char* name) { return part(checkpoint.json, name, source); };
   const auto tensors_of = [&](const char* name) { return part(checkpoint.tensors, name, source); };
-  const torch::NoGradGuard no_grad;
-  const NamedTensors stored = tensors_of("model");
-  for (const auto& [name, tensor] : named_tensors(parts.model)) {
-    torch::Tensor target = tensor;
-    target.copy_(find_like(stored, name, tensor, source));
-  }
+  restore_model(parts.model, checkpoint, source);
   import_state(parts.base, {tensors_of("optimizer"), json_of("optimizer")}, source);
   parts.leaps.restore({json_of("leapverify"), tensors_of("leapverify")});
   RandomState random;

@@ -27,6 +27,10 @@ Checkpoint checkpoint_of(const TrainedParts& parts, std::int64_t step);
 const std::string& json_part(const Checkpoint& checkpoint, const char* name,
                              const std::string& source);
 
+/// Puts the model alone back.
+void restore_model(torch::nn::Module& model, const Checkpoint& checkpoint,
+                   const std::string& source);
+
 /// Puts the parts back. Throws FormatError when something does not fit; the parts must then be
 /// discarded.
 void restore_parts(const TrainedParts& parts, const Checkpoint& checkpoint,

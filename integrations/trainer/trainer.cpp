@@ -1,33 +1,31 @@
 #include <leapverify/integrations/data/text.h>
-#include <leapverify/integrations/models/pretrained_model.h>
 #include <leapverify/integrations/models/sample.h>
 #include <leapverify/integrations/trainer/base_optimizer.h>
 #include <leapverify/integrations/trainer/batch_loader.h>
 #include <leapverify/integrations/trainer/clip_gradients.h>
 #include <leapverify/integrations/trainer/config_changes.h>
 #include <leapverify/integrations/trainer/language_evaluator.h>
+#include <leapverify/integrations/trainer/loop_state.h>
 #include <leapverify/integrations/trainer/metrics.h>
 #include <leapverify/integrations/trainer/peak_memory.h>
 #include <leapverify/integrations/trainer/progress.h>
 #include <leapverify/integrations/trainer/run_checkpoint.h>
 #include <leapverify/integrations/trainer/run_folder.h>
+#include <leapverify/integrations/trainer/run_setup.h>
 #include <leapverify/integrations/trainer/schedule.h>
 #include <leapverify/integrations/trainer/start_lines.h>
+#include <leapverify/integrations/trainer/step_error.h>
 #include <leapverify/integrations/trainer/trainer.h>
 #include <leapverify/integrations/trainer/training_passes.h>
-#include <leapverify/runtime/batch_norm.h>
 #include <leapverify/runtime/durable_files.h>
 #include <leapverify/runtime/leap_verify.h>
-#include <leapverify/runtime/strict_json.h>
 #include <leapverify/runtime/trace.h>
-#include <leapverify/runtime/vector_math.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cmath>
-#include <map>
-#include <nlohmann/json.hpp>
+#include <limits>
 #include <utility>
 
 namespace leapverify::trainer {
@@ -35,67 +33,11 @@ namespace {
 
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
-using nlohmann::json;
 
 std::atomic<bool> stop_requested{false};
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-torch::Device choose_device(DeviceChoice choice) {
-  const bool available = torch::cuda::is_available();
-  if (choice == DeviceChoice::kCuda && !available) {
-    throw InvalidOption("run.device", "cuda", "cpu or auto: this machine shows no CUDA device");
-  }
-  const bool cuda = choice == DeviceChoice::kCuda || (choice == DeviceChoice::kAuto && available);
-  return cuda ? torch::Device(torch::kCUDA, 0) : torch::Device(torch::kCPU);
-}
-
-/// Precisions and sizes that the device, the model and the text allow.
-PassSettings pass_settings(const Config& config) {
-  const torch::Device device = choose_device(config.run.device);
-  if (config.run.precision == Precision::kTf32 && !device.is_cuda()) {
-    throw InvalidOption("run.precision", "tf32", "fp32 or bf16: the run is on the CPU");
-  }
-  at::globalContext().setAllowTF32CuBLAS(config.run.precision == Precision::kTf32);
-  const models::ModelSize size = models::model_size(config.model);
-  if (config.batch.context > size.context) {
-    throw InvalidOption("batch.context", std::to_string(config.batch.context),
-                        "at most the " + std::to_string(size.context) + " that the model takes");
-  }
-  models::AutocastState autocast;
-  autocast.enabled = config.run.precision == Precision::kBf16;
-  const std::int64_t context = config.batch.context > 0 ? config.batch.context : size.context;
-  return {device, autocast, context, config.batch.sequences};
-}
-
-std::vector<torch::Tensor> trained_parameters(const torch::nn::Module& model) {
-  std::vector<torch::Tensor> trained;
-  for (const torch::Tensor& parameter : model.parameters()) {
-    if (parameter.requires_grad()) trained.push_back(parameter);
-  }
-  return trained;
-}
-
-void check_batch_norm(const Options& options, torch::nn::Module& model) {
-  if (!options.enabled || options.batch_norm == BatchNormPolicy::kKeep) return;
-  if (!running_statistics(model).empty()) return;
-  throw InvalidOption("leapverify.batch_norm", name_of(options.batch_norm),
-                      "keep: the model has no batch norm");
-}
-
-/// Seeds first: the model's initial weights are drawn when it is made.
-std::shared_ptr<models::PretrainedModel> make_seeded_model(const Config& config,
-                                                           torch::Device device) {
-  resolve_vector_math();
-  if (config.run.threads > 0) torch::set_num_threads(static_cast<int>(config.run.threads));
-  torch::manual_seed(static_cast<std::uint64_t>(config.run.seed));
-  std::shared_ptr<models::PretrainedModel> model = models::make_model(config.model);
-  check_batch_norm(config.leapverify.options, *model);
-  model->to(device);
-  model->train();
-  return model;
 }
 
 /// Tokens of a tokenizer stay numbers: only it can decode them.
@@ -111,14 +53,6 @@ std::string sample_text(const std::vector<std::int64_t>& tokens, bool bytes) {
   return text;
 }
 
-/// What the loop itself keeps beside the steps.
-struct LoopState {
-  double seconds = 0;
-  double last_loss = 0;
-  std::int64_t trace_bytes = 0;
-  std::int64_t metrics_bytes = 0;
-};
-
 }  // namespace
 
 class Trainer::Implementation : public StepRunner {
@@ -131,7 +65,7 @@ class Trainer::Implementation : public StepRunner {
         text_(config.data, models::model_size(config.model).vocabulary, settings_.context,
               config.batch.sequences_of_step()),
         model_(make_seeded_model(config, settings_.device)),
-        base_(make_base_optimizer(config.optimizer, trained_parameters(*model_))),
+        base_(make_base_optimizer(config.optimizer, *model_)),
         batches_(text_, config.batch.sequences_of_step(), settings_),
         passes_(*model_, settings_),
         evaluator_(*model_, text_, config.batch.sequences_of_step(), settings_),
@@ -154,8 +88,8 @@ class Trainer::Implementation : public StepRunner {
 
   Summary train();
 
-  TrainingPosition position() const override { return position_; }
-  void seek(const TrainingPosition& position) override { position_ = position; }
+  TrainingPosition position() const override { return loop_.position; }
+  void seek(const TrainingPosition& position) override { loop_.position = position; }
   void backward() override;
 
  private:
@@ -170,6 +104,10 @@ class Trainer::Implementation : public StepRunner {
   }
   void describe_run();
   torch::Tensor train_step();
+  /// train_step(), whose errors for want of memory say what to lower.
+  torch::Tensor train_step_in_memory();
+  bool reached_target() const { return loop_.best_loss <= config_.run.target_loss; }
+  void check_loss(const torch::Tensor& loss);
   /// The batch at the data position, with the learning rate set that the schedule says; moves both
   /// positions on.
   TokenBatch take_batch();
@@ -179,14 +117,15 @@ class Trainer::Implementation : public StepRunner {
   /// Gradients of the batch, with its loss.
   torch::Tensor gradients_of(const TokenBatch& batch);
   TrainingBatch next_batch(const TokenBatch& batch);
-  /// Validation losses of now, which go to the metrics too.
-  ValidationMetrics validate();
+  /// Validation losses of now, which go to the metrics too; once a step.
+  const ValidationMetrics& validate();
   void log(bool keep);
   TrainedParts parts() { return {*model_, *base_, optimizer_, settings_.device}; }
   void save();
   void restore(std::optional<std::int64_t> step);
-  void restore_loop(const std::string& text, const std::string& source);
   Summary summary();
+  /// What the model writes.
+  std::string sample();
 
   Config config_;
   fs::path run_;
@@ -205,10 +144,11 @@ class Trainer::Implementation : public StepRunner {
   std::int64_t step_ = 0;
   /// Of the config, since the checkpoint that the run was resumed from.
   std::vector<ConfigChange> changes_;
-  TrainingPosition position_;
   torch::Tensor loss_;
   double learning_rate_ = 0;
   LoopState loop_;
+  /// The last that there was.
+  std::optional<ValidationMetrics> validation_;
   std::int64_t first_step_ = 0;
   double seconds_before_ = 0;
   Clock::time_point start_;
@@ -222,12 +162,10 @@ void Trainer::Implementation::describe_run() {
 
 TokenBatch Trainer::Implementation::take_batch() {
   // After leaps that advance it the schedule may be over before the run is.
-  const std::int64_t step = std::min(position_.schedule + 1, config_.run.steps);
-  const double rate =
-      config_.optimizer.lr * schedule_factor(config_.schedule, step, config_.run.steps);
-  for (auto& group : base_->param_groups()) group.options().set_lr(rate);
-  ++position_.schedule;
-  return batches_.take(position_.data++);
+  const std::int64_t step = std::min(loop_.position.schedule + 1, config_.run.steps);
+  set_rates(*base_, config_.optimizer, schedule_factor(config_.schedule, step, config_.run.steps));
+  ++loop_.position.schedule;
+  return batches_.take(loop_.position.data++);
 }
 
 void Trainer::Implementation::backward() { loss_ = gradients_of(take_batch()); }
@@ -244,7 +182,7 @@ TrainingBatch Trainer::Implementation::next_batch(const TokenBatch& batch) {
           [this, batch] { return passes_.sequence_losses(batch); },
           [this, batch] { return gradients_of(batch); },
           // Drawn at random: after a quarter of an epoch a fifth of a batch was trained on before.
-          4 * position_.data * tokens_of_step() > text_.summary().train.tokens};
+          4 * loop_.position.data * tokens_of_step() > text_.summary().train.tokens};
 }
 
 torch::Tensor Trainer::Implementation::train_step() {
@@ -262,16 +200,34 @@ torch::Tensor Trainer::Implementation::train_step() {
   return loss;
 }
 
-ValidationMetrics Trainer::Implementation::validate() {
+torch::Tensor Trainer::Implementation::train_step_in_memory() {
+  try {
+    return train_step();
+  } catch (const std::exception& error) {
+    if (!is_out_of_memory(error)) throw;
+    progress_.finish();
+    throw Error(out_of_memory_text(config_, step_ + 1));
+  }
+}
+
+const ValidationMetrics& Trainer::Implementation::validate() {
+  if (validation_ && validation_->step == step_) return *validation_;
   const auto loss = [this] {
     return validation_loss(*model_, text_, config_.run.eval_sequences, settings_);
   };
-  ValidationMetrics metrics{step_, loss(), std::nullopt};
+  ValidationMetrics metrics;
+  metrics.step = step_;
+  metrics.loss = loss();
   if (config_.run.eval_average && optimizer_.has_average()) {
     optimizer_.at_average([&] { metrics.average_loss = loss(); });
   }
+  if (metrics.loss < loop_.best_loss) {
+    loop_.best_loss = metrics.loss;
+    loop_.best_step = step_;
+  }
+  metrics.reached_target = reached_target();
   metrics_->write(to_json(metrics));
-  return metrics;
+  return validation_.emplace(metrics);
 }
 
 void Trainer::Implementation::log(bool keep) {
@@ -301,6 +257,15 @@ void Trainer::Implementation::log(bool keep) {
   }
 }
 
+void Trainer::Implementation::check_loss(const torch::Tensor& loss) {
+  loop_.last_loss = loss.item<double>();
+  if (std::isfinite(loop_.last_loss)) return;
+  progress_.finish();
+  throw Error("training loss is " + number_text(loop_.last_loss) + " at step " +
+              std::to_string(step_) +
+              "; a lower optimizer.lr may help. The last checkpoint is kept");
+}
+
 Summary Trainer::Implementation::train() {
   describe_run();
   start_ = Clock::now();
@@ -310,27 +275,27 @@ Summary Trainer::Implementation::train() {
   const auto due = [this](std::int64_t every) { return every > 0 && step_ % every == 0; };
   bool saved = false;
   bool saw_off = false;
-  while (step_ < run.steps && !stop_requested) {
-    const torch::Tensor loss = train_step();
+  while (step_ < run.steps && !stop_requested && !reached_target()) {
+    const torch::Tensor loss = train_step_in_memory();
     const bool last = step_ == run.steps;
-    // Before a checkpoint too, so that weights that diverged never replace good ones.
-    if (due(run.log_every) || due(run.checkpoint_every) || last || step_ == first_step_ + 1) {
-      loop_.last_loss = loss.item<double>();
-      if (!std::isfinite(loop_.last_loss)) {
-        progress_.finish();
-        throw Error("training loss is " + number_text(loop_.last_loss) + " at step " +
-                    std::to_string(step_) +
-                    "; a lower optimizer.lr may help. The last checkpoint "
-                    "is kept");
-      }
+    saved = false;
+    // Before a checkpoint too, so that weights that diverged never replace good ones. Waits for the
+    // device.
+    if (due(run.log_every) || due(run.checkpoint_every) || due(run.eval_every) || last ||
+        step_ == first_step_ + 1) {
+      check_loss(loss);
     }
     log(due(run.log_every) || last);
     if (due(run.eval_every) && !last) {
       progress_.note("step " + std::to_string(step_) + ": validation loss " +
                      number_text(std::round(validate().loss * 1e4) / 1e4));
+      saved = run.keep_best && loop_.best_step == step_;
+      if (saved) save();
     }
-    saved = due(run.checkpoint_every);
-    if (saved) save();
+    if (due(run.checkpoint_every) && !saved) {
+      save();
+      saved = true;
+    }
     if (!saw_off && !optimizer_.status().off_reason.empty()) {
       saw_off = true;
       progress_.note("leaps are off from here on: " + optimizer_.status().off_reason);
@@ -346,11 +311,16 @@ Summary Trainer::Implementation::summary() {
   const Status status = optimizer_.status();
   Summary result;
   result.step = step_;
-  result.interrupted = step_ < config_.run.steps;
+  result.reached_target = step_ < config_.run.steps && reached_target();
+  result.interrupted = step_ < config_.run.steps && !result.reached_target;
   result.train_loss = loop_.last_loss;
   result.validation_loss = std::nan("");
+  if (config_.run.keep_best && loop_.best_step > 0) {
+    result.best_step = loop_.best_step;
+    result.best_validation_loss = loop_.best_loss;
+  }
   if (!result.interrupted) {
-    const ValidationMetrics validation = validate();
+    const ValidationMetrics& validation = validate();
     result.validation_loss = validation.loss;
     result.average_validation_loss = validation.average_loss;
   }
@@ -361,14 +331,18 @@ Summary Trainer::Implementation::summary() {
   result.overhead = status.overhead;
   result.learning_rate_scale = status.learning_rate_scale;
   result.off_reason = status.off_reason;
-  if (!result.interrupted && config_.run.sample_bytes > 0) {
-    const models::AutocastScope autocast(settings_.device.type(), settings_.autocast);
-    const std::vector<std::int64_t> tokens =
-        models::sample(*model_, {text_.prompt()}, config_.run.sample_bytes, 0.8,
-                       static_cast<std::uint64_t>(config_.run.seed));
-    result.sample = sample_text(tokens, text_.is_bytes());
-  }
+  if (!result.interrupted) result.sample = sample();
   return result;
+}
+
+std::string Trainer::Implementation::sample() {
+  if (config_.run.sample_bytes == 0) return "";
+  const models::AutocastScope autocast(settings_.device.type(), settings_.autocast);
+  // A model that is trained on bytes may know more tokens than these.
+  const std::int64_t choices = text_.is_bytes() ? 256 : std::numeric_limits<std::int64_t>::max();
+  return sample_text(models::sample(*model_, {text_.prompt()}, config_.run.sample_bytes, 0.8,
+                                    static_cast<std::uint64_t>(config_.run.seed), choices),
+                     text_.is_bytes());
 }
 
 void Trainer::Implementation::save() {
@@ -376,13 +350,14 @@ void Trainer::Implementation::save() {
   metrics_->sync();
   loop_.seconds = seconds_before_ + seconds_since(start_);
   Checkpoint checkpoint = checkpoint_of(parts(), step_);
-  const json trainer = {
-      {"data_position", position_.data}, {"schedule_position", position_.schedule},
-      {"seconds", loop_.seconds},        {"last_loss", loop_.last_loss},
-      {"trace_bytes", trace_->bytes()},  {"metrics_bytes", metrics_->bytes()},
-      {"text_hashes", text_hashes()},    {"config", config_values(config_)}};
-  checkpoint.json["trainer"] = trainer.dump();
-  save_checkpoint(run_, checkpoint, config_.run.keep_checkpoints);
+  loop_.trace_bytes = trace_->bytes();
+  loop_.metrics_bytes = metrics_->bytes();
+  loop_.text_hashes = text_hashes();
+  loop_.config = config_values(config_);
+  checkpoint.json["trainer"] = to_json(loop_);
+  const bool keeps_best = config_.run.keep_best && loop_.best_step > 0;
+  save_checkpoint(run_, checkpoint, config_.run.keep_checkpoints,
+                  keeps_best ? std::optional(loop_.best_step) : std::nullopt);
 }
 
 void Trainer::Implementation::restore(std::optional<std::int64_t> step) {
@@ -393,27 +368,13 @@ void Trainer::Implementation::restore(std::optional<std::int64_t> step) {
     throw InvalidOption("run.steps", std::to_string(config_.run.steps),
                         "at least the " + std::to_string(step_) + " steps done already");
   }
-  restore_loop(json_part(checkpoint, "trainer", source), source);
-  restore_parts(parts(), checkpoint, source);
-}
-
-void Trainer::Implementation::restore_loop(const std::string& text, const std::string& source) {
-  try {
-    const json trainer = json::parse(text);
-    position_ = {trainer.at("data_position"), trainer.at("schedule_position")};
-    loop_.seconds = trainer.at("seconds");
-    loop_.last_loss = trainer.at("last_loss");
-    loop_.trace_bytes = trainer.at("trace_bytes");
-    loop_.metrics_bytes = trainer.at("metrics_bytes");
-    changes_ =
-        config_changes(trainer.at("config").get<std::map<std::string, std::string>>(), config_);
-    if (trainer.at("text_hashes") != json(text_hashes())) {
-      throw data::DataError(config_.data.path, "other text than the run began with",
-                            "the same text, so that the run goes on as it would have");
-    }
-  } catch (const json::exception& error) {
-    throw FormatError(source + ": bad state of the training loop: " + json_words(error));
+  loop_ = loop_state_from(json_part(checkpoint, "trainer", source), source);
+  changes_ = config_changes(loop_.config, config_);
+  if (loop_.text_hashes != text_hashes()) {
+    throw data::DataError(config_.data.path, "other text than the run began with",
+                          "the same text, so that the run goes on as it would have");
   }
+  restore_parts(parts(), checkpoint, source);
 }
 
 Trainer::Trainer(const Config& config, const fs::path& run, bool resume,

@@ -17,6 +17,10 @@ struct Summary {
   bool interrupted = false;
   double train_loss = 0;
   double validation_loss = 0;
+  bool reached_target = false;
+  /// The step of the checkpoint that run.keep_best keeps, and its validation loss.
+  std::optional<std::int64_t> best_step;
+  double best_validation_loss = 0;
   /// At the average of the recent weights, with run.eval_average.
   std::optional<double> average_validation_loss;
   double seconds = 0;

@@ -29,6 +29,13 @@ TEST_F(CheckpointTest, KeepsTheNewest) {
   EXPECT_THAT(names_in(checkpoints()), ElementsAre("latest", "step-100", "step-15"));
 }
 
+TEST_F(CheckpointTest, KeepsOneMoreOnRequest) {
+  for (const std::int64_t step : {1, 2, 3, 4}) save_checkpoint(run_, checkpoint_at(step), 1, 2);
+  EXPECT_THAT(names_in(checkpoints()), ElementsAre("latest", "step-2", "step-4"));
+  save_checkpoint(run_, checkpoint_at(5), 1, 5);
+  EXPECT_THAT(names_in(checkpoints()), ElementsAre("latest", "step-5"));
+}
+
 TEST_F(CheckpointTest, NewCheckpointIsKeptWhenLaterOnesLieAbout) {
   save_checkpoint(run_, checkpoint_at(300), 1);
   save_checkpoint(run_, checkpoint_at(250), 1);

@@ -105,8 +105,9 @@ TEST(Checkpoint, RefusesWeightsThatChangedBeforeBackward) {
 
 TEST(Checkpoint, RunsAgainInThePrecisionOfTheFirstRun) {
   const Layer layer;
-  const AutocastState bf16{/*enabled=*/true};
   const auto run = [&](bool checkpointed, bool backward_within) {
+    // Gradients of the uses of a cached copy would be summed in bf16.
+    const AutocastState bf16{/*enabled=*/true, at::kBFloat16, /*cached=*/checkpointed};
     torch::manual_seed(17);
     const torch::Tensor x = torch::rand({4, 8}).requires_grad_();
     std::optional<AutocastScope> scope(std::in_place, at::kCPU, bf16);

@@ -57,6 +57,16 @@ TEST(Sample, IgnoresDropoutAndRestoresTheMode) {
   EXPECT_FALSE(model->is_training());
 }
 
+TEST(Sample, DrawsAmongTheFirstChoicesOnly) {
+  const auto model = small_gpt();
+  for (const std::int64_t token : sample(*model, kPrompt, 50, 5, 3, /*choices=*/4)) {
+    EXPECT_LT(token, 4);
+  }
+  EXPECT_EQ(sample(*model, kPrompt, 20, 1, 3, /*choices=*/256), sample(*model, kPrompt, 20, 1, 3));
+  EXPECT_THAT([&] { sample(*model, kPrompt, 1, 1, 3, 0); },
+              ThrowsMessage<ContractError>(HasSubstr("a draw among 0 tokens")));
+}
+
 TEST(Sample, RefusesAnEmptyPromptAndANegativeTemperature) {
   const auto model = small_gpt();
   EXPECT_THAT([&] { sample(*model, {}, 1, 1, 3); },

@@ -6,6 +6,7 @@ Usage: models_test.py PATH_OF_LEAPVERIFY [unittest options]
 import json
 import os
 import pathlib
+import resource
 import subprocess
 import sys
 import tempfile
@@ -62,6 +63,26 @@ class ModelsTest(unittest.TestCase):
     def weights(self, name, step=12):
         return load_file(self.folder / name / "checkpoints" / f"step-{step}" / "model.safetensors")
 
+    def validations(self, name):
+        lines = (self.folder / name / "metrics.jsonl").read_text().splitlines()
+        return [line for line in map(json.loads, lines) if "validation_loss" in line]
+
+    def count_leaps(self, name):
+        """Of a run in which nothing failed."""
+        lines = (self.folder / name / "trace.jsonl").read_text().splitlines()
+        kinds = [json.loads(line)["event"] for line in lines]
+        self.assertNotIn("failure", kinds)
+        self.assertNotIn("off", kinds)
+        return kinds.count("leap")
+
+    def embedding(self, folder):
+        return transformers.AutoModelForCausalLM.from_pretrained(folder).get_input_embeddings().weight
+
+    def assert_same_weights(self, found, expected):
+        self.assertEqual(found.keys(), expected.keys())
+        for tensor in expected:
+            self.assertTrue(torch.equal(found[tensor], expected[tensor]), tensor)
+
     def assert_refused(self, result, *words):
         self.assertEqual(result.returncode, 1, result.stdout + result.stderr)
         self.assertEqual(len(result.stderr.strip().splitlines()), 1, result.stderr)
@@ -96,9 +117,7 @@ class Models(ModelsTest):
                 for on in ("false", "true"):
                     self.losses(f"{name}-{precision}-{on}", model, f"run.precision={precision}",
                                 f"model.activation_checkpointing={on}")
-                plain, checkpointed = (self.weights(f"{name}-{precision}-{on}") for on in ("false", "true"))
-                for tensor in plain:
-                    self.assertTrue(torch.equal(plain[tensor], checkpointed[tensor]), (name, precision, tensor))
+                self.assert_same_weights(*(self.weights(f"{name}-{precision}-{on}") for on in ("false", "true")))
 
     def test_that_cannot_be_trained_are_refused(self):
         self.assert_refused(self.train("run", GPT2, "model.gpt2.vocab_size=255"), "a vocabulary of 255", "256")
@@ -124,18 +143,14 @@ class Precision(ModelsTest):
                  "least_regime: chaotic}",
                  "leapverify.verification={rule: proximity, proximity_tolerance: 1, sequences: 16}", "run.steps=40")
         self.losses("run", GPT2, "run.precision=bf16", *leaps)
-        events = [json.loads(line) for line in (self.folder / "run" / "trace.jsonl").read_text().splitlines()]
-        self.assertGreater(sum(event["event"] == "leap" for event in events), 0)
-        self.assertEqual([event for event in events if event["event"] in ("failure", "off")], [])
+        self.assertGreater(self.count_leaps("run"), 0)
 
     def test_killed_and_resumed_bf16_is_bitwise_the_run(self):
         self.losses("whole", GPT2, "run.precision=bf16")
         self.losses("part", GPT2, "run.precision=bf16", "run.keep_checkpoints=9")
         result = self.run_program("resume", self.folder / "part", "--step", 4)
         self.assertEqual(result.returncode, 0, result.stderr)
-        whole, resumed = self.weights("whole"), self.weights("part")
-        for tensor in whole:
-            self.assertTrue(torch.equal(whole[tensor], resumed[tensor]), tensor)
+        self.assert_same_weights(self.weights("whole"), self.weights("part"))
 
     def test_tf32_is_refused_on_the_cpu(self):
         self.assert_refused(self.train("run", GPT2, "run.precision=tf32"), "run.precision: tf32", "fp32 or bf16")
@@ -164,11 +179,109 @@ class Accumulation(ModelsTest):
         reject = "leapverify.verification={rule: proximity, proximity_tolerance: 1e-12, sequences: 16}"
         self.losses("on", GPT2, *leaps, reject, "leapverify.enabled=true")
         self.losses("off", GPT2, *leaps, reject, "leapverify.enabled=false")
-        events = [json.loads(line) for line in (self.folder / "on" / "trace.jsonl").read_text().splitlines()]
-        self.assertGreater(sum(event["event"] == "leap" for event in events), 0)
-        on, off = self.weights("on", 30), self.weights("off", 30)
-        for tensor in on:
-            self.assertTrue(torch.equal(on[tensor], off[tensor]), tensor)
+        self.assertGreater(self.count_leaps("on"), 0)
+        self.assert_same_weights(self.weights("on", 30), self.weights("off", 30))
+
+
+class Optimizers(ModelsTest):
+    def test_muon_learns_and_goes_on_bitwise(self):
+        muon = ("run.steps=24", "run.keep_checkpoints=9", "optimizer.lr=1e-2")
+        losses = self.losses("whole", GPT2, *muon, "optimizer.name=muon")
+        self.assertLess(losses[-1], losses[0] - 1)
+        self.losses("part", GPT2, *muon, "optimizer.name=muon")
+        self.assertEqual(self.run_program("resume", self.folder / "part", "--step", 12).returncode, 0)
+        self.assert_same_weights(self.weights("whole", 24), self.weights("part", 24))
+        self.assertNotEqual(losses, self.losses("adamw", GPT2, *muon))
+
+    def test_muons_matrices_may_have_a_rate_of_their_own(self):
+        still = ("optimizer.name=muon", "optimizer.lr=1e-30", "run.steps=4")
+        self.losses("run", GPT2, *still, "optimizer.muon.matrix_lr=0.01")
+        self.losses("start", GPT2, *still)
+        start, found = self.weights("start", 4), self.weights("run", 4)
+        moved = {tensor for tensor in start if (start[tensor] - found[tensor]).abs().max() > 1e-20}
+        self.assertEqual(moved, {tensor for tensor in start if "blocks" in tensor and start[tensor].dim() == 2})
+
+    def test_leaps_are_tried_on_muon(self):
+        leaps = ("leapverify={enabled: true, observe_every: 2, first_leap: 4, max_overhead: inf, "
+                 "least_regime: chaotic}", "run.steps=40",
+                 "leapverify.verification={rule: proximity, proximity_tolerance: 1, sequences: 16}")
+        self.losses("run", GPT2, "optimizer.name=muon", *leaps)
+        self.assertGreater(self.count_leaps("run"), 0)
+
+    def test_weight_decay_spares_what_it_is_told_to(self):
+        """At a decay by which whatever decays is next to 0 after a step."""
+        kinds = {"token_embedding.weight": "decay_embeddings", "final_norm.weight": "decay_vectors",
+                 "blocks.0.qkv.weight": None}
+        for spared in ("decay_embeddings", "decay_vectors"):
+            decays = [f"optimizer.{key}={str(key != spared).lower()}" for key in kinds.values() if key]
+            self.losses(spared, GPT2, "run.steps=1", "schedule={warmup: 0, kind: constant}",
+                        "optimizer.lr=1e-10", "optimizer.weight_decay=1e10", *decays)
+            weights = self.weights(spared, 1)
+            for tensor, key in kinds.items():
+                self.assertEqual(weights[tensor].abs().max().item() > 1e-6, key == spared, (spared, tensor))
+
+
+class Ends(ModelsTest):
+    def test_the_run_ends_at_its_target(self):
+        result = self.train("run", GPT2, "run.steps=400", "run.eval_every=5", "run.target_loss=4.5",
+                            "optimizer.lr=1e-2")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("reached run.target_loss = 4.5 before the last of 400 steps", result.stdout)
+        scored = self.validations("run")
+        self.assertLessEqual(scored[-1]["validation_loss"], 4.5)
+        self.assertEqual([line.get("reached_target", False) for line in scored],
+                         [False] * (len(scored) - 1) + [True])
+        self.assertEqual(len({line["step"] for line in scored}), len(scored), "once a step")
+        resumed = self.run_program("resume", self.folder / "run")
+        self.assertIn(f"\n{scored[-1]['step']} steps, ", resumed.stdout, "nothing is left to do")
+        further = self.run_program("resume", self.folder / "run", "--set", "run.target_loss=4")
+        self.assertIn("reached run.target_loss = 4 before", further.stdout)
+
+    def test_the_best_checkpoint_is_kept(self):
+        """The rate climbs until the loss rises again."""
+        result = self.train("run", GPT2, "run.steps=60", "run.eval_every=4", "run.checkpoint_every=2",
+                            "run.keep_checkpoints=1", "run.keep_best=true", "optimizer.lr=10", "schedule.warmup=60")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        best = min(self.validations("run"), key=lambda line: line["validation_loss"])
+        self.assertLess(best["step"], 60)
+        self.assertIn(f"the best before: {best['validation_loss']:.4f} at step {best['step']}, "
+                      f"checkpoints/step-{best['step']}\n", result.stdout)
+        kept = {path.name for path in (self.folder / "run" / "checkpoints").iterdir()}
+        self.assertEqual(kept, {"latest", "step-60", f"step-{best['step']}"})
+
+    def test_out_of_memory_says_what_to_lower(self):
+        config = self.folder / "config.yaml"
+        config.write_text(CONFIG + GPT2)
+        result = subprocess.run([PROGRAM, "train", config, "--data", self.text, "--run", self.folder / "run",
+                                 "--set", "batch.sequences=400", "--set", "model.gpt2.vocab_size=400000"],
+                                capture_output=True, text=True, timeout=300,
+                                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30)))
+        self.assert_refused(result, "step 1 does not fit into memory: lower batch.sequences = 400", "batch.context",
+                            "model.activation_checkpointing: true", "run.precision: bf16")
+
+    def test_the_model_goes_to_transformers(self):
+        for name, model in MODELS.items():
+            run, folder = self.folder / name, self.folder / f"{name} exported"
+            self.losses(name, model)
+            result = self.run_program("export", run, folder)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertTrue(torch.equal(self.embedding(folder), self.weights(name)["token_embedding.weight"]))
+            again = self.losses(f"{name} again", f"model: {{name: pretrained, folder: '{folder}'}}", "run.steps=2")
+            self.assertLess(again[0], 5.65, "goes on from what was learned")
+            self.assert_refused(self.run_program("export", run, folder), "exists already")
+            early = self.folder / f"{name} early"
+            self.assertEqual(self.run_program("export", run, early, "--step", 8).returncode, 0)
+            self.assertTrue(torch.equal(self.embedding(early), self.weights(name, 8)["token_embedding.weight"]))
+
+    def test_what_the_model_writes_is_bytes(self):
+        model = ("model={name: gpt2, gpt2: {vocab_size: 5000, n_positions: 8, n_embd: 4, n_inner: 8, n_head: 1, "
+                 "n_layer: 1}}")
+        result = subprocess.run([PROGRAM, "train", "--data", self.text, "--run", self.folder / "run", "--set", model,
+                                 "--set", "run.steps=1", "--set", "run.sample_bytes=64", "--set", "schedule.warmup=0"],
+                                capture_output=True, timeout=300)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        written = result.stdout.split(b"the model writes:\n")[1].split(b"\n\nrun folder: ")[0]
+        self.assertEqual(len(written), 64)
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ TEST_F(ConfigErrorsTest, AValueOfTheWrongType) {
   EXPECT_EQ(error_of("run: {folder: }"),
             "FILE:1: run.folder: an empty value is not legal, expected a text");
   EXPECT_EQ(error_of("optimizer: {name: adam}"),
-            "FILE:1: optimizer.name: adam is not legal, expected adamw or sgd");
+            "FILE:1: optimizer.name: adam is not legal, expected adamw, muon or sgd");
   EXPECT_EQ(error_of("data: {format: txt}"),
             "FILE:1: data.format: txt is not legal, expected auto, bytes, llmc or nanogpt");
   EXPECT_EQ(
@@ -144,6 +144,18 @@ TEST_F(ConfigErrorsTest, WhatFollowsLeapsWhereThereAreNone) {
   EXPECT_EQ(override_error("leapverify.schedule=advance"),
             "--set leapverify.schedule=advance: leapverify.schedule: advance is not legal, "
             "expected keep with on_accept: rate, which makes no leaps");
+}
+
+TEST_F(ConfigErrorsTest, WhatNeedsValidationsWhereThereAreNone) {
+  EXPECT_EQ(
+      error_of("run:\n  eval_every: 0\n  target_loss: 3"),
+      "FILE:3: run.target_loss: 3 is not legal, expected 0, as run.eval_every = 0 validates only "
+      "at the end");
+  EXPECT_EQ(
+      error_of("run: {eval_every: 0, keep_best: true}"),
+      "FILE:1: run.keep_best: true is not legal, expected false, as run.eval_every = 0 validates "
+      "only at the end");
+  EXPECT_EQ(error_of("run: {eval_every: 0}"), "no error");
 }
 
 TEST_F(ConfigErrorsTest, AKeyOfAnotherModel) {
@@ -260,7 +272,8 @@ TEST_F(ConfigErrorsTest, AnOverride) {
 
 TEST_F(ConfigErrorsTest, AnUnknownPreset) {
   EXPECT_EQ(message_of([] { load_config("dmo", "", {}); }),
-            "preset dmo: unknown, expected one of demo, demo-gpu, paper");
+            "preset dmo: unknown, expected one of demo, demo-gpu, gpt2-124m, gpt2-124m-scratch, "
+            "qwen2.5-1.5b, qwen2.5-1.5b-lora, paper-gpt2, paper-qwen, paper");
 }
 
 TEST_F(ConfigErrorsTest, APresetThatDoesNotFit) {

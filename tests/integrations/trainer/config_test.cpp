@@ -50,7 +50,8 @@ std::string another_value(const std::string& name, const YAML::Node& node) {
       {"model.lora.dropout", "0.5"},
       {"model.qwen2.num_key_value_heads", "7"},
       {"model.qwen2.attention_dropout", "0.5"},
-      {"optimizer.name", "sgd"},
+      {"optimizer.name", "muon"},
+      {"optimizer.muon.rate", "original"},
       {"schedule.kind", "linear"},
       {"leapverify.preset", "paper"},
       {"leapverify.mode", "shadow"},
@@ -272,7 +273,7 @@ TEST(ExplainConfig, GivesMeaningAndLegalValuesInAlignedLines) {
   const std::string text = explain_config();
   EXPECT_THAT(text, HasSubstr("\noptimizer:\n"
                               "  name: adamw                     # the base optimizer, which "
-                              "LeapVerify wraps (adamw or sgd)\n"
+                              "LeapVerify wraps (adamw, muon or sgd)\n"
                               "  lr: 0.001                       # learning rate after warm-up (a "
                               "number > 0)\n"));
   std::istringstream lines(text);
