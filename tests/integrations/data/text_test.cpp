@@ -187,7 +187,7 @@ TEST_F(TextTest, TooLittleTextIsRefusedWithTheNumbersAndWhatToChange) {
               ThrowsMessage<DataError>(
                   path("text") +
                   " gives 9 of its 99 bytes to gate, split by ranges: it is one file; expected at "
-                  "least 1 sequence of 10; more data, a smaller model.context or a larger "
+                  "least 1 sequence of 10; more data, a smaller batch.context or a larger "
                   "data.gate_share would do"));
 }
 
