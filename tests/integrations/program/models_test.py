@@ -14,6 +14,7 @@ import unittest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import peft
 import torch
 import transformers
 from safetensors.torch import load_file
@@ -124,6 +125,43 @@ class Models(ModelsTest):
         self.assert_refused(self.train("run", GPT2, "batch.context=25"), "batch.context", "25", "at most the 24")
         self.assert_refused(self.train("run", f"model: {{name: pretrained, folder: {self.folder}/none}}"),
                             "none/config.json")
+        self.assertFalse((self.folder / "run").exists())
+
+
+class Adapters(ModelsTest):
+    def setUp(self):
+        super().setUp()
+        torch.manual_seed(3)
+        config = transformers.Qwen2Config(vocab_size=300, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+                                          num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64)
+        self.base = self.folder / "base"
+        transformers.Qwen2ForCausalLM(config).save_pretrained(self.base)
+        self.model = (f"model: {{name: pretrained, folder: '{self.base}', lora: {{rank: 4, targets: [q_proj, v_proj]}}}}\n"
+                      "leapverify: {enabled: true, observe_every: 2, probes: 0, max_overhead: .inf, "
+                      "predictor: linear, verification: {rule: strict, sequences: 8}}")
+
+    def test_alone_are_trained_leapt_with_and_exported(self):
+        first = self.losses("run", self.model, "run.steps=30", "optimizer.lr=1e-2")
+        self.assertLess(first[-1], first[0] - 0.05)
+        self.assertGreater(self.count_leaps("run"), 3)
+        run, exported, merged = self.folder / "run", self.folder / "adapters", self.folder / "merged"
+        for words in ((exported,), (merged, "--merged")):
+            result = self.run_program("export", run, *words)
+            self.assertEqual(result.returncode, 0, result.stderr)
+        tokens = torch.arange(3, 35).view(2, 16)
+        base = transformers.AutoModelForCausalLM.from_pretrained(self.base).eval()
+        with torch.no_grad():
+            before = base(tokens).logits
+            adapted = peft.PeftModel.from_pretrained(base, exported).eval()(tokens).logits
+            full = transformers.AutoModelForCausalLM.from_pretrained(merged).eval()(tokens).logits
+        self.assertGreater((adapted - before).abs().max(), 1e-3)
+        self.assertLess((adapted - full).abs().max(), 1e-5)
+        stored, base_weights = self.weights("run", 30), load_file(self.base / "model.safetensors")
+        self.assertTrue(torch.equal(stored["token_embedding.weight"], base_weights["model.embed_tokens.weight"]))
+
+    def test_that_name_no_layer_are_refused(self):
+        self.assert_refused(self.train("run", self.model, "model.lora.targets=[c_attn]"), "targets", "c_attn")
+        self.assert_refused(self.train("run", self.model, "model.lora.rank=0"), "model.lora.targets")
         self.assertFalse((self.folder / "run").exists())
 
 

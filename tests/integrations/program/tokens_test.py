@@ -124,7 +124,7 @@ class Training(TokensTest):
         source.write_text("".join(json.dumps(long if i % 10 == 0 else short) + "\n" for i in range(400)))
         self.prepare(source)
         result = self.train(self.folder / "run")
-        self.assertIn("left out     40 documents without a token that counts within model.context\n", result.stdout)
+        self.assertIn("left out     40 documents without a token that counts within batch.context\n", result.stdout)
 
     def test_what_the_model_writes_are_numbers_that_the_tokenizer_decodes(self):
         self.prepare_folder()
