@@ -33,7 +33,8 @@ schedule: {warmup: 100, kind: cosine, final_share: 0.1}
 leapverify: {enabled: true}
 )"},
       {"gpt2-124m-scratch",
-       "GPT-2 124M from fresh weights, with the settings of GPT-3 Small (Brown et al. 2020) and 10G "
+       "GPT-2 124M from fresh weights, with the settings of GPT-3 Small (Brown et al. 2020) and "
+       "10G "
        "tokens, in bf16 on one GPU",
        R"(run: {steps: 19073, log_every: 20, eval_every: 250, eval_sequences: 128, checkpoint_every: 1000, precision: bf16}
 model: {name: gpt2, gpt2: {embd_pdrop: 0, attn_pdrop: 0, resid_pdrop: 0}}
@@ -42,7 +43,8 @@ optimizer: {name: adamw, lr: 6.0e-4, beta1: 0.9, beta2: 0.95, weight_decay: 0.1,
 schedule: {warmup: 715, kind: cosine, final_share: 0.1}
 leapverify: {enabled: true}
 )"},
-      {"qwen2.5-1.5b", "Qwen2.5-1.5B from a folder of its weights (model.folder), in bf16 on one GPU",
+      {"qwen2.5-1.5b",
+       "Qwen2.5-1.5B from a folder of its weights (model.folder), in bf16 on one GPU",
        R"(run: {steps: 2000, log_every: 10, eval_every: 100, eval_sequences: 32, checkpoint_every: 500, precision: bf16}
 model: {name: pretrained, activation_checkpointing: true}
 batch: {sequences: 4, accumulate: 4, context: 2048}
