@@ -253,9 +253,7 @@ Options LeapVerify::Implementation::validated(const Options& options,
     throw InvalidOption("gate set", std::to_string(evaluator.sequence_count()) + " sequences",
                         "at least " + std::to_string(std::max(needed, kCanarySequences)) + " for " +
                             std::to_string(options.probes) + " probes and " +
-                            std::to_string(batch) +
-                            " sequences a comparison (or fewer probes, verification.sequences or "
-                            "verification.max_sequences)");
+                            std::to_string(batch) + " sequences a comparison");
   }
   if (!(evaluator.step_cost() > 0)) {
     throw InvalidOption("step_cost", number_text(evaluator.step_cost()), above(0).text());

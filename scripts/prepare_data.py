@@ -74,10 +74,15 @@ def examples_of_jsonl(path):
         yield Example(place, record["prompt"], record["completion"])
 
 
+# As the trainer's data.exclude.
+EXCLUDED = {"__pycache__", "site-packages", "dist-packages", "node_modules"}
+
+
 def files_below(folder, extensions):
     for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not hidden and path.is_file() and (not extensions or path.suffix in extensions):
+        parts = path.relative_to(folder).parts
+        left_out = any(part.startswith(".") or part in EXCLUDED for part in parts)
+        if not left_out and path.is_file() and (not extensions or path.suffix in extensions):
             yield path
 
 
@@ -308,7 +313,7 @@ def prepare(arguments):
         raise
     tokens = sum(shard["tokens"] for shard in dataset["shards"])
     print(f"{arguments.output}: {dataset['documents']} documents, {tokens} tokens of a vocabulary of "
-          f"{dataset['vocabulary']} (model.vocabulary), {len(dataset['shards'])} shards")
+          f"{dataset['vocabulary']} (a model needs as much), {len(dataset['shards'])} shards")
 
 
 def positive(text):

@@ -112,7 +112,8 @@ Documents load_file(const DataOptions& options) {
   if (bytes->empty()) throw DataError(options.path, "is empty", "a file with text");
   const std::string junk = why_not_text(*bytes);
   if (!junk.empty()) {
-    throw DataError(options.path, "is not text: " + junk, "UTF-8 without NUL bytes");
+    throw DataError(options.path, "is not text: " + junk,
+                    "UTF-8 without NUL bytes (or data.format: llmc or nanogpt, for token files)");
   }
   documents.bytes = *bytes;
   documents.starts = {0};
@@ -162,7 +163,7 @@ Documents load_folder(const DataOptions& options) {
 
 Documents load_documents(const DataOptions& options) {
   options.validate();
-  const std::string expected = "a text file or a folder of text files";
+  const std::string expected = "a text file, a folder of text files, or token files";
   if (options.path.empty()) throw DataError("data.path", "is not set", expected);
   std::error_code error;
   const fs::file_status status = fs::status(options.path, error);

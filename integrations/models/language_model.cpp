@@ -46,7 +46,13 @@ torch::Tensor sequence_losses(LanguageModel& model, const torch::Tensor& hidden,
 std::shared_ptr<PretrainedModel> make_model(const ModelOptions& options) {
   std::shared_ptr<PretrainedModel> model = make_plain_model(options);
   model->set_activation_checkpointing(options.activation_checkpointing);
-  if (options.lora.rank > 0) add_lora(*model, options.lora);
+  if (options.lora.rank > 0) {
+    try {
+      add_lora(*model, options.lora);
+    } catch (const InvalidOption& error) {
+      throw InvalidOption("model.lora." + error.field(), error.value(), error.legal());
+    }
+  }
   return model;
 }
 

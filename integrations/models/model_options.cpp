@@ -39,7 +39,7 @@ void ModelOptions::validate() const {
   if (name == ModelName::kQwen2) validate_group("qwen2.", qwen2);
   validate_group("lora.", lora);
   if (name == ModelName::kPretrained && folder.empty()) {
-    throw InvalidOption("folder", "\"\"", "the folder of the model with name: pretrained");
+    throw InvalidOption("folder", "\"\"", "a folder of Hugging Face files, for name: pretrained");
   }
 }
 

@@ -306,8 +306,11 @@ void ConfigLoader::refuse_keys_of_other_models() const {
       continue;
     }
     const auto place = places_.find(name);
+    const bool of_adapters = starts_with(name, "model.lora.");
     refuse(place == places_.end() ? "" : place->second,
-           name + ": has no effect with model.name: " + name_of(config_.model.name));
+           name + ": has no effect with " +
+               (of_adapters ? "model.lora.rank: 0"
+                            : std::string("model.name: ") + name_of(config_.model.name)));
   }
 }
 

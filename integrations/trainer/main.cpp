@@ -76,7 +76,7 @@ void print_summary(const trainer::Summary& summary, const trainer::Config& confi
   }
   std::printf("\n");
   if (summary.best_step) {
-    std::printf("the best before: %.4f at step %lld, checkpoints/step-%lld\n",
+    std::printf("best validation loss: %.4f at step %lld, checkpoints/step-%lld\n",
                 summary.best_validation_loss, static_cast<long long>(*summary.best_step),
                 static_cast<long long>(*summary.best_step));
   }
@@ -169,7 +169,8 @@ int main(int argc, char** argv) {
       app.add_subcommand("resume", "Continue a run from its last checkpoint");
   resume_command->add_option("run", folder, "Run folder")->required();
   resume_command->add_option(
-      "--step", step, "Go back to the checkpoint of this step; what came later is written anew");
+      "--step", step,
+      "Go back to the checkpoint of this step; later lines of trace and metrics are removed");
   resume_command
       ->add_option("--set", resume_overrides, "an option over the run's config; may be given again")
       ->type_name("KEY=VALUE")

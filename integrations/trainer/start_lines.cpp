@@ -96,6 +96,11 @@ std::vector<std::string> start_lines(const StartFacts& facts) {
                   " to train on, " + std::to_string(facts.text.gate_size()) + " gate and " +
                   std::to_string(facts.text.validation_size()) + " validation sequences");
   add(lines, text.description);
+  if (facts.text.is_bytes() && facts.config.model.name == models::ModelName::kPretrained) {
+    add(lines,
+        "text is read as bytes, which are hardly the tokens of this model: scripts/prepare_data.py "
+        "makes these");
+  }
   lines.push_back("model        " + model_text(facts));
   if (facts.config.leapverify.options.enabled) {
     describe_leaps(lines, facts);

@@ -75,7 +75,6 @@ class Trainer::Implementation : public StepRunner {
     // Only now, so that a run that cannot start leaves no folder behind.
     if (resume) {
       restore(step);
-      replace_file(run_ / "config.yaml", to_yaml(config_));
       // Before trace and metrics are cut, or a run that is killed would go on after what they lack.
       if (step) make_latest(run_, *step);
     } else {
@@ -292,7 +291,8 @@ Summary Trainer::Implementation::train() {
       saved = run.keep_best && loop_.best_step == step_;
       if (saved) save();
     }
-    if (due(run.checkpoint_every) && !saved) {
+    // The last follows its validation.
+    if (due(run.checkpoint_every) && !saved && !last) {
       save();
       saved = true;
     }
@@ -302,8 +302,18 @@ Summary Trainer::Implementation::train() {
     }
   }
   progress_.finish();
-  // First of all what was trained is brought to safety.
-  if (!saved && step_ > first_step_) save();
+  const auto keep = [&] {
+    if (!saved && step_ > first_step_) save();
+  };
+  if (step_ == run.steps || reached_target()) {
+    try {
+      validate();
+    } catch (...) {
+      keep();
+      throw;
+    }
+  }
+  keep();
   return summary();
 }
 
@@ -358,6 +368,8 @@ void Trainer::Implementation::save() {
   const bool keeps_best = config_.run.keep_best && loop_.best_step > 0;
   save_checkpoint(run_, checkpoint, config_.run.keep_checkpoints,
                   keeps_best ? std::optional(loop_.best_step) : std::nullopt);
+  // Only now, so that settings with which a run fails at once are not those it goes on with.
+  if (!changes_.empty()) replace_file(run_ / "config.yaml", to_yaml(config_));
 }
 
 void Trainer::Implementation::restore(std::optional<std::int64_t> step) {
@@ -371,15 +383,25 @@ void Trainer::Implementation::restore(std::optional<std::int64_t> step) {
   loop_ = loop_state_from(json_part(checkpoint, "trainer", source), source);
   changes_ = config_changes(loop_.config, config_);
   if (loop_.text_hashes != text_hashes()) {
-    throw data::DataError(config_.data.path, "other text than the run began with",
+    throw data::DataError(config_.data.path, "holds other text than the run began with",
                           "the same text, so that the run goes on as it would have");
   }
   restore_parts(parts(), checkpoint, source);
 }
 
 Trainer::Trainer(const Config& config, const fs::path& run, bool resume,
-                 std::optional<std::int64_t> step)
-    : implementation_(std::make_unique<Implementation>(config, run, resume, step)) {}
+                 std::optional<std::int64_t> step) {
+  try {
+    implementation_ = std::make_unique<Implementation>(config, run, resume, step);
+  } catch (const InvalidOption& error) {
+    if (error.field() != "gate set") throw;
+    throw data::DataError(
+        config.data.path, "gives a gate set of " + error.value(),
+        error.legal() +
+            "; more data, a larger data.gate_share, a smaller batch.context or smaller "
+            "leapverify.verification.sequences and max_sequences would do");
+  }
+}
 
 Trainer::~Trainer() = default;
 

@@ -162,20 +162,21 @@ TEST_F(DocumentsTest, ACharacterCutByTheEndOfTheFileIsRefused) {
   const std::string file = write("a.txt", "abc\xc3");
   EXPECT_THAT([&] { load_documents(options_for("a.txt")); },
               ThrowsMessage<DataError>(file + " is not text: invalid UTF-8 at offset 3; expected "
-                                              "UTF-8 without NUL bytes"));
+                                              "UTF-8 without NUL bytes (or data.format: llmc or "
+                                              "nanogpt, for token files)"));
 }
 
 TEST_F(DocumentsTest, APathThatDoesNotExistIsRefused) {
   EXPECT_THAT([&] { load_documents(options_for("nowhere")); },
               ThrowsMessage<DataError>(path("nowhere") +
-                                       " does not exist; expected a text file or a folder of text "
-                                       "files"));
+                                       " does not exist; expected a text file, a folder of text "
+                                       "files, or token files"));
 }
 
 TEST_F(DocumentsTest, AnEmptyPathIsRefused) {
   EXPECT_THAT([&] { load_documents(DataOptions()); },
-              ThrowsMessage<DataError>("data.path is not set; expected a text file or a folder of "
-                                       "text files"));
+              ThrowsMessage<DataError>("data.path is not set; expected a text file, a folder of "
+                                       "text files, or token files"));
 }
 
 TEST_F(DocumentsTest, ADeviceIsRefused) {
@@ -219,7 +220,7 @@ TEST_F(DocumentsTest, ErrorsHoldTheirParts) {
   } catch (const DataError& error) {
     EXPECT_EQ(error.path(), path("nowhere"));
     EXPECT_EQ(error.value(), "does not exist");
-    EXPECT_EQ(error.legal(), "a text file or a folder of text files");
+    EXPECT_EQ(error.legal(), "a text file, a folder of text files, or token files");
   }
 }
 

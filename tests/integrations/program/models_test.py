@@ -282,7 +282,7 @@ class Ends(ModelsTest):
         self.assertEqual(result.returncode, 0, result.stderr)
         best = min(self.validations("run"), key=lambda line: line["validation_loss"])
         self.assertLess(best["step"], 60)
-        self.assertIn(f"the best before: {best['validation_loss']:.4f} at step {best['step']}, "
+        self.assertIn(f"best validation loss: {best['validation_loss']:.4f} at step {best['step']}, "
                       f"checkpoints/step-{best['step']}\n", result.stdout)
         kept = {path.name for path in (self.folder / "run" / "checkpoints").iterdir()}
         self.assertEqual(kept, {"latest", "step-60", f"step-{best['step']}"})
