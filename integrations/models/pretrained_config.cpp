@@ -182,6 +182,13 @@ PretrainedOptions parse_pretrained_config(const std::string& text, const std::st
 }
 
 std::string pretrained_config(Gpt2Options options, const std::string& dtype) {
+  // What transformers takes for the tokens at a text's ends where none are given.
+  constexpr std::int64_t kEndOfText = 50256;
+  auto others = ordered_json::parse(options.other_fields);
+  for (const char* field : {"bos_token_id", "eos_token_id"}) {
+    if (options.vocabulary <= kEndOfText && !others.contains(field)) others[field] = nullptr;
+  }
+  options.other_fields = others.dump();
   return write_options(options, "gpt2", "GPT2LMHeadModel", dtype,
                        {{"activation_function", "gelu_new"}, {"tie_word_embeddings", true}});
 }

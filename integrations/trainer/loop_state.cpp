@@ -14,6 +14,7 @@ std::string to_json(const LoopState& state) {
                {"seconds", state.seconds},
                {"last_loss", state.last_loss},
                {"best_step", state.best_step},
+               {"validated_step", state.validated_step},
                {"trace_bytes", state.trace_bytes},
                {"metrics_bytes", state.metrics_bytes},
                {"text_hashes", state.text_hashes},
@@ -31,6 +32,7 @@ LoopState loop_state_from(const std::string& text, const std::string& source) {
     state.seconds = read.at("seconds");
     state.last_loss = read.at("last_loss");
     state.best_step = read.at("best_step");
+    state.validated_step = read.at("validated_step");
     if (state.best_step > 0) state.best_loss = read.at("best_loss");
     state.trace_bytes = read.at("trace_bytes");
     state.metrics_bytes = read.at("metrics_bytes");

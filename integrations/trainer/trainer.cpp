@@ -225,7 +225,8 @@ const ValidationMetrics& Trainer::Implementation::validate() {
     loop_.best_step = step_;
   }
   metrics.reached_target = reached_target();
-  metrics_->write(to_json(metrics));
+  if (loop_.validated_step != step_) metrics_->write(to_json(metrics));
+  loop_.validated_step = step_;
   return validation_.emplace(metrics);
 }
 

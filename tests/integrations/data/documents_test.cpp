@@ -184,7 +184,7 @@ TEST_F(DocumentsTest, ADeviceIsRefused) {
   options.path = "/dev/null";
   EXPECT_THAT([&] { load_documents(options); },
               ThrowsMessage<DataError>("/dev/null is neither a file nor a folder; expected a text "
-                                       "file or a folder of text files"));
+                                       "file, a folder of text files, or token files"));
 }
 
 TEST_F(DocumentsTest, AnEmptyFileIsRefused) {
@@ -197,7 +197,8 @@ TEST_F(DocumentsTest, ABinaryFileIsRefused) {
   const std::string file = write("a.txt", std::string("text\0", 5));
   EXPECT_THAT([&] { load_documents(options_for("a.txt")); },
               ThrowsMessage<DataError>(file + " is not text: NUL byte at offset 4; expected UTF-8 "
-                                              "without NUL bytes"));
+                                              "without NUL bytes (or data.format: llmc or nanogpt, "
+                                              "for token files)"));
 }
 
 TEST_F(DocumentsTest, AFolderWithoutTextIsRefused) {

@@ -232,5 +232,14 @@ TEST(PretrainedConfig, TakesTheRotaryBaseFromWhereVersion5HasIt) {
   EXPECT_FALSE(back.contains("rope_parameters"));
 }
 
+TEST(PretrainedConfig, TokensAtTheEndsOfATextAreNoneWhereTheVocabularyEndsBeforeThem) {
+  Gpt2Options options;
+  EXPECT_FALSE(json::parse(pretrained_config(options, "float32")).contains("eos_token_id"));
+  options.vocabulary = 256;
+  EXPECT_TRUE(json::parse(pretrained_config(options, "float32")).at("eos_token_id").is_null());
+  options.other_fields = R"({"eos_token_id": 3})";
+  EXPECT_EQ(json::parse(pretrained_config(options, "float32")).at("eos_token_id"), 3);
+}
+
 }  // namespace
 }  // namespace leapverify::models

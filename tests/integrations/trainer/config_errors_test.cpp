@@ -171,7 +171,7 @@ TEST_F(ConfigErrorsTest, AKeyOfAnotherModel) {
 
 TEST_F(ConfigErrorsTest, AModelThatCannotBe) {
   EXPECT_EQ(error_of("model: {name: pretrained}"),
-            "model.folder: \"\" is not legal, expected the folder of the model with name: "
+            "model.folder: \"\" is not legal, expected a folder of Hugging Face files, for name: "
             "pretrained");
   EXPECT_EQ(error_of("model: {name: gpt2, gpt2: {n_embd: 100}}"),
             "FILE:1: model.gpt2.n_embd: 100 is not legal, expected a multiple of n_head = 12");
