@@ -60,7 +60,8 @@ torch::Tensor orthogonal(const torch::Tensor& stack) {
 
 Muon::Muon(const std::vector<optim::OptimizerParamGroup>& groups) : FusedAdamW(groups) {
   for (const optim::OptimizerParamGroup& group : groups) {
-    const auto* options = dynamic_cast<const MuonOptions*>(&group.options());
+    const auto* options =
+        group.has_options() ? dynamic_cast<const MuonOptions*>(&group.options()) : nullptr;
     LV_CHECK(options != nullptr, "a group of Muon without MuonOptions");
     for (const at::Tensor& parameter : group.params()) {
       LV_CHECK(!options->orthogonalised || parameter.dim() == 2,
@@ -74,12 +75,17 @@ std::unique_ptr<optim::AdamWParamState> Muon::empty_state() const {
 }
 
 void Muon::step_group(optim::OptimizerParamGroup& group) {
-  const auto& options = static_cast<const MuonOptions&>(group.options());
+  // Groups may be added later, as plain AdamW's.
+  const auto* given = dynamic_cast<const MuonOptions*>(&group.options());
+  LV_CHECK(given != nullptr, "a group of Muon without MuonOptions");
+  const MuonOptions& options = *given;
   if (!options.orthogonalised) return FusedAdamW::step_group(group);
   std::map<StackKey, Stack> stacks;
   for (const at::Tensor& parameter : group.params()) {
     if (!parameter.grad().defined()) continue;
-    auto& state = static_cast<MuonParamState&>(state_of(parameter));
+    auto* found = dynamic_cast<MuonParamState*>(&state_of(parameter));
+    LV_CHECK(found != nullptr, "a state of Muon that torch::load made: use export_state()");
+    MuonParamState& state = *found;
     if (!state.momentum_buffer.defined()) state.momentum_buffer = at::zeros_like(parameter);
     Stack& stack = stacks[{parameter.device().index(), parameter.scalar_type(), parameter.size(0),
                            parameter.size(1)}];

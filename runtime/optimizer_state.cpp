@@ -109,8 +109,9 @@ struct Importer {
     const std::string full = position + "." + name;
     for (const auto& [stored_name, stored] : in.tensors) {
       if (stored_name != full) continue;
-      value = find_like(in.tensors, full, at::empty_like(parameter, at::kCPU), source)
-                  .to(parameter.device(), /*non_blocking=*/false, /*copy=*/true);
+      // With the parameter's strides, as the optimizer makes it: a file knows none.
+      value = at::empty_like(parameter).copy_(
+          find_like(in.tensors, full, at::empty_like(parameter, at::kCPU), source));
       return;
     }
   }

@@ -29,8 +29,8 @@ class BadInput(Exception):
 class Example:
     """One document before and after it is tokenized."""
 
-    def __init__(self, place, prompt, completion):
-        self.place, self.prompt, self.completion = place, prompt, completion
+    def __init__(self, place, prompt, completion, is_text=False):
+        self.place, self.prompt, self.completion, self.is_text = place, prompt, completion, is_text
 
     def characters(self):
         return len(self.prompt) + len(self.completion)
@@ -79,9 +79,13 @@ EXCLUDED = {"__pycache__", "site-packages", "dist-packages", "node_modules"}
 
 
 def files_below(folder, extensions):
+    """Each once, however many links lead to it."""
+    seen = set()
     for path in sorted(folder.rglob("*")):
         parts = path.relative_to(folder).parts
         left_out = any(part.startswith(".") or part in EXCLUDED for part in parts)
+        left_out = left_out or path.resolve() in seen
+        seen.add(path.resolve())
         if not left_out and path.is_file() and (not extensions or path.suffix in extensions):
             yield path
 
@@ -95,7 +99,7 @@ def examples_of_folder(folder, extensions):
             passed_by += 1
             continue
         if text:
-            yield Example(str(path), "", text)
+            yield Example(str(path), "", text, is_text=True)
     if passed_by:
         print(f"passed by: {passed_by} files that are no text or cannot be read")
 
@@ -107,7 +111,7 @@ def examples_of(source, extensions):
         raise BadInput(f"{source}: does not exist, expected a text file, a folder or a .jsonl file")
     if source.suffix == ".jsonl":
         return examples_of_jsonl(source)
-    return iter([Example(str(source), "", text)] if (text := read_text(source)) else [])
+    return iter([Example(str(source), "", text, is_text=True)] if (text := read_text(source)) else [])
 
 
 def characters_in(source, extensions):
@@ -133,7 +137,7 @@ def load_tokenizer(path, merges):
             tokenizer.decoder = decoders.ByteLevel()
     except Exception as error:  # the library raises nothing more special
         hint = "" if merges else "; a vocab.json needs --merges merges.txt"
-        raise BadInput(f"{path}: not a tokenizer: {str(error).splitlines()[0]}{hint}") from None
+        raise BadInput(f"{path}: not a tokenizer: {(str(error).splitlines() or [type(error).__name__])[0]}{hint}") from None
     tokenizer.no_padding()
     tokenizer.no_truncation()
     # Text that happens to spell a special token is no special token.
@@ -157,7 +161,9 @@ def document_end_of(tokenizer, arguments):
 
 def unknown_token_of(tokenizer):
     name = getattr(tokenizer.model, "unk_token", None)
-    return None if name is None else tokenizer.token_to_id(name)
+    if name is None:
+        return json.loads(tokenizer.to_str())["model"].get("unk_id")
+    return tokenizer.token_to_id(name)
 
 
 def encode(tokenizer, texts):
@@ -187,6 +193,7 @@ def batches_of(examples):
 def tokenized(tokenizer, examples, document_end):
     """Yields (example, tokens, number of those of the prompt)."""
     end = [] if document_end is None else [document_end]
+    too_short = 0
     unknown = unknown_token_of(tokenizer)
     for batch in batches_of(examples):
         prompts = encode(tokenizer, [example.prompt for example in batch])
@@ -196,9 +203,14 @@ def tokenized(tokenizer, examples, document_end):
                 refuse_unknown(tokenizer, example, unknown)
             tokens = prompt + completion + end
             # The first token of a sequence is no target.
-            if len(tokens) <= max(len(prompt), 1):
+            if len(tokens) > max(len(prompt), 1):
+                yield example, tokens, len(prompt)
+            elif example.is_text:
+                too_short += 1
+            else:
                 raise BadInput(f"{example.place}: {len(tokens)} tokens, of which none would count in the loss")
-            yield example, tokens, len(prompt)
+    if too_short:
+        print(f"passed by: {too_short} documents of no more than one token")
 
 
 # --- Writing
@@ -318,8 +330,9 @@ def prepare(arguments):
 
 def positive(text):
     number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not legal, expected a number >= 1")
+    # A shard's header holds it in 32 bits.
+    if not 1 <= number < 1 << 31:
+        raise argparse.ArgumentTypeError(f"{text} is not legal, expected a number from 1 to 2147483647")
     return number
 
 
@@ -348,7 +361,7 @@ def main():
     except BadInput as error:
         sys.exit(f"prepare_data.py: {error}")
     except OSError as error:
-        sys.exit(f"prepare_data.py: {error.filename}: {error.strerror}")
+        sys.exit(f"prepare_data.py: {error.filename or 'writing failed'}: {error.strerror}")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ void check_version(const json& dataset, const std::string& source) {
                   "version " + std::to_string(kVersion) + " of scripts/prepare_data.py");
 }
 
-Prepared from_json(const json& dataset, const std::string& source) {
+/// `documents` gets their number.
+Prepared from_json(const json& dataset, const std::string& source, std::size_t& documents) {
   Prepared prepared;
   try {
     check_version(dataset, source);
@@ -32,6 +33,7 @@ Prepared from_json(const json& dataset, const std::string& source) {
     const json& end = dataset.at("document_end");
     prepared.document_end = end.is_null() ? -1 : end.get<std::int64_t>();
     prepared.whole_documents = dataset.at("whole_documents");
+    documents = dataset.at("documents");
     for (const json& shard : dataset.at("shards")) {
       prepared.shards.push_back(shard.at("file"));
       prepared.sizes.push_back(shard.at("tokens"));
@@ -40,17 +42,22 @@ Prepared from_json(const json& dataset, const std::string& source) {
     throw DataError(source, "cannot be used: " + json_words(error),
                     "what scripts/prepare_data.py writes");
   }
+  if (prepared.document_end >= prepared.vocabulary) {
+    throw DataError(source, "has document_end " + std::to_string(prepared.document_end),
+                    "a token below its vocabulary of " + std::to_string(prepared.vocabulary));
+  }
   return prepared;
 }
 
 /// Pairs of 64-bit integers, little-endian: begin, counted_from.
-std::vector<Document> read_index(const fs::path& path, std::int64_t tokens) {
+std::vector<Document> read_index(const fs::path& path, std::size_t count, std::int64_t tokens) {
   const MappedFile file(path);
-  std::vector<Document> documents(file.size() / sizeof(Document));
-  if (documents.empty() || file.size() % sizeof(Document) != 0) {
+  if (count == 0 || file.size() != count * sizeof(Document)) {
     throw DataError(path.string(), "has " + std::to_string(file.size()) + " bytes",
-                    std::to_string(sizeof(Document)) + " for each document, at least one");
+                    std::to_string(sizeof(Document)) + " for each of " + std::to_string(count) +
+                        " documents, at least one");
   }
+  std::vector<Document> documents(count);
   std::memcpy(documents.data(), file.data(), file.size());
   for (std::size_t i = 0; i < documents.size(); ++i) {
     const std::int64_t end = i + 1 < documents.size() ? documents[i + 1].begin : tokens;
@@ -70,10 +77,11 @@ std::vector<Document> read_index(const fs::path& path, std::int64_t tokens) {
 
 Prepared read_prepared(const fs::path& folder) {
   const std::string source = (folder / kDatasetFile).string();
-  Prepared prepared = from_json(parse_object(read_file(source), 8, source), source);
+  std::size_t documents = 0;
+  Prepared prepared = from_json(parse_object(read_file(source), 8, source), source, documents);
   const std::int64_t tokens =
       std::accumulate(prepared.sizes.begin(), prepared.sizes.end(), std::int64_t{0});
-  prepared.documents = read_index(folder / kIndexFile, tokens);
+  prepared.documents = read_index(folder / kIndexFile, documents, tokens);
   return prepared;
 }
 

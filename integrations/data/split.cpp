@@ -122,7 +122,7 @@ std::int64_t documents_in(const Corpus& corpus) {
       [&corpus](const Document& document) { return document.begin < corpus.validation_from; });
 }
 
-Splits split_range(const Corpus& corpus, const DataOptions& options) {
+Splits split_range(const Corpus& corpus, const DataOptions& options, const std::string& why) {
   const std::int64_t total = corpus.validation_from;
   const bool own_validation = total < corpus.tokens.size();
   const std::int64_t gate = share_of(total, options.gate_share);
@@ -132,27 +132,41 @@ Splits split_range(const Corpus& corpus, const DataOptions& options) {
   return {{{0, train, 0}},
           {{train, scored, train}},
           {{scored, corpus.tokens.size(), scored}},
-          "split by ranges: " + (documents_in(corpus) == 1
-                                     ? corpus.why_one_document
-                                     : std::string("fewer documents than splits"))};
+          "split by ranges: " + why};
+}
+
+Splits split_documents(const Corpus& corpus, const DataOptions& options, std::int64_t sequence) {
+  const Assignment assignment(corpus, options, sequence);
+  return {assignment.segments(kTrain), assignment.segments(kGate), assignment.segments(kValidation),
+          "split by documents: " + assignment.count_text(kTrain) + " to train on, " +
+              assignment.count_text(kGate) + " gate, " + assignment.count_text(kValidation) +
+              " validation"};
+}
+
+/// Whether held-out documents have taken more than half of what is to be trained on.
+bool starves_training(const Splits& splits, const Corpus& corpus, const DataOptions& options) {
+  const std::int64_t wanted = tokens_in(split_range(corpus, options, "").train);
+  return tokens_in(splits.train) < wanted / 2;
+}
+
+Splits split(const Corpus& corpus, const DataOptions& options, std::int64_t sequence) {
+  if (corpus.whole_documents) return split_documents(corpus, options, sequence);
+  const bool own_validation = corpus.validation_from < corpus.tokens.size();
+  const std::int64_t documents = documents_in(corpus);
+  if (documents == 1) return split_range(corpus, options, corpus.why_one_document);
+  if (documents < (own_validation ? 2 : 3)) {
+    return split_range(corpus, options, "fewer documents than splits");
+  }
+  Splits splits = split_documents(corpus, options, sequence);
+  if (!starves_training(splits, corpus, options)) return splits;
+  return split_range(corpus, options, "documents of too uneven a size");
 }
 
 }  // namespace
 
 Splits split_corpus(const Corpus& corpus, const DataOptions& options, std::int64_t sequence) {
-  const bool own_validation = corpus.validation_from < corpus.tokens.size();
-  Splits splits;
-  if (documents_in(corpus) < (own_validation ? 2 : 3) && !corpus.whole_documents) {
-    splits = split_range(corpus, options);
-  } else {
-    const Assignment assignment(corpus, options, sequence);
-    splits = {assignment.segments(kTrain), assignment.segments(kGate),
-              assignment.segments(kValidation),
-              "split by documents: " + assignment.count_text(kTrain) + " to train on, " +
-                  assignment.count_text(kGate) + " gate, " + assignment.count_text(kValidation) +
-                  " validation"};
-  }
-  if (own_validation) {
+  Splits splits = split(corpus, options, sequence);
+  if (corpus.validation_from < corpus.tokens.size()) {
     splits.description += "; validation is the files of that name";
   }
   return splits;

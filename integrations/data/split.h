@@ -25,7 +25,9 @@ struct Splits {
 
 /// Whole documents, in an order that follows from the seed, go to gate while they fit into its
 /// share, then to validation likewise, and else to train; a share too small for any document takes
-/// the shortest that does. One document only is split into ranges: train, gate, validation.
+/// the shortest that does. Where documents are fewer than splits, or train would get less than half
+/// of what is left to it, they are split into ranges instead: train, gate, validation; but never
+/// with whole_documents.
 /// `sequence`: tokens that a held-out split must hold.
 Splits split_corpus(const Corpus& corpus, const DataOptions& options, std::int64_t sequence);
 

@@ -2,6 +2,7 @@
 #include <leapverify/runtime/durable_files.h>
 #include <leapverify/runtime/strict_json.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 namespace leapverify::trainer {
@@ -21,6 +22,7 @@ std::string to_json(const LoopState& state) {
                {"config", state.config}};
   // JSON has no infinity.
   if (state.best_step > 0) text["best_loss"] = state.best_loss;
+  if (std::isfinite(state.validated_loss)) text["validated_loss"] = state.validated_loss;
   return text.dump();
 }
 
@@ -33,6 +35,7 @@ LoopState loop_state_from(const std::string& text, const std::string& source) {
     state.last_loss = read.at("last_loss");
     state.best_step = read.at("best_step");
     state.validated_step = read.at("validated_step");
+    if (read.contains("validated_loss")) state.validated_loss = read.at("validated_loss");
     if (state.best_step > 0) state.best_loss = read.at("best_loss");
     state.trace_bytes = read.at("trace_bytes");
     state.metrics_bytes = read.at("metrics_bytes");

@@ -18,8 +18,9 @@ struct LoopState {
   /// The lowest validation loss so far, and where it was; none at step 0.
   double best_loss = std::numeric_limits<double>::infinity();
   std::int64_t best_step = 0;
-  /// Whose validation stands in the metrics last.
+  /// The last validation in the metrics; none at step 0.
   std::int64_t validated_step = 0;
+  double validated_loss = std::numeric_limits<double>::infinity();
   /// How much of trace and metrics was written by then.
   std::int64_t trace_bytes = 0;
   std::int64_t metrics_bytes = 0;

@@ -105,7 +105,10 @@ class Trainer::Implementation : public StepRunner {
   torch::Tensor train_step();
   /// train_step(), whose errors for want of memory say what to lower.
   torch::Tensor train_step_in_memory();
-  bool reached_target() const { return loop_.best_loss <= config_.run.target_loss; }
+  /// By the weights of now.
+  bool reached_target() const {
+    return loop_.validated_step == step_ && loop_.validated_loss <= config_.run.target_loss;
+  }
   void check_loss(const torch::Tensor& loss);
   /// The batch at the data position, with the learning rate set that the schedule says; moves both
   /// positions on.
@@ -224,9 +227,11 @@ const ValidationMetrics& Trainer::Implementation::validate() {
     loop_.best_loss = metrics.loss;
     loop_.best_step = step_;
   }
-  metrics.reached_target = reached_target();
-  if (loop_.validated_step != step_) metrics_->write(to_json(metrics));
+  const bool first_time = loop_.validated_step != step_;
   loop_.validated_step = step_;
+  loop_.validated_loss = metrics.loss;
+  metrics.reached_target = reached_target();
+  if (first_time) metrics_->write(to_json(metrics));
   return validation_.emplace(metrics);
 }
 
@@ -275,8 +280,9 @@ Summary Trainer::Implementation::train() {
   const auto due = [this](std::int64_t every) { return every > 0 && step_ % every == 0; };
   bool saved = false;
   bool saw_off = false;
+  torch::Tensor loss;
   while (step_ < run.steps && !stop_requested && !reached_target()) {
-    const torch::Tensor loss = train_step_in_memory();
+    loss = train_step_in_memory();
     const bool last = step_ == run.steps;
     saved = false;
     // Before a checkpoint too, so that weights that diverged never replace good ones. Waits for the
@@ -304,7 +310,9 @@ Summary Trainer::Implementation::train() {
   }
   progress_.finish();
   const auto keep = [&] {
-    if (!saved && step_ > first_step_) save();
+    if (saved || step_ == first_step_) return;
+    check_loss(loss);
+    save();
   };
   if (step_ == run.steps || reached_target()) {
     try {
@@ -383,6 +391,12 @@ void Trainer::Implementation::restore(std::optional<std::int64_t> step) {
   }
   loop_ = loop_state_from(json_part(checkpoint, "trainer", source), source);
   changes_ = config_changes(loop_.config, config_);
+  // The best may never have been kept, or be gone since.
+  if (config_.run.keep_best &&
+      !fs::exists(run_ / "checkpoints" / ("step-" + std::to_string(loop_.best_step)))) {
+    loop_.best_step = 0;
+    loop_.best_loss = std::numeric_limits<double>::infinity();
+  }
   if (loop_.text_hashes != text_hashes()) {
     throw data::DataError(config_.data.path, "holds other text than the run began with",
                           "the same text, so that the run goes on as it would have");

@@ -193,6 +193,15 @@ class Examples(PrepareData):
             self.write_jsonl(good, "", bad)
             self.assert_refused("input.jsonl:3:", word)
 
+    def test_texts_of_one_token_and_links_to_others_are_passed_by(self):
+        self.input.mkdir()
+        (self.input / "long.txt").write_text("a b c d")
+        (self.input / "short.txt").write_text("a")
+        (self.input / "same.txt").symlink_to(self.input / "long.txt")
+        output = self.prepare("--boundary", "none")
+        self.assertIn("passed by: 1 documents of no more than one token", output)
+        self.assertEqual(self.dataset()["documents"], 1)
+
     def test_examples_of_which_nothing_counts_are_refused(self):
         self.write_jsonl({"prompt": "", "completion": "a"})
         self.assert_refused("input.jsonl:1:", "none would count", arguments=["--boundary", "none"])

@@ -99,9 +99,11 @@ TEST_F(CorpusTest, PathsWithoutTokenFilesAreRefused) {
 }
 
 /// A dataset.json.
-std::string dataset(const std::string& vocabulary = "300", const std::string& first_size = "7") {
+std::string dataset(const std::string& vocabulary = "300", const std::string& first_size = "7",
+                    std::size_t documents = 3) {
   return R"({"version": 1, "vocabulary": )" + vocabulary +
-         R"(, "tokenizer": "sha256:ab", "document_end": 3, "whole_documents": true, "shards": [
+         R"(, "tokenizer": "sha256:ab", "document_end": 3, "documents": )" +
+         std::to_string(documents) + R"(, "whole_documents": true, "shards": [
           {"file": "tokens_000000.bin", "tokens": )" +
          first_size + R"(}, {"file": "tokens_000001.bin", "tokens": 5}]})";
 }
@@ -139,7 +141,7 @@ TEST_F(PreparedTest, AVocabularyLargerThanTheModelsIsRefused) {
 }
 
 TEST_F(PreparedTest, ShardsOfAnotherSizeAreRefused) {
-  write_prepared(dataset("300", "6"), {0, 0});
+  write_prepared(dataset("300", "6", 1), {0, 0});
   EXPECT_THAT([&] { load("p"); }, ThrowsMessage<DataError>(path("p/tokens_000000.bin") +
                                                            " has 7 tokens; expected the 6 of " +
                                                            path("p/dataset.json")));
@@ -149,17 +151,31 @@ TEST_F(PreparedTest, AnIndexThatDoesNotFitIsRefused) {
   const std::vector<std::vector<std::int64_t>> wrong = {
       {1, 1}, {0, 0, 4, 3}, {0, 0, 4, 9, 9, 9}, {0, 0, 4, 4, 4, 4}, {0, 0, 12, 12}, {0, 12}};
   for (const auto& index : wrong) {
-    write_prepared(dataset(), index);
+    write_prepared(dataset("300", "7", index.size() / 2), index);
     EXPECT_THAT([&] { load("p"); },
                 ThrowsMessage<DataError>(AllOf(HasSubstr("documents.index has document "),
                                                HasSubstr("end with the 12 tokens"))));
   }
   write_prepared(dataset(), {0, 0, 4});
-  EXPECT_THAT([&] { load("p"); },
-              ThrowsMessage<DataError>(HasSubstr("documents.index has 24 bytes; expected 16")));
+  EXPECT_THAT([&] { load("p"); }, ThrowsMessage<DataError>(HasSubstr(
+                                      "documents.index has 24 bytes; expected 16 for each of 3")));
   write_prepared(dataset(), {});
+  EXPECT_THAT([&] { load("p"); }, ThrowsMessage<DataError>(HasSubstr(
+                                      "documents.index has 0 bytes; expected 16 for each of 3")));
+}
+
+TEST_F(PreparedTest, AnIndexThatWasCutShortIsRefused) {
+  write_prepared(dataset(), {0, 0, 4, 6});
   EXPECT_THAT([&] { load("p"); },
-              ThrowsMessage<DataError>(HasSubstr("documents.index has 0 bytes; expected 16")));
+              ThrowsMessage<DataError>(HasSubstr("documents.index has 32 bytes; expected 16 for "
+                                                 "each of 3 documents")));
+}
+
+TEST_F(PreparedTest, ATokenBetweenDocumentsBeyondTheVocabularyIsRefused) {
+  write_prepared(dataset("3"));
+  EXPECT_THAT([&] { load("p"); },
+              ThrowsMessage<DataError>(HasSubstr("has document_end 3; expected a token below its "
+                                                 "vocabulary of 3")));
 }
 
 TEST_F(PreparedTest, ADescriptionThatCannotBeUsedIsRefused) {

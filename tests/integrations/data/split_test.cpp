@@ -123,6 +123,13 @@ TEST(Split, OneDocumentIsSplitIntoRanges) {
   EXPECT_EQ(splits.description, "split by ranges: it is one");
 }
 
+TEST(Split, DocumentsThatWouldTakeMostOfTrainAreCutIntoRanges) {
+  const Corpus corpus = corpus_of({5, 1000, 1000});
+  const Splits splits = split_corpus(corpus, options_of(0.1, 0.1), kSequence);
+  EXPECT_EQ(splits.description, "split by ranges: documents of too uneven a size");
+  EXPECT_EQ(ranges(splits.train), (decltype(ranges({})){{0, 1605}}));
+}
+
 TEST(Split, FilesOfTheirOwnAreValidationWhateverTheShare) {
   Corpus corpus = corpus_of({300, 300, 300, 300, 50, 60});
   corpus.validation_from = 1200;
@@ -210,10 +217,10 @@ TEST_F(SplitTextTest, FewerFilesThanSplitsAreCutIntoRanges) {
 }
 
 TEST_F(SplitTextTest, TooLittleToTrainOnIsRefused) {
-  for (const char* name : {"d/a", "d/b", "d/c"}) write(name, std::string(35, *name));
+  for (const char* name : {"d/a", "d/b", "d/c", "d/e", "d/f"}) write(name, std::string(11, *name));
   EXPECT_THAT([&] { Text(options_for("d"), 256, kContext, 4); },
               ThrowsMessage<DataError>(AllOf(
-                  HasSubstr("d gives 35 of its 105 bytes to train, split by documents: 1 to train "
+                  HasSubstr("d gives 33 of its 55 bytes to train, split by documents: 3 to train "
                             "on, 1 gate, 1 validation; expected at least 4 sequences of 10"),
                   HasSubstr("; more documents (or one, cut into ranges), a smaller batch.context "
                             "or a smaller batch"))));
