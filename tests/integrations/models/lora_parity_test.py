@@ -4,10 +4,8 @@ Usage: lora_parity_test.py PATH_OF_LORA_PROBE [unittest options]
 """
 
 import os
-import pathlib
 import subprocess
 import sys
-import tempfile
 import unittest
 import warnings
 
@@ -16,7 +14,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import peft
 import torch
 import transformers
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+
+from parity_case import ParityCase, error, strengthen
 
 PROBE = sys.argv.pop(1)
 transformers.logging.disable_progress_bar()
@@ -36,28 +36,7 @@ def qwen2():
         vocab_size=160, max_position_embeddings=64, eos_token_id=[3, 4]))
 
 
-def strengthen(parameters):
-    """Fresh weights are so small that attention and MLPs hardly count, and fresh adapters add nothing."""
-    with torch.no_grad():
-        for parameter in parameters:
-            parameter.add_(torch.randn_like(parameter), alpha=0.15)
-
-
-def error(found, expected):
-    """Largest error over largest value."""
-    return ((found - expected).abs().max() / expected.abs().max()).item()
-
-
-class LoraParity(unittest.TestCase):
-    def setUp(self):
-        temporary = tempfile.TemporaryDirectory()
-        self.addCleanup(temporary.cleanup)
-        self.folder = pathlib.Path(temporary.name)
-        torch.manual_seed(5)
-        torch.set_num_threads(1)
-        self.tokens = torch.randint(160, (3, 30))
-        save_file({"tokens": self.tokens}, self.folder / "tokens.safetensors")
-
+class LoraParity(ParityCase):
     def path(self, name):
         return self.folder / name
 
@@ -90,15 +69,6 @@ class LoraParity(unittest.TestCase):
         return {"logits": output.logits.detach(), "loss": output.loss.detach(),
                 **{f"gradient.{name.replace('.default', '')}": parameter.grad
                    for name, parameter in model.named_parameters() if parameter.requires_grad}}
-
-    def compare(self, found, expected):
-        self.assertEqual(sorted(found), sorted(expected))
-        worst = max((error(found[name], expected[name]), name) for name in found if name.startswith("gradient."))
-        print(f"{self.id().split('.')[-1]}: logits {error(found['logits'], expected['logits']):.1e}, "
-              f"loss {error(found['loss'], expected['loss']):.1e}, gradients {worst[0]:.1e} ({worst[1]})")
-        for name in expected:
-            self.assertEqual(found[name].shape, expected[name].shape, name)
-            self.assertLess(error(found[name], expected[name]), 1e-5 if name == "logits" else 1e-4, name)
 
     def save_adapters(self, **settings):
         """Adapters that PEFT makes for the base model."""

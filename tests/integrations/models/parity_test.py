@@ -5,10 +5,8 @@ Usage: parity_test.py PATH_OF_PRETRAINED_PROBE [unittest options]
 
 import json
 import os
-import pathlib
 import subprocess
 import sys
-import tempfile
 import unittest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -17,6 +15,8 @@ import torch
 import transformers
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+
+from parity_case import ParityCase, error, strengthen
 
 PROBE = sys.argv.pop(1)
 transformers.logging.disable_progress_bar()
@@ -36,29 +36,11 @@ def qwen2(**settings):
 
 
 def strengthened(model):
-    """Fresh weights are so small that attention and MLPs hardly count, and norms and biases so even that a swap of
-    two would not show."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter), alpha=0.15)
+    strengthen(model.parameters())
     return model
 
 
-def error(found, expected):
-    """Largest error over largest value."""
-    return ((found - expected).abs().max() / expected.abs().max()).item()
-
-
-class Parity(unittest.TestCase):
-    def setUp(self):
-        temporary = tempfile.TemporaryDirectory()
-        self.addCleanup(temporary.cleanup)
-        self.folder = pathlib.Path(temporary.name)
-        torch.manual_seed(5)
-        torch.set_num_threads(1)
-        self.tokens = torch.randint(160, (3, 30))
-        save_file({"tokens": self.tokens}, self.folder / "tokens.safetensors")
-
+class Parity(ParityCase):
     def probe(self, folder, *save_arguments):
         out = self.folder / "out.safetensors"
         out.unlink(missing_ok=True)
@@ -75,15 +57,6 @@ class Parity(unittest.TestCase):
         output.loss.backward()
         return {"logits": output.logits.detach(), "loss": output.loss.detach(),
                 **{f"gradient.{name}": parameter.grad for name, parameter in model.named_parameters()}}
-
-    def compare(self, found, expected):
-        self.assertEqual(sorted(found), sorted(expected))
-        worst = max((error(found[name], expected[name]), name) for name in found if name.startswith("gradient."))
-        print(f"{self.id().split('.')[-1]}: logits {error(found['logits'], expected['logits']):.1e}, "
-              f"loss {error(found['loss'], expected['loss']):.1e}, gradients {worst[0]:.1e} ({worst[1]})")
-        for name in expected:
-            self.assertEqual(found[name].shape, expected[name].shape, name)
-            self.assertLess(error(found[name], expected[name]), 1e-5 if name == "logits" else 1e-4, name)
 
     def load_without_warnings(self, folder):
         """The model that transformers reads, every key of it from the files."""
