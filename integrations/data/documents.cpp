@@ -1,6 +1,7 @@
 #include <leapverify/integrations/data/documents.h>
 #include <leapverify/integrations/data/random.h>
 #include <leapverify/integrations/data/utf8.h>
+#include <leapverify/integrations/text_ends.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -27,11 +28,6 @@ std::optional<std::vector<std::uint8_t>> read_bytes(const fs::path& path, std::i
   if (stream.gcount() != size) return std::nullopt;
   if (stream.peek() != std::ifstream::traits_type::eof()) drop_cut_character(bytes);
   return bytes;
-}
-
-bool ends_with(const std::string& text, const std::string& ending) {
-  return text.size() >= ending.size() &&
-         text.compare(text.size() - ending.size(), ending.size(), ending) == 0;
 }
 
 /// Collects the files below a folder, as paths relative to it.

@@ -1,6 +1,7 @@
 #include <leapverify/integrations/models/lora.h>
 #include <leapverify/integrations/models/lora_config.h>
 #include <leapverify/integrations/models/stored_tensors.h>
+#include <leapverify/integrations/text_ends.h>
 #include <leapverify/runtime/strict_json.h>
 
 #include <algorithm>

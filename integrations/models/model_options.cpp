@@ -1,4 +1,5 @@
 #include <leapverify/integrations/models/model_options.h>
+#include <leapverify/integrations/text_ends.h>
 
 namespace leapverify::models {
 namespace {
@@ -11,10 +12,6 @@ void validate_group(const std::string& group, const Options& options) {
   } catch (const InvalidOption& error) {
     throw InvalidOption(group + error.field(), error.value(), error.legal());
   }
-}
-
-bool starts_with(const std::string& text, const std::string& start) {
-  return text.compare(0, start.size(), start) == 0;
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include <leapverify/integrations/models/pretrained_files.h>
 #include <leapverify/integrations/models/qwen2.h>
 #include <leapverify/integrations/models/stored_tensors.h>
+#include <leapverify/integrations/text_ends.h>
 #include <leapverify/runtime/strict_json.h>
 
 #include <algorithm>

@@ -18,14 +18,6 @@ std::string shape_text(at::IntArrayRef shape) {
   return stream.str();
 }
 
-bool starts_with(const std::string& name, const std::string& beginning) {
-  return name.compare(0, beginning.size(), beginning) == 0;
-}
-
-bool ends_with(const std::string& name, const std::string& end) {
-  return name.size() >= end.size() && name.compare(name.size() - end.size(), end.size(), end) == 0;
-}
-
 std::vector<FoundTensor> map_tensors(const fs::path& file) {
   std::vector<FoundTensor> found;
   for (auto& [name, tensor] : map_safetensors(file)) found.push_back({name, tensor, file});

@@ -25,9 +25,6 @@ struct FoundTensor {
 /// As in "[2, 3]".
 std::string shape_text(at::IntArrayRef shape);
 
-bool starts_with(const std::string& name, const std::string& beginning);
-bool ends_with(const std::string& name, const std::string& end);
-
 /// The tensors of a safetensors file, in memory that is mapped.
 std::vector<FoundTensor> map_tensors(const std::filesystem::path& file);
 

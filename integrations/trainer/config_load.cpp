@@ -1,4 +1,5 @@
 // Reads configs: presets, files and overrides become lists of (key, value, place), applied in turn.
+#include <leapverify/integrations/text_ends.h>
 #include <leapverify/integrations/trainer/config.h>
 #include <leapverify/integrations/trainer/presets.h>
 #include <leapverify/integrations/trainer/yaml_field.h>
@@ -18,14 +19,6 @@ const std::string kEnabledKey = "leapverify.enabled";
 
 [[noreturn]] void refuse(const std::string& place, const std::string& message) {
   throw ConfigError(place.empty() ? message : place + ": " + message);
-}
-
-bool starts_with(const std::string& text, const std::string& start) {
-  return text.compare(0, start.size(), start) == 0;
-}
-
-bool ends_with(const std::string& text, const std::string& end) {
-  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
 }
 
 /// Levenshtein's distance.
