@@ -2,32 +2,20 @@
 #include <leapverify/integrations/trainer/language_evaluator.h>
 
 #include <algorithm>
-#include <numeric>
 
 namespace leapverify::trainer {
 namespace {
 
-/// read(index, tokens, targets) fills one row.
+/// Of `count` sequences; read(i, tokens, targets) fills row i.
 template <class Read>
-TokenBatch held_out_batch(const std::vector<std::int64_t>& sequences, const PassSettings& settings,
-                          Read read) {
-  const TokenBatch batch = empty_batch(static_cast<std::int64_t>(sequences.size()), settings);
-  for (std::size_t i = 0; i < sequences.size(); ++i) {
-    const auto offset = static_cast<std::int64_t>(i) * settings.context;
-    read(sequences[i], batch.tokens.data_ptr<std::int64_t>() + offset,
+TokenBatch held_out_batch(std::int64_t count, const PassSettings& settings, Read read) {
+  const TokenBatch batch = empty_batch(count, settings);
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t offset = i * settings.context;
+    read(i, batch.tokens.data_ptr<std::int64_t>() + offset,
          batch.targets.data_ptr<std::int64_t>() + offset);
   }
   return to_device(batch, settings.device);
-}
-
-/// Calls action(part) for consecutive parts of at most `rows` sequences.
-template <class Action>
-void in_parts(const std::vector<std::int64_t>& sequences, std::int64_t rows, Action action) {
-  const auto count = static_cast<std::int64_t>(sequences.size());
-  for (std::int64_t begin = 0; begin < count; begin += rows) {
-    const auto first = sequences.begin() + begin;
-    action(std::vector<std::int64_t>(first, first + std::min(rows, count - begin)));
-  }
 }
 
 }  // namespace
@@ -36,15 +24,13 @@ double validation_loss(models::LanguageModel& model, const data::Text& text, std
                        const PassSettings& settings) {
   const models::EvaluationMode evaluation_mode(model);
   const models::AutocastScope autocast(settings.device.type(), settings.autocast);
-  std::vector<std::int64_t> sequences(
-      static_cast<std::size_t>(std::min(count, text.validation_size())));
-  std::iota(sequences.begin(), sequences.end(), 0);
   double sum = 0;
   double tokens = 0;
-  in_parts(sequences, settings.rows, [&](const std::vector<std::int64_t>& part) {
+  const std::int64_t scored = std::min(count, text.validation_size());
+  in_parts(scored, settings.rows, [&](std::int64_t first, std::int64_t size) {
     const TokenBatch batch =
-        held_out_batch(part, settings, [&](auto index, auto* inputs, auto* targets) {
-          text.validation_sequence(index, inputs, targets);
+        held_out_batch(size, settings, [&](std::int64_t i, auto* inputs, auto* targets) {
+          text.validation_sequence(first + i, inputs, targets);
         });
     const torch::Tensor losses =
         models::sequence_losses(model, model.hidden(batch.tokens), batch.targets);
@@ -60,10 +46,11 @@ Evaluation LanguageEvaluator::evaluate(const std::vector<std::int64_t>& sequence
   std::vector<torch::Tensor> losses;
   std::vector<torch::Tensor> vectors;
   const models::AutocastScope autocast(settings_.device.type(), settings_.autocast);
-  in_parts(sequences, settings_.rows, [&](const std::vector<std::int64_t>& part) {
+  const auto asked = static_cast<std::int64_t>(sequences.size());
+  in_parts(asked, settings_.rows, [&](std::int64_t first, std::int64_t size) {
     const TokenBatch batch =
-        held_out_batch(part, settings_, [&](auto index, auto* tokens, auto* targets) {
-          text_.gate_sequence(index, tokens, targets);
+        held_out_batch(size, settings_, [&](std::int64_t i, auto* tokens, auto* targets) {
+          text_.gate_sequence(sequences[static_cast<std::size_t>(first + i)], tokens, targets);
         });
     const torch::Tensor hidden = model_.hidden(batch.tokens);
     losses.push_back(models::sequence_losses(model_, hidden, batch.targets));

@@ -4,6 +4,7 @@
 #include <leapverify/integrations/models/autocast.h>
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <cstdint>
 
 namespace leapverify::trainer {
@@ -30,6 +31,14 @@ struct PassSettings {
   /// Most sequences of a forward pass.
   std::int64_t rows = 0;
 };
+
+/// Calls action(first, count) for consecutive parts of `rows` sequences, each of at most `most`.
+template <class Action>
+void in_parts(std::int64_t rows, std::int64_t most, Action action) {
+  for (std::int64_t first = 0; first < rows; first += most) {
+    action(first, std::min(most, rows - first));
+  }
+}
 
 /// Of unset numbers, on the host, pinned where a GPU is to fetch it.
 TokenBatch empty_batch(std::int64_t rows, const PassSettings& settings);

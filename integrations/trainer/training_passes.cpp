@@ -1,20 +1,8 @@
 #include <leapverify/integrations/trainer/training_passes.h>
 
-#include <algorithm>
 #include <vector>
 
 namespace leapverify::trainer {
-namespace {
-
-/// Calls action(part) for consecutive parts of at most `rows` sequences.
-template <class Action>
-void in_parts(const TokenBatch& batch, std::int64_t rows, Action action) {
-  for (std::int64_t first = 0; first < batch.rows(); first += rows) {
-    action(batch.narrow(first, std::min(rows, batch.rows() - first)));
-  }
-}
-
-}  // namespace
 
 torch::Tensor TrainingPasses::summed_loss(const TokenBatch& part) {
   const models::AutocastScope autocast(settings_.device.type(), settings_.autocast);
@@ -24,8 +12,8 @@ torch::Tensor TrainingPasses::summed_loss(const TokenBatch& part) {
 torch::Tensor TrainingPasses::backward(const TokenBatch& batch) {
   const torch::Tensor counted = batch.targets.ne(models::kIgnoredTarget).sum();
   torch::Tensor mean;
-  in_parts(batch, settings_.rows, [&](const TokenBatch& part) {
-    const torch::Tensor share = summed_loss(part) / counted;
+  in_parts(batch.rows(), settings_.rows, [&](std::int64_t first, std::int64_t count) {
+    const torch::Tensor share = summed_loss(batch.narrow(first, count)) / counted;
     share.backward();
     mean = mean.defined() ? mean + share.detach() : share.detach();
   });
@@ -34,7 +22,8 @@ torch::Tensor TrainingPasses::backward(const TokenBatch& batch) {
 
 torch::Tensor TrainingPasses::sequence_losses(const TokenBatch& batch) {
   std::vector<torch::Tensor> losses;
-  in_parts(batch, settings_.rows, [&](const TokenBatch& part) {
+  in_parts(batch.rows(), settings_.rows, [&](std::int64_t first, std::int64_t count) {
+    const TokenBatch part = batch.narrow(first, count);
     const models::AutocastScope autocast(settings_.device.type(), settings_.autocast);
     losses.push_back(models::sequence_losses(model_, model_.hidden(part.tokens), part.targets));
   });
