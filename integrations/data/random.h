@@ -4,8 +4,11 @@
 
 #include <leapverify/kernels/mix.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <initializer_list>
+#include <utility>
+#include <vector>
 
 namespace leapverify::data {
 
@@ -27,6 +30,19 @@ inline std::uint64_t random_word(std::int64_t seed, Draw draw, std::uint64_t a,
     word = kernels::mix((word ^ part) + kernels::kGoldenGamma);
   }
   return word;
+}
+
+/// The indices in an order that follows from the seed.
+inline std::vector<std::int64_t> shuffled(const std::vector<std::int64_t>& indices,
+                                          std::int64_t seed, Draw draw) {
+  std::vector<std::pair<std::uint64_t, std::int64_t>> keyed;
+  for (const std::int64_t index : indices) {
+    keyed.emplace_back(random_word(seed, draw, static_cast<std::uint64_t>(index)), index);
+  }
+  std::sort(keyed.begin(), keyed.end());
+  std::vector<std::int64_t> result;
+  for (const auto& [key, index] : keyed) result.push_back(index);
+  return result;
 }
 
 /// FNV-1a, of words where the original has bytes.

@@ -3,10 +3,18 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <utility>
 
 namespace leapverify::data {
 namespace {
+
+/// Documents that are to be split.
+std::int64_t documents_in(const Corpus& corpus) {
+  return std::count_if(
+      corpus.documents.begin(), corpus.documents.end(),
+      [&corpus](const Document& document) { return document.begin < corpus.validation_from; });
+}
 
 enum Owner : std::uint8_t { kTrain, kGate, kValidation };
 
@@ -21,14 +29,8 @@ class Assignment {
       : corpus_(corpus),
         least_(corpus.whole_documents ? 2 : sequence),
         own_validation_(corpus.validation_from < corpus.tokens.size()) {
-    const std::vector<Document>& documents = corpus.documents;
-    const auto begins_before = [](const Document& one, std::int64_t position) {
-      return one.begin < position;
-    };
-    count_ = static_cast<std::size_t>(std::lower_bound(documents.begin(), documents.end(),
-                                                       corpus.validation_from, begins_before) -
-                                      documents.begin());
-    owners_.assign(documents.size(), kValidation);
+    count_ = static_cast<std::size_t>(documents_in(corpus));
+    owners_.assign(corpus.documents.size(), kValidation);
     std::fill_n(owners_.begin(), count_, kTrain);
     const std::int64_t total = corpus.validation_from;
     fill(order(options.seed), share_of(total, options.gate_share),
@@ -69,19 +71,15 @@ class Assignment {
     return one.end - one.begin;
   }
 
-  std::vector<std::size_t> order(std::int64_t seed) const {
-    std::vector<std::pair<std::uint64_t, std::size_t>> keyed;
-    for (std::size_t i = 0; i < count_; ++i) {
-      keyed.emplace_back(random_word(seed, Draw::kSplit, i), i);
-    }
-    std::sort(keyed.begin(), keyed.end());
-    std::vector<std::size_t> result;
-    for (const auto& [key, index] : keyed) result.push_back(index);
-    return result;
+  std::vector<std::int64_t> order(std::int64_t seed) const {
+    std::vector<std::int64_t> documents(count_);
+    std::iota(documents.begin(), documents.end(), 0);
+    return shuffled(documents, seed, Draw::kSplit);
   }
 
-  void fill(const std::vector<std::size_t>& order, std::int64_t gate, std::int64_t validation) {
-    for (const std::size_t i : order) {
+  void fill(const std::vector<std::int64_t>& order, std::int64_t gate, std::int64_t validation) {
+    for (const std::int64_t one : order) {
+      const auto i = static_cast<std::size_t>(one);
       const std::int64_t tokens = length(i);
       if (tokens <= gate) {
         owners_[i] = kGate;
@@ -114,13 +112,6 @@ class Assignment {
   std::size_t count_ = 0;
   std::vector<Owner> owners_;
 };
-
-/// Documents that are to be split.
-std::int64_t documents_in(const Corpus& corpus) {
-  return std::count_if(
-      corpus.documents.begin(), corpus.documents.end(),
-      [&corpus](const Document& document) { return document.begin < corpus.validation_from; });
-}
 
 Splits split_range(const Corpus& corpus, const DataOptions& options, const std::string& why) {
   const std::int64_t total = corpus.validation_from;

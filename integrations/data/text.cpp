@@ -41,18 +41,6 @@ void require_enough(const DataOptions& options, const Corpus& corpus,
                       ", a smaller batch.context or a " + need.remedy + " would do");
 }
 
-std::vector<std::int64_t> shuffled(const std::vector<std::int64_t>& indices, std::int64_t seed,
-                                   Draw draw) {
-  std::vector<std::pair<std::uint64_t, std::int64_t>> keyed;
-  for (const std::int64_t index : indices) {
-    keyed.emplace_back(random_word(seed, draw, static_cast<std::uint64_t>(index)), index);
-  }
-  std::sort(keyed.begin(), keyed.end());
-  std::vector<std::int64_t> result;
-  for (const auto& [key, index] : keyed) result.push_back(index);
-  return result;
-}
-
 }  // namespace
 
 Text::Text(const DataOptions& options, std::int64_t vocabulary, std::int64_t context,
