@@ -3,8 +3,8 @@
 Usage: closed_loop.py PATH_OF_LEAPVERIFY TEXT FOLDER [--device cpu|cuda] [--grid default|wide|best] [--seconds N]
                       [--jobs 2]
 
-On the CPU the model has 0.4M parameters, on a GPU 11M. One line of FOLDER/closed_loop.jsonl a run. Runs that are there already are not repeated, so it can be stopped at any
-time and called again; with --seconds it stops by itself. Writes FOLDER/closed_loop.md from all lines.
+On the CPU the model has 0.4M parameters, on a GPU 11M. One line of FOLDER/closed_loop.jsonl a run. Runs that are there
+already are not repeated, so it can be stopped at any time and called again; with --seconds it stops by itself. Writes FOLDER/closed_loop.md from all lines.
 """
 
 import argparse

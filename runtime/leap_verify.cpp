@@ -155,8 +155,10 @@ at::Tensor LeapVerify::Implementation::base_step(const std::function<at::Tensor(
     if (snapshots_) snapshots_->let_weights_change();
   };
   LV_CHECK(!weights_lent_, "step() while other weights stand in for those of training");
-  if (options_.enabled) check_same_parameters();
-  if (options_.enabled) rate_.follow(rates_of(base_));
+  if (options_.enabled) {
+    check_same_parameters();
+    rate_.follow(rates_of(base_));
+  }
   step_scale_ = rate_scale();
   const ScaledRates rates(base_, step_scale_);
   if (options_.enabled) {
