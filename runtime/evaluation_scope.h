@@ -18,9 +18,8 @@ class EvaluationScope {
   enum class Mode { kEvaluation, kAsItIs };
 
   /// `saved_buffers` is a list like `buffers`, allocated once, that holds them meanwhile.
-  EvaluationScope(TrainedModel& model, const TensorList& buffers,
-                  const TensorList& saved_buffers, at::Device device,
-                  Mode mode = Mode::kEvaluation);
+  EvaluationScope(TrainedModel& model, const TensorList& buffers, const TensorList& saved_buffers,
+                  at::Device device, Mode mode = Mode::kEvaluation);
   ~EvaluationScope();
   EvaluationScope(const EvaluationScope&) = delete;
   EvaluationScope& operator=(const EvaluationScope&) = delete;

@@ -176,8 +176,7 @@ void LeapVerify::Implementation::move_to(const Point& point, LeapTransaction& tr
   if (!average_) {
     write(*point.prediction, transaction);
   } else {
-    const std::int64_t non_finite =
-        whole_count(transaction.move(*point.prediction, *snapshots_));
+    const std::int64_t non_finite = whole_count(transaction.move(*point.prediction, *snapshots_));
     LV_CHECK(non_finite == 0, non_finite << " weights are not finite after the move that verified "
                                             "at the average");
   }

@@ -226,7 +226,8 @@ bool LeapVerify::Implementation::accepts(Point& candidate, const policy::Predict
     event.decision.verdict = policy::Verdict::kRejected;
     event.decision.reason = "predicted weights are not finite";
   } else if (std::isfinite(longest) &&
-             whole_distance(weights_, average_ ? &average_->tensors() : &saved_weights_) > longest) {
+             whole_distance(weights_, average_ ? &average_->tensors() : &saved_weights_) >
+                 longest) {
     event.decision.verdict = policy::Verdict::kRejected;
     event.decision.reason = "beyond the trust region";
   } else if (options_.verification.when == policy::When::kSettled) {

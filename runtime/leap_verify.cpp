@@ -223,8 +223,7 @@ std::int64_t LeapVerify::Implementation::memory_bytes() const {
          saved_buffers_.byte_count() + buffer_backup_.byte_count() + statistics;
 }
 
-Options LeapVerify::Implementation::validated(const Options& options,
-                                              const BaseOptimizer& base,
+Options LeapVerify::Implementation::validated(const Options& options, const BaseOptimizer& base,
                                               const Evaluator& evaluator,
                                               const StepRunner* runner) {
   options.validate();
@@ -250,7 +249,8 @@ Options LeapVerify::Implementation::validated(const Options& options,
     throw InvalidOption("gate set", std::to_string(evaluator.sequence_count()) + " sequences",
                         "at least " + std::to_string(std::max(needed, kCanarySequences)) + " for " +
                             std::to_string(options.probes) + " probes and " +
-                            std::to_string(batch) + " sequences a comparison");
+                            std::to_string(batch) +
+                            " sequences a comparison (verification.max_sequences bounds those)");
   }
   if (!(evaluator.step_cost() > 0)) {
     throw InvalidOption("step_cost", number_text(evaluator.step_cost()), above(0).text());

@@ -7,8 +7,8 @@
 
 namespace leapverify {
 
-Rehearsal::Rehearsal(BaseOptimizer& base, const TrainedModel& model, const TensorList& weights, const TensorList& buffers,
-                     const TensorList* average, StepRunner& runner)
+Rehearsal::Rehearsal(BaseOptimizer& base, const TrainedModel& model, const TensorList& weights,
+                     const TensorList& buffers, const TensorList* average, StepRunner& runner)
     : weights_(weights),
       buffers_(buffers),
       average_(average),

@@ -154,14 +154,15 @@ PYBIND11_MODULE(_core, m) {
   py::register_exception<FileError>(m, "FileError", error);
 
   py::class_<Options>(m, "Options", "Checked options of one wrapper.")
-      .def(py::init([](const std::string& name, const py::dict& values, std::int64_t planned_steps) {
-             Options options = preset(name);
-             set_options(options, values);
-             options.planned_steps = planned_steps;
-             options.validate();
-             return options;
-           }),
-           py::arg("preset"), py::arg("values"), py::arg("planned_steps"))
+      .def(
+          py::init([](const std::string& name, const py::dict& values, std::int64_t planned_steps) {
+            Options options = preset(name);
+            set_options(options, values);
+            options.planned_steps = planned_steps;
+            options.validate();
+            return options;
+          }),
+          py::arg("preset"), py::arg("values"), py::arg("planned_steps"))
       .def_property_readonly("enabled", [](const Options& options) { return options.enabled; })
       .def_property_readonly("adapts_rate",
                              [](const Options& options) { return options.adapts_rate(); })

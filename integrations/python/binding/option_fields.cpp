@@ -20,9 +20,7 @@ bool is_integer(const py::handle value) {
   return !PyBool_Check(value.ptr()) && PyIndex_Check(value.ptr()) != 0;
 }
 
-bool is_number(const py::handle value) {
-  return is_integer(value) || PyFloat_Check(value.ptr());
-}
+bool is_number(const py::handle value) { return is_integer(value) || PyFloat_Check(value.ptr()); }
 
 bool is_sequence(const py::handle value) {
   return PyList_Check(value.ptr()) || PyTuple_Check(value.ptr());

@@ -40,7 +40,8 @@ std::vector<at::Tensor> PythonOptimizer::given() const {
   std::vector<at::Tensor> parameters;
   for (const py::handle group : access_.attr("parameter_lists")()) {
     for (const py::handle parameter : group) {
-      LV_CHECK(THPVariable_Check(parameter.ptr()), "a param group holds something else than tensors");
+      LV_CHECK(THPVariable_Check(parameter.ptr()),
+               "a param group holds something else than tensors");
       const at::Tensor& tensor = THPVariable_Unpack(parameter.ptr());
       if (tensor.requires_grad()) parameters.push_back(tensor);
     }

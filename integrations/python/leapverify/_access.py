@@ -215,14 +215,15 @@ class ModelAccess:
 
     def _reshard(self) -> None:
         """FSDP2's root keeps the whole weights that it gathered, and would answer for the old ones."""
-        for module in self.model.modules():
+        modules: Iterable[Any] = self.model.modules()
+        for module in modules:
             if hasattr(module, "reshard") and hasattr(module, "unshard"):
                 module.reshard()
 
     def enter(self, evaluation_mode: bool) -> Callable[[], None]:
         modes = [(module, module.training) for module in self.model.modules()]
         # Storages, for a buffer may hold one element in several places.
-        others = [local(buffer).untyped_storage() for buffer in self._others]
+        others: list[Any] = [local(buffer).untyped_storage() for buffer in self._others]
         saved = [storage.clone() for storage in others]
         generators = _PythonGenerators()
         self._reshard()

@@ -70,7 +70,7 @@ def is_distributed(tensor: Tensor) -> bool:
 
 def local(tensor: Tensor) -> Tensor:
     """What lies on this rank."""
-    return tensor.to_local() if is_distributed(tensor) else tensor  # type: ignore[attr-defined, no-any-return]
+    return tensor.to_local() if is_distributed(tensor) else tensor  # type: ignore[attr-defined]
 
 
 class Shards:

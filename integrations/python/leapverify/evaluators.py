@@ -154,7 +154,7 @@ class BatchEvaluator(Evaluator):
 
     def _by_batch(self, sequences: Sequence[int]) -> Iterable[tuple[int, list[int]]]:
         """Runs of sequences that lie in one batch."""
-        current, rows = -1, []
+        current, rows = -1, list[int]()
         for sequence in sequences:
             number, place = self._places[sequence]
             if number != current and rows:
@@ -182,7 +182,7 @@ class SequenceLosses:
     def _each(self, outputs: Any, targets: Any) -> Tensor:
         if self._vectorises:
             try:
-                return torch.func.vmap(self._loss_fn)(outputs, targets)  # type: ignore[no-any-return]
+                return torch.func.vmap(self._loss_fn)(outputs, targets)
             except Exception:
                 # Not every function can be; what is wrong otherwise is raised again below.
                 self._vectorises = False

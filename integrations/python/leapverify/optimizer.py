@@ -193,7 +193,7 @@ class LeapVerify(torch.optim.Optimizer):
 
     # --- Steps
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step of the base optimizer, then an observation and perhaps a leap when they are due.
 
         Args:
@@ -252,7 +252,7 @@ class LeapVerify(torch.optim.Optimizer):
     # --- What is the base optimizer's
 
     @property
-    def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
+    def param_groups(self) -> list[dict[str, Any]]:
         return self.base_optimizer.param_groups
 
     @param_groups.setter
@@ -260,7 +260,7 @@ class LeapVerify(torch.optim.Optimizer):
         self.base_optimizer.param_groups = groups
 
     @property
-    def state(self) -> Any:  # type: ignore[override]
+    def state(self) -> Any:
         return self.base_optimizer.state
 
     @state.setter
@@ -268,7 +268,7 @@ class LeapVerify(torch.optim.Optimizer):
         self.base_optimizer.state = state
 
     @property
-    def defaults(self) -> dict[str, Any]:  # type: ignore[override]
+    def defaults(self) -> dict[str, Any]:
         return self.base_optimizer.defaults
 
     @defaults.setter
@@ -308,7 +308,7 @@ class LeapVerify(torch.optim.Optimizer):
         written = self._trace_file.bytes if self._trace_file is not None else self._trace_bytes
         return {"version": _STATE_VERSION, "core": text, "tensors": dict(tensors), "trace_bytes": written}
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:  # type: ignore[override]
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Takes back what state_dict() gave, or a state of the base optimizer alone, after which LeapVerify begins anew.
 
         Raises:

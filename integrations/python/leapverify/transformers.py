@@ -63,7 +63,8 @@ def sequence_losses(model: nn.Module, batch: Batch) -> Tensor:
     logits, labels = logits[:, :-1], labels[:, 1:]
     losses = F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), reduction="none", ignore_index=_IGNORED)
     counted = (labels != _IGNORED).sum(1)
-    return losses.view(labels.shape).sum(1) / counted.clamp_min(1)
+    mean: Tensor = losses.view(labels.shape).sum(1) / counted.clamp_min(1)
+    return mean
 
 
 def _is_causal(model: nn.Module) -> bool:
@@ -81,6 +82,8 @@ class LeapVerifyMixin:
             serve, whose loss then is no fair measure of the run any more.
         gate_sequences: kept of it at most.
     """
+
+    optimizer: Any
 
     def __init__(
         self,
@@ -106,8 +109,9 @@ class LeapVerifyMixin:
             os.makedirs(self.args.output_dir, exist_ok=True)  # type: ignore[attr-defined]
             options["trace"] = os.path.join(self.args.output_dir, "trace.jsonl")  # type: ignore[attr-defined]
         model = kwargs.get("model", args[0] if args else None)
-        self.optimizer = LeapVerify(base, self._gate_evaluator(model), **options)
-        return self.optimizer
+        wrapped = LeapVerify(base, self._gate_evaluator(model), **options)
+        self.optimizer = wrapped
+        return wrapped
 
     def create_scheduler(self, num_training_steps: int, *args: Any, **kwargs: Any) -> Any:
         optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
