@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from ._build import CUDA
 from ._core import ContractError, InvalidOption
 from ._ranks import Ranks, Shards, is_distributed, local
 
@@ -48,6 +49,14 @@ def check_base(base: torch.optim.Optimizer) -> None:
     for number, group in enumerate(base.param_groups):
         if not isinstance(group.get("lr"), (float, int, Tensor)):
             raise InvalidOption(f"base optimizer: param group {number} has lr = {group.get('lr')!r}; legal is a number")
+
+
+def check_device(device: torch.device) -> None:
+    if device.type not in ("cpu", "cuda") or (device.type == "cuda" and not CUDA):
+        raise InvalidOption(
+            f"model: its parameters are on {device}; legal is "
+            + ("the CPU or a CUDA device" if CUDA else "the CPU, for this leapverify is a CPU-only build (no CUDA 13 toolkit was found)")
+        )
 
 
 class OptimizerAccess:
@@ -188,6 +197,7 @@ class ModelAccess:
         self.model = bare_model(model)
         self._check_trained(trained)
         device = local(trained[0]).device if trained else torch.device("cpu")
+        check_device(device)
         # The core copies dense tensors of one device; whatever else there is, is copied here.
         self._buffers: list[Tensor] = []
         self._others: list[Tensor] = []
