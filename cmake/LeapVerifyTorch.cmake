@@ -1,10 +1,37 @@
 # Finds LibTorch in the Python wheel of .venv, or wherever CMAKE_PREFIX_PATH points.
 include(LeapVerifyTorchAbi)
 
+# Sets RESULT to the value of an expression of the interpreter that a wheel is built for.
+function(leapverify_ask_torch result expression)
+  execute_process(
+    COMMAND "${Python_EXECUTABLE}" -W ignore -c "import torch; print(${expression})"
+    OUTPUT_VARIABLE answer OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
+  set(${result} "${answer}" PARENT_SCOPE)
+endfunction()
+
+# The wheel's package insists on a CUDA toolkit where torch was built with one; a CPU-only wheel of ours needs none.
+macro(leapverify_find_torch_without_cuda)
+  leapverify_ask_torch(TORCH_INSTALL_PREFIX "torch.__path__[0]")
+  leapverify_ask_torch(LEAPVERIFY_TORCH_VERSION "torch.__version__.split('+')[0]")
+  leapverify_ask_torch(LEAPVERIFY_TORCH_CXX11_ABI "int(torch.compiled_with_cxx11_abi())")
+  if(LEAPVERIFY_TORCH_VERSION VERSION_LESS 2.11)
+    message(FATAL_ERROR "LeapVerify needs torch 2.11; found ${LEAPVERIFY_TORCH_VERSION} in ${TORCH_INSTALL_PREFIX}")
+  endif()
+  add_library(torch INTERFACE)
+  target_include_directories(torch SYSTEM INTERFACE
+    "${TORCH_INSTALL_PREFIX}/include" "${TORCH_INSTALL_PREFIX}/include/torch/csrc/api/include")
+  foreach(name torch torch_cpu c10)
+    target_link_libraries(torch INTERFACE "${TORCH_INSTALL_PREFIX}/lib/lib${name}.so")
+  endforeach()
+endmacro()
+
 # The wheel's package appends to CMAKE_CUDA_FLAGS and takes CMAKE_CUDA_ARCHITECTURES away; a function's scope
 # keeps that from our own targets.
 function(leapverify_find_torch)
   file(GLOB wheel "${PROJECT_SOURCE_DIR}/.venv/lib/python3*/site-packages/torch")
+  if(SKBUILD)
+    leapverify_ask_torch(wheel "torch.__path__[0]")
+  endif()
   if(NOT DEFINED Python_EXECUTABLE AND EXISTS "${PROJECT_SOURCE_DIR}/.venv/bin/python")
     set(Python_EXECUTABLE "${PROJECT_SOURCE_DIR}/.venv/bin/python")
   endif()
@@ -32,7 +59,11 @@ function(leapverify_find_torch)
   set(LEAPVERIFY_TORCH_CXX_FLAGS "${TORCH_CXX_FLAGS}" PARENT_SCOPE)
 endfunction()
 
-leapverify_find_torch()
+if(SKBUILD AND NOT LEAPVERIFY_CUDA)
+  leapverify_find_torch_without_cuda()
+else()
+  leapverify_find_torch()
+endif()
 get_filename_component(LEAPVERIFY_TORCH_LIB "${TORCH_INSTALL_PREFIX}/lib" ABSOLUTE)
 message(STATUS "LibTorch ${LEAPVERIFY_TORCH_VERSION} (C++11 ABI ${LEAPVERIFY_TORCH_CXX11_ABI}) in ${TORCH_INSTALL_PREFIX}")
 
@@ -43,6 +74,11 @@ if(EXISTS "${wheel_cuda_lib}")
   set(CMAKE_INSTALL_RPATH "${wheel_cuda_lib}")
 endif()
 set(CMAKE_INSTALL_RPATH_USE_LINK_PATH ON)
+if(SKBUILD)
+  # Python has loaded torch and its libraries before.
+  set(CMAKE_INSTALL_RPATH "")
+  set(CMAKE_INSTALL_RPATH_USE_LINK_PATH OFF)
+endif()
 
 # One precompiled torch/torch.h for every target that includes torch: parsing it takes some 15 seconds.
 file(CONFIGURE OUTPUT "${PROJECT_BINARY_DIR}/torch_headers.cpp" CONTENT "// Owner of the precompiled torch/torch.h.\n")

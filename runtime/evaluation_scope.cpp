@@ -20,27 +20,19 @@ void attempt(const char* what, Action action) {
 
 }  // namespace
 
-EvaluationScope::EvaluationScope(torch::nn::Module& model, const TensorList& buffers,
+EvaluationScope::EvaluationScope(TrainedModel& model, const TensorList& buffers,
                                  const TensorList& saved_buffers, at::Device device, Mode mode)
-    : model_(model),
-      buffers_(buffers),
+    : buffers_(buffers),
       saved_buffers_(saved_buffers),
       device_(device),
       random_(capture_random_state(device)) {
-  modes_.emplace_back(&model_, model_.is_training());
-  for (const auto& module : model_.modules(/*include_self=*/false)) {
-    modes_.emplace_back(module.get(), module->is_training());
-  }
   saved_buffers_.copy_from(buffers_);
   at::autocast::clear_cache();
-  if (mode == Mode::kEvaluation) model_.eval();
+  put_modes_back_ = model.enter(mode == Mode::kEvaluation);
 }
 
 EvaluationScope::~EvaluationScope() {
-  attempt("modes", [this] {
-    // train() recurses; parents come before their children, so each module's own mode is set last.
-    for (const auto& [module, training] : modes_) module->train(training);
-  });
+  attempt("modes", put_modes_back_);
   attempt("buffers", [this] { buffers_.copy_from(saved_buffers_); });
   attempt("random generators", [this] { restore_random_state(random_, device_); });
   // A cached low-precision copy of the weights must not outlive them.

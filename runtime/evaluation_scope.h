@@ -1,12 +1,12 @@
 // Lets the model run without leaving a trace.
 #pragma once
 
+#include <ATen/core/grad_mode.h>
 #include <leapverify/runtime/random_state.h>
 #include <leapverify/runtime/tensor_list.h>
-#include <torch/torch.h>
+#include <leapverify/runtime/trained_model.h>
 
-#include <utility>
-#include <vector>
+#include <functional>
 
 namespace leapverify {
 
@@ -18,21 +18,19 @@ class EvaluationScope {
   enum class Mode { kEvaluation, kAsItIs };
 
   /// `saved_buffers` is a list like `buffers`, allocated once, that holds them meanwhile.
-  EvaluationScope(torch::nn::Module& model, const TensorList& buffers,
-                  const TensorList& saved_buffers, at::Device device,
-                  Mode mode = Mode::kEvaluation);
+  EvaluationScope(TrainedModel& model, const TensorList& buffers, const TensorList& saved_buffers,
+                  at::Device device, Mode mode = Mode::kEvaluation);
   ~EvaluationScope();
   EvaluationScope(const EvaluationScope&) = delete;
   EvaluationScope& operator=(const EvaluationScope&) = delete;
 
  private:
-  torch::NoGradGuard no_grad_;
-  torch::nn::Module& model_;
-  std::vector<std::pair<torch::nn::Module*, bool>> modes_;
+  at::NoGradGuard no_grad_;
   const TensorList& buffers_;
   const TensorList& saved_buffers_;
   at::Device device_;
   RandomState random_;
+  std::function<void()> put_modes_back_;
 };
 
 }  // namespace leapverify

@@ -1,5 +1,4 @@
 // Places the points that a try compares, and compares their losses.
-#include <leapverify/runtime/batch_norm.h>
 #include <leapverify/runtime/evaluation_scope.h>
 #include <leapverify/runtime/leap_verify_implementation.h>
 #include <leapverify/runtime/momentum.h>
@@ -43,19 +42,38 @@ LeapVerify::Implementation::Point LeapVerify::Implementation::reference_point() 
   return {0, 0, policy::Prediction{{1.0}, 1}, {}};
 }
 
+std::vector<double> LeapVerify::Implementation::gram(std::int64_t count) const {
+  std::vector<double> products = snapshots_->gram(count);
+  base_->sum_over_shards(products);
+  return products;
+}
+
+double LeapVerify::Implementation::whole_distance(const TensorList& a, const TensorList* b) const {
+  const double here = distance(a, b);
+  std::vector<double> squares = {here * here};
+  base_->sum_over_shards(squares);
+  return std::sqrt(squares.front());
+}
+
+std::int64_t LeapVerify::Implementation::whole_count(std::int64_t here) const {
+  std::vector<double> counts = {static_cast<double>(here)};
+  base_->sum_over_shards(counts);
+  return static_cast<std::int64_t>(counts.front());
+}
+
 double LeapVerify::Implementation::longest_leap() const {
   double longest = std::numeric_limits<double>::infinity();
   if (std::isfinite(options_.trust_path)) longest = options_.trust_path * path_;
   if (!std::isfinite(options_.trust_norm)) return longest;
-  return std::min(longest, options_.trust_norm * distance(origin(), nullptr));
+  return std::min(longest, options_.trust_norm * whole_distance(origin(), nullptr));
 }
 
 std::int64_t LeapVerify::Implementation::write(const policy::Prediction& prediction,
                                                LeapTransaction& transaction) {
   if (!prediction.momentum_steps) return transaction.write(prediction, *snapshots_);
-  const ScaledRates rates(base_, rate_scale());
+  const ScaledRates rates(*base_, rate_scale());
   return transaction.write(
-      momentum_ahead(base_, *prediction.momentum_steps, options_.predictor.half_moments));
+      momentum_ahead(*base_, *prediction.momentum_steps, options_.predictor.half_moments));
 }
 
 std::int64_t LeapVerify::Implementation::place(const Point& point, Comparison& comparison) {
@@ -69,7 +87,7 @@ std::int64_t LeapVerify::Implementation::place(const Point& point, Comparison& c
     }
     return 0;
   }
-  const std::int64_t non_finite = write(*point.prediction, comparison.transaction);
+  const std::int64_t non_finite = whole_count(write(*point.prediction, comparison.transaction));
   write_batch_norm(*point.prediction);
   return non_finite;
 }
@@ -78,18 +96,18 @@ void LeapVerify::Implementation::write_batch_norm(const policy::Prediction& pred
   if (options_.batch_norm == BatchNormPolicy::kExtrapolate) {
     statistics_snapshots_->combine(statistics_, prediction.coefficients, 1);
     const torch::NoGradGuard no_grad;
-    for (at::Tensor& variance : running_variances(model_)) variance.clamp_min_(0);
+    for (at::Tensor& variance : model_->running_variances()) variance.clamp_min_(0);
   }
   if (options_.batch_norm == BatchNormPolicy::kRecompute) recompute_batch_norm();
 }
 
 void LeapVerify::Implementation::recompute_batch_norm() {
   ledger().verification_forwards += options_.verification.sequences;
-  BatchNormCollection collection(model_);
-  const EvaluationScope scope(model_, buffers_, saved_buffers_, weights_.torch_device());
-  collection.start();
+  const std::unique_ptr<StatisticsCollection> collection = model_->collect_statistics();
+  const EvaluationScope scope(*model_, buffers_, saved_buffers_, weights_.torch_device());
+  collection->start();
   evaluator_.evaluate(statistics_sequences_, /*activations=*/false);
-  LV_CHECK(collection.complete(),
+  LV_CHECK(collection->complete(),
            "batch_norm: recompute: the evaluator puts the model into evaluation mode itself");
   // What the scope puts back at its end.
   saved_buffers_.copy_from(buffers_);
@@ -107,7 +125,7 @@ CandidateEvent LeapVerify::Implementation::place_candidate(const Point& point,
 }
 
 std::vector<double> LeapVerify::Implementation::batch_losses(const TrainingBatch& batch) {
-  const EvaluationScope scope(model_, buffers_, saved_buffers_, weights_.torch_device(),
+  const EvaluationScope scope(*model_, buffers_, saved_buffers_, weights_.torch_device(),
                               EvaluationScope::Mode::kAsItIs);
   ledger().verification_forwards += batch.sequences;
   const at::Tensor losses = batch.losses();
@@ -125,7 +143,7 @@ std::vector<double> LeapVerify::Implementation::losses_after_training(
   const TensorList* average = average_ ? &average_->tensors() : nullptr;
   std::vector<double> losses;
   {
-    Rehearsal rehearsal(base_, model_, weights_, buffers_, average, *runner_);
+    Rehearsal rehearsal(*base_, *model_, weights_, buffers_, average, *runner_);
     if (point.id != 0) move_to(point, transaction);
     transaction.let_change();
     const std::int64_t steps = options_.verification.settle_steps;
@@ -136,9 +154,9 @@ std::vector<double> LeapVerify::Implementation::losses_after_training(
         const at::AutoGradMode with_gradients(true);
         runner_->backward();
       }
-      rate.follow(rates_of(base_));
-      const ScaledRates rates(base_, in_force(rate));
-      base_.step();
+      rate.follow(base_->learning_rates());
+      const ScaledRates rates(*base_, in_force(rate));
+      base_->step(nullptr);
       if (average_) average_->update();
     }
     if (average != nullptr && at_average) transaction.write(*average);
@@ -158,7 +176,7 @@ void LeapVerify::Implementation::move_to(const Point& point, LeapTransaction& tr
   if (!average_) {
     write(*point.prediction, transaction);
   } else {
-    const std::int64_t non_finite = transaction.move(*point.prediction, *snapshots_);
+    const std::int64_t non_finite = whole_count(transaction.move(*point.prediction, *snapshots_));
     LV_CHECK(non_finite == 0, non_finite << " weights are not finite after the move that verified "
                                             "at the average");
   }

@@ -85,7 +85,7 @@ double LeapVerify::Implementation::take_rate() {
 std::optional<double> LeapVerify::Implementation::walk() {
   const std::int64_t points = std::min(snapshots_walked(), snapshots_->size());
   if (points < 2) return std::nullopt;
-  const LastMoves moves = last_moves(snapshots_->gram(points), points);
+  const LastMoves moves = last_moves(gram(points), points);
   path_ += moves.length;
   return moves.cosine;
 }

@@ -1,7 +1,6 @@
 // Tries leaps: searches for the best candidate, and lands there or goes back.
 #include <leapverify/runtime/error_text.h>
 #include <leapverify/runtime/leap_verify_implementation.h>
-#include <leapverify/runtime/optimizer_state.h>
 #include <leapverify/runtime/policy/statistics.h>
 
 #include <algorithm>
@@ -94,8 +93,8 @@ void LeapVerify::Implementation::land(const Point& winner, LeapTransaction& tran
     if (statistics_snapshots_) statistics_snapshots_->shift(statistics_before, statistics_);
   }
   transaction.commit();
-  if (options_.moments == MomentPolicy::kScale) scale_moments(base_, options_.moment_scale);
-  if (options_.moments == MomentPolicy::kReset) reset_state(base_);
+  if (options_.moments == MomentPolicy::kScale) base_->scale_moments(options_.moment_scale);
+  if (options_.moments == MomentPolicy::kReset) base_->reset_state();
   if (average_) {
     forget_readings();
     return;
@@ -171,7 +170,7 @@ LeapVerify::Implementation::SearchResult LeapVerify::Implementation::search(
     LeapTransaction& transaction) {
   policy::History history{
       snapshots_->steps(), {}, static_cast<std::int64_t>(weights_.tensors().size())};
-  if (portfolio_.needs_gram()) history.gram = snapshots_->gram(snapshots_->size());
+  if (portfolio_.needs_gram()) history.gram = gram(snapshots_->size());
   const std::int64_t first = std::min(options_.verification.sequences, verifier_.max_pairs());
   if (options_.gate == GateSource::kFixed) gate_cursor_ = 0;
   LV_CHECK(batch == nullptr || batch_size_ >= verifier_.pairs_needed(),
@@ -227,7 +226,8 @@ bool LeapVerify::Implementation::accepts(Point& candidate, const policy::Predict
     event.decision.verdict = policy::Verdict::kRejected;
     event.decision.reason = "predicted weights are not finite";
   } else if (std::isfinite(longest) &&
-             distance(weights_, average_ ? &average_->tensors() : &saved_weights_) > longest) {
+             whole_distance(weights_, average_ ? &average_->tensors() : &saved_weights_) >
+                 longest) {
     event.decision.verdict = policy::Verdict::kRejected;
     event.decision.reason = "beyond the trust region";
   } else if (options_.verification.when == policy::When::kSettled) {

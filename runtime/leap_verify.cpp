@@ -1,13 +1,12 @@
 // The wrapper made, its steps, and what held-out losses are asked for with.
 #include <ATen/autocast_mode.h>
-#include <leapverify/runtime/batch_norm.h>
 #include <leapverify/runtime/error_text.h>
 #include <leapverify/runtime/evaluation_scope.h>
 #include <leapverify/runtime/leap_verify_implementation.h>
-#include <leapverify/runtime/momentum.h>
-#include <leapverify/runtime/optimizer_state.h>
 #include <leapverify/runtime/policy/statistics.h>
 #include <leapverify/runtime/scaled_rates.h>
+#include <leapverify/runtime/torch_model.h>
+#include <leapverify/runtime/torch_optimizer.h>
 #include <leapverify/runtime/vector_math.h>
 
 #include <algorithm>
@@ -22,12 +21,8 @@ namespace {
 // An evaluator that fails this often in a row will not recover.
 constexpr int kMaxFailures = 3;
 
-std::vector<at::Tensor> trained_parameters(const torch::optim::Optimizer& base) {
-  std::vector<at::Tensor> parameters;
-  for (const auto& group : base.param_groups()) {
-    std::copy_if(group.params().begin(), group.params().end(), std::back_inserter(parameters),
-                 [](const at::Tensor& parameter) { return parameter.requires_grad(); });
-  }
+std::vector<at::Tensor> trained_parameters(const BaseOptimizer& base) {
+  std::vector<at::Tensor> parameters = base.trained();
   if (parameters.empty()) {
     throw InvalidOption("base optimizer", "no parameters that require gradients",
                         "at least one parameter that does");
@@ -49,12 +44,13 @@ std::vector<double> to_host(const at::Tensor& values) {
   return {data, data + host.numel()};
 }
 
-LeapVerify::Implementation::Implementation(torch::optim::Optimizer& base, torch::nn::Module& model,
+LeapVerify::Implementation::Implementation(std::unique_ptr<BaseOptimizer> base,
+                                           std::unique_ptr<TrainedModel> model,
                                            const Options& options, Evaluator& evaluator,
                                            TraceSink trace, StepRunner* runner)
-    : base_(base),
-      model_(model),
-      options_(validated(options, base, evaluator, runner)),
+    : base_(std::move(base)),
+      model_(std::move(model)),
+      options_(validated(options, *base_, evaluator, runner)),
       evaluator_(evaluator),
       trace_(std::move(trace)),
       runner_(runner),
@@ -64,8 +60,8 @@ LeapVerify::Implementation::Implementation(torch::optim::Optimizer& base, torch:
       verifier_(options_.verification_of_one()),
       forecast_(options_.verification.settle_steps),
       rate_(options_.rate),
-      weights_(trained_parameters(base)),
-      buffers_(model.buffers()) {
+      weights_(trained_parameters(*base_)),
+      buffers_(model_->buffers()) {
   resolve_vector_math();
   if (options_.enabled) {
     if (options_.reference == Reference::kDenoised) {
@@ -76,7 +72,7 @@ LeapVerify::Implementation::Implementation(torch::optim::Optimizer& base, torch:
     saved_buffers_ = buffers_.allocate_like(TensorList::Precision::kSame);
     if (moves_batch_norm()) buffer_backup_ = buffers_.allocate_like(TensorList::Precision::kSame);
     if (options_.batch_norm == BatchNormPolicy::kExtrapolate) {
-      statistics_ = TensorList(running_statistics(model_));
+      statistics_ = TensorList(model_->running_statistics());
       statistics_snapshots_.emplace(statistics_, snapshots_to_keep());
     }
   }
@@ -141,7 +137,7 @@ void LeapVerify::Implementation::trace_settings() {
 }
 
 void LeapVerify::Implementation::check_same_parameters() const {
-  const std::vector<at::Tensor> now = trained_parameters(base_);
+  const std::vector<at::Tensor> now = trained_parameters(*base_);
   const auto same = [](const at::Tensor& a, const at::Tensor& b) { return a.is_same(b); };
   LV_CHECK(std::equal(now.begin(), now.end(), weights_.tensors().begin(), weights_.tensors().end(),
                       same),
@@ -157,19 +153,19 @@ at::Tensor LeapVerify::Implementation::base_step(const std::function<at::Tensor(
   LV_CHECK(!weights_lent_, "step() while other weights stand in for those of training");
   if (options_.enabled) {
     check_same_parameters();
-    rate_.follow(rates_of(base_));
+    rate_.follow(base_->learning_rates());
   }
   step_scale_ = rate_scale();
-  const ScaledRates rates(base_, step_scale_);
+  const ScaledRates rates(*base_, step_scale_);
   if (options_.enabled) {
-    rate_sum_ += mean_rate(base_);
+    rate_sum_ += mean_rate(*base_);
     ++rate_steps_;
   }
   if (!closure) {
     let_weights_change();
-    return base_.step();
+    return base_->step(nullptr);
   }
-  return base_.step([&] {
+  return base_->step([&] {
     at::Tensor loss = closure();
     let_weights_change();
     return loss;
@@ -227,15 +223,13 @@ std::int64_t LeapVerify::Implementation::memory_bytes() const {
          saved_buffers_.byte_count() + buffer_backup_.byte_count() + statistics;
 }
 
-Options LeapVerify::Implementation::validated(const Options& options,
-                                              const torch::optim::Optimizer& base,
+Options LeapVerify::Implementation::validated(const Options& options, const BaseOptimizer& base,
                                               const Evaluator& evaluator,
                                               const StepRunner* runner) {
   options.validate();
-  check_supported(base);
   if (!options.enabled) return options;
   if (policy::Portfolio(options.predictor).has(policy::PredictorKind::kMomentum)) {
-    check_has_momentum(base);
+    base.check_has_moments();
   }
   if (options.needs_step_runner() && runner == nullptr) {
     throw InvalidOption("when, schedule, data",
@@ -255,7 +249,8 @@ Options LeapVerify::Implementation::validated(const Options& options,
     throw InvalidOption("gate set", std::to_string(evaluator.sequence_count()) + " sequences",
                         "at least " + std::to_string(std::max(needed, kCanarySequences)) + " for " +
                             std::to_string(options.probes) + " probes and " +
-                            std::to_string(batch) + " sequences a comparison");
+                            std::to_string(batch) +
+                            " sequences a comparison (verification.max_sequences bounds those)");
   }
   if (!(evaluator.step_cost() > 0)) {
     throw InvalidOption("step_cost", number_text(evaluator.step_cost()), above(0).text());
@@ -290,7 +285,7 @@ std::int64_t LeapVerify::Implementation::least_forwards_of_a_try(std::int64_t ba
 
 Evaluation LeapVerify::Implementation::evaluate(const std::vector<std::int64_t>& sequences,
                                                 bool activations) {
-  const EvaluationScope scope(model_, buffers_, saved_buffers_, weights_.torch_device());
+  const EvaluationScope scope(*model_, buffers_, saved_buffers_, weights_.torch_device());
   Evaluation result = evaluator_.evaluate(sequences, activations);
   LV_CHECK(result.losses.defined() && result.losses.dim() == 1 &&
                result.losses.size(0) == static_cast<std::int64_t>(sequences.size()),
@@ -328,8 +323,14 @@ void LeapVerify::Implementation::fail(const std::string& reason, std::int64_t fo
 
 LeapVerify::LeapVerify(torch::optim::Optimizer& base, ModelReference model, const Options& options,
                        Evaluator& evaluator, TraceSink trace, StepRunner* runner)
-    : implementation_(std::make_unique<Implementation>(base, model.get(), options, evaluator,
-                                                       std::move(trace), runner)) {}
+    : LeapVerify(std::make_unique<TorchOptimizer>(base), std::make_unique<TorchModel>(model.get()),
+                 options, evaluator, std::move(trace), runner) {}
+
+LeapVerify::LeapVerify(std::unique_ptr<BaseOptimizer> base, std::unique_ptr<TrainedModel> model,
+                       const Options& options, Evaluator& evaluator, TraceSink trace,
+                       StepRunner* runner)
+    : implementation_(std::make_unique<Implementation>(std::move(base), std::move(model), options,
+                                                       evaluator, std::move(trace), runner)) {}
 
 LeapVerify::~LeapVerify() = default;
 

@@ -25,6 +25,9 @@ class Optimizer;
 
 namespace leapverify {
 
+class BaseOptimizer;
+class TrainedModel;
+
 /// A model given as torch::nn::Module&, std::shared_ptr to one, or a module holder.
 class ModelReference {
  public:
@@ -90,6 +93,10 @@ class LeapVerify {
   /// small; ContractError for parameters on several devices or with gaps in memory.
   LeapVerify(torch::optim::Optimizer& base, ModelReference model, const Options& options,
              Evaluator& evaluator, TraceSink trace = nullptr, StepRunner* runner = nullptr);
+  /// The same for an optimizer and a model of another kind (base_optimizer.h, trained_model.h).
+  LeapVerify(std::unique_ptr<BaseOptimizer> base, std::unique_ptr<TrainedModel> model,
+             const Options& options, Evaluator& evaluator, TraceSink trace = nullptr,
+             StepRunner* runner = nullptr);
   ~LeapVerify();
   LeapVerify(const LeapVerify&) = delete;
   LeapVerify& operator=(const LeapVerify&) = delete;

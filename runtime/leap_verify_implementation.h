@@ -3,6 +3,7 @@
 // (leap_comparison.cpp), and the state of a checkpoint (leap_verify_state.cpp). Internal.
 #pragma once
 
+#include <leapverify/runtime/base_optimizer.h>
 #include <leapverify/runtime/leap_transaction.h>
 #include <leapverify/runtime/leap_verify.h>
 #include <leapverify/runtime/policy/forecast.h>
@@ -10,9 +11,11 @@
 #include <leapverify/runtime/policy/value.h>
 #include <leapverify/runtime/snapshot_store.h>
 #include <leapverify/runtime/trace_events.h>
+#include <leapverify/runtime/trained_model.h>
 #include <leapverify/runtime/weight_average.h>
 #include <torch/torch.h>
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -37,15 +40,15 @@ class Lent {
 
 class LeapVerify::Implementation {
  public:
-  Implementation(torch::optim::Optimizer& base, torch::nn::Module& model, const Options& options,
-                 Evaluator& evaluator, TraceSink trace, StepRunner* runner);
+  Implementation(std::unique_ptr<BaseOptimizer> base, std::unique_ptr<TrainedModel> model,
+                 const Options& options, Evaluator& evaluator, TraceSink trace, StepRunner* runner);
 
   at::Tensor step(const std::function<at::Tensor()>& closure);
   at::Tensor step(const TrainingBatch& batch);
   Status status() const;
   TryCost try_cost(std::int64_t batch_sequences) const;
   std::int64_t memory_bytes() const;
-  torch::optim::Optimizer& base() { return base_; }
+  BaseOptimizer& base() { return *base_; }
   bool has_average() const { return average_ && step_ > 0 && off_reason_.empty(); }
   void at_average(const std::function<void()>& action);
 
@@ -94,7 +97,7 @@ class LeapVerify::Implementation {
   /// A step of the base optimizer that waits for copies of the weights just before it changes them.
   at::Tensor base_step(const std::function<at::Tensor()>& closure);
 
-  static Options validated(const Options& options, const torch::optim::Optimizer& base,
+  static Options validated(const Options& options, const BaseOptimizer& base,
                            const Evaluator& evaluator, const StepRunner* runner);
 
   void emit(const std::string& event) {
@@ -177,6 +180,12 @@ class LeapVerify::Implementation {
   const TensorList& origin() const { return average_ ? average_->tensors() : weights_; }
   Point reference_point() const;
   std::int64_t write(const policy::Prediction& prediction, LeapTransaction& transaction);
+  /// snapshots_->gram(), over all shards. Synchronises.
+  std::vector<double> gram(std::int64_t count) const;
+  /// distance(), over all shards. Synchronises.
+  double whole_distance(const TensorList& a, const TensorList* b) const;
+  /// A number of weights, over all shards.
+  std::int64_t whole_count(std::int64_t here) const;
   /// The longest leap that the trust region allows. Synchronises where it is bounded.
   double longest_leap() const;
   bool looked_back(Point& reference, Comparison& comparison);
@@ -227,8 +236,8 @@ class LeapVerify::Implementation {
   void forget_readings();
   void fail(const std::string& reason, std::int64_t forwards);
 
-  torch::optim::Optimizer& base_;
-  torch::nn::Module& model_;
+  std::unique_ptr<BaseOptimizer> base_;
+  std::unique_ptr<TrainedModel> model_;
   Options options_;
   Evaluator& evaluator_;
   TraceSink trace_;

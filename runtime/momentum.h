@@ -1,9 +1,8 @@
 // The base optimizer's moments, as the momentum predictor needs them.
 #pragma once
 
-#include <leapverify/kernels/adam_direction.h>
+#include <leapverify/runtime/base_optimizer.h>
 #include <leapverify/runtime/tensor_list.h>
-#include <torch/optim/optimizer.h>
 
 #include <vector>
 
@@ -14,18 +13,14 @@ struct Momentum {
   TensorList exp_avg;
   /// Empty for SGD, whose exp_avg is its momentum buffer.
   TensorList exp_avg_sq;
-  /// One for each parameter that requires gradients, as for the tensors above.
+  /// One for each trained tensor, as for the tensors above.
   std::vector<kernels::AdamRow> rows;
 };
 
-/// Throws InvalidOption for an optimizer without such moments: SGD without momentum, RMSprop and
-/// Adagrad.
-void check_has_momentum(const torch::optim::Optimizer& optimizer);
-
-/// `steps` steps of Adam, AdamW (with its weight decay) or SGD with momentum from the optimizer's
-/// present state. Parameters without state yet stay where they are. `half`: moments are rounded to
-/// float16 first, where small second moments become zero: the artefact behind the published
-/// momentum catastrophe.
-Momentum momentum_ahead(const torch::optim::Optimizer& optimizer, double steps, bool half);
+/// `steps` steps from the optimizer's present state. Parameters without state yet stay where they
+/// are. `half`: moments are rounded to float16 first, where small second moments become zero: the
+/// artefact behind the published momentum catastrophe. Throws InvalidOption for an optimizer without
+/// moments.
+Momentum momentum_ahead(const BaseOptimizer& optimizer, double steps, bool half);
 
 }  // namespace leapverify

@@ -7,19 +7,16 @@
 
 namespace leapverify {
 
-Rehearsal::Rehearsal(torch::optim::Optimizer& base, torch::nn::Module& model,
-                     const TensorList& weights, const TensorList& buffers,
-                     const TensorList* average, StepRunner& runner)
-    : base_(base),
-      weights_(weights),
+Rehearsal::Rehearsal(BaseOptimizer& base, const TrainedModel& model, const TensorList& weights,
+                     const TensorList& buffers, const TensorList* average, StepRunner& runner)
+    : weights_(weights),
       buffers_(buffers),
       average_(average),
       runner_(runner),
       position_(runner.position()),
       random_(capture_random_state(weights.torch_device())),
-      optimizer_(export_state(base)),
+      put_state_back_(base.keep_state()),
       saved_buffers_(buffers.allocate_like(TensorList::Precision::kSame)) {
-  for (auto& [name, tensor] : optimizer_.tensors) tensor = tensor.clone();
   saved_buffers_.copy_from(buffers_);
   if (average_ != nullptr) {
     saved_average_ = average_->allocate_like(TensorList::Precision::kSame);
@@ -67,7 +64,7 @@ void Rehearsal::end() {
       version.set_version(versions_[i]);
     }
   });
-  attempt([this] { import_state(base_, optimizer_, "rehearsal"); });
+  attempt(put_state_back_);
   attempt([this] { buffers_.copy_from(saved_buffers_); });
   attempt([this] {
     if (average_ != nullptr) average_->copy_from(saved_average_);

@@ -1,12 +1,13 @@
 // Steps of training that are taken back.
 #pragma once
 
-#include <leapverify/runtime/optimizer_state.h>
+#include <leapverify/runtime/base_optimizer.h>
 #include <leapverify/runtime/random_state.h>
 #include <leapverify/runtime/step_runner.h>
 #include <leapverify/runtime/tensor_list.h>
-#include <torch/torch.h>
+#include <leapverify/runtime/trained_model.h>
 
+#include <functional>
 #include <vector>
 
 namespace leapverify {
@@ -21,7 +22,7 @@ namespace leapverify {
 class Rehearsal {
  public:
   /// average: null where none is kept.
-  Rehearsal(torch::optim::Optimizer& base, torch::nn::Module& model, const TensorList& weights,
+  Rehearsal(BaseOptimizer& base, const TrainedModel& model, const TensorList& weights,
             const TensorList& buffers, const TensorList* average, StepRunner& runner);
   ~Rehearsal();
   Rehearsal(const Rehearsal&) = delete;
@@ -32,14 +33,13 @@ class Rehearsal {
   void end();
 
  private:
-  torch::optim::Optimizer& base_;
   const TensorList& weights_;
   const TensorList& buffers_;
   const TensorList* average_;
   StepRunner& runner_;
   TrainingPosition position_;
   RandomState random_;
-  OptimizerState optimizer_;
+  std::function<void()> put_state_back_;
   TensorList saved_buffers_;
   TensorList saved_average_;
   struct Gradient {

@@ -1,32 +1,31 @@
+#include <leapverify/runtime/error_text.h>
 #include <leapverify/runtime/scaled_rates.h>
-#include <torch/torch.h>
 
+#include <cstdio>
 #include <numeric>
 
 namespace leapverify {
 
-ScaledRates::ScaledRates(torch::optim::Optimizer& optimizer, double scale) : optimizer_(optimizer) {
+ScaledRates::ScaledRates(BaseOptimizer& optimizer, double scale) : optimizer_(optimizer) {
   if (scale == 1) return;
-  for (auto& group : optimizer_.param_groups()) {
-    rates_.push_back(group.options().get_lr());
-    group.options().set_lr(rates_.back() * scale);
-  }
+  rates_ = optimizer_.learning_rates();
+  std::vector<double> scaled = rates_;
+  for (double& rate : scaled) rate *= scale;
+  optimizer_.set_learning_rates(scaled);
 }
 
 ScaledRates::~ScaledRates() {
-  for (std::size_t i = 0; i < rates_.size(); ++i) {
-    optimizer_.param_groups()[i].options().set_lr(rates_[i]);
+  if (rates_.empty()) return;
+  try {
+    optimizer_.set_learning_rates(rates_);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "leapverify: restoring the learning rates failed: %s\n",
+                 error_text(error).c_str());
   }
 }
 
-std::vector<double> rates_of(const torch::optim::Optimizer& optimizer) {
-  std::vector<double> rates;
-  for (const auto& group : optimizer.param_groups()) rates.push_back(group.options().get_lr());
-  return rates;
-}
-
-double mean_rate(const torch::optim::Optimizer& optimizer) {
-  const std::vector<double> rates = rates_of(optimizer);
+double mean_rate(const BaseOptimizer& optimizer) {
+  const std::vector<double> rates = optimizer.learning_rates();
   return std::accumulate(rates.begin(), rates.end(), 0.0) / static_cast<double>(rates.size());
 }
 

@@ -1,7 +1,7 @@
 // The base optimizer's learning rates, scaled for the time of one step.
 #pragma once
 
-#include <torch/optim/optimizer.h>
+#include <leapverify/runtime/base_optimizer.h>
 
 #include <vector>
 
@@ -12,19 +12,18 @@ namespace leapverify {
 /// or rewrites the rates between steps never meets the scale. With a scale of 1 nothing is touched.
 class ScaledRates {
  public:
-  ScaledRates(torch::optim::Optimizer& optimizer, double scale);
+  ScaledRates(BaseOptimizer& optimizer, double scale);
   ~ScaledRates();
   ScaledRates(const ScaledRates&) = delete;
   ScaledRates& operator=(const ScaledRates&) = delete;
 
  private:
-  torch::optim::Optimizer& optimizer_;
+  BaseOptimizer& optimizer_;
   // Empty with a scale of 1.
   std::vector<double> rates_;
 };
 
-/// The param groups' learning rates, and their mean.
-std::vector<double> rates_of(const torch::optim::Optimizer& optimizer);
-double mean_rate(const torch::optim::Optimizer& optimizer);
+/// Mean of the param groups' learning rates.
+double mean_rate(const BaseOptimizer& optimizer);
 
 }  // namespace leapverify

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the measurements and leaves raw logs, the commands and the environment in a new folder under bench/results/.
 #
-# Usage: scripts/bench.sh [all|overhead|throughput|demo|kernels|cost|calibration|closed-loop]
+# Usage: scripts/bench.sh [all|overhead|throughput|demo|kernels|cost|python-overhead|calibration|closed-loop]
 # cost and calibration take ten to twenty minutes each and closed-loop an hour or two; they are not part of all.
 # bench/closed_loop.py says how to do that in parts.
 # LEAPVERIFY_PRESET chooses the build, as in scripts/setup.sh.
@@ -10,7 +10,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 quick="overhead throughput demo kernels"
-legal="all $quick cost calibration closed-loop"
+legal="all $quick cost python-overhead calibration closed-loop"
 [ $# -le 1 ] || die "one measurement at a time; legal are $legal"
 what="${1:-all}"
 [[ " $legal " == *" $what "* ]] || die "unknown measurement '$what'; legal are $legal"
@@ -56,6 +56,10 @@ measure_kernels() {
 
 measure_cost() {
   measure cost "$venv/bin/python" "$root/bench/run_cost.py" "$build_dir/leapverify" "$(demo_text)"
+}
+
+measure_python_overhead() {
+  PYTHONPATH="$build_dir/python" measure python_overhead "$venv/bin/python" "$root/bench/python_overhead.py"
 }
 
 measure_calibration() {

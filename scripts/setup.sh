@@ -49,6 +49,10 @@ has_venv() {
   "$1" -c 'import ensurepip, venv' 2>/dev/null
 }
 
+has_headers() { # the Python package's C++ module needs them
+  "$1" -c 'import os, sysconfig; exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))'
+}
+
 # --- System packages
 
 missing_packages() {
@@ -59,6 +63,7 @@ missing_packages() {
     command -v "${pair%%:*}" >/dev/null || echo "${pair##*:}"
   done
   [ -x "$venv/bin/python" ] || has_venv "$1" || echo python3-venv
+  has_headers "$1" || echo python3-dev
   for package in "${packages[@]}"; do
     dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || echo "$package"
   done

@@ -1,5 +1,5 @@
 #include <leapverify/integrations/trainer/run_setup.h>
-#include <leapverify/runtime/batch_norm.h>
+#include <leapverify/runtime/torch_model.h>
 #include <leapverify/runtime/vector_math.h>
 
 namespace leapverify::trainer {
@@ -16,7 +16,7 @@ torch::Device choose_device(DeviceChoice choice) {
 
 void check_batch_norm(const Options& options, torch::nn::Module& model) {
   if (!options.enabled || options.batch_norm == BatchNormPolicy::kKeep) return;
-  if (!running_statistics(model).empty()) return;
+  if (!TorchModel(model).running_statistics().empty()) return;
   throw InvalidOption("leapverify.batch_norm", name_of(options.batch_norm),
                       "keep: the model has no batch norm");
 }

@@ -28,6 +28,11 @@ class Readme(unittest.TestCase):
         self.assertEqual([block.strip() for block in blocks("cpp")],
                          [textwrap.dedent(marked).strip()])
 
+    def test_python_is_the_marked_part_of_the_example(self):
+        example = (ROOT / "examples" / "python" / "plain_loop.py").read_text()
+        marked = re.search(r"# \[README\]\n(.*?)# \[/README\]", example, re.DOTALL).group(1)
+        self.assertEqual([block.strip() for block in blocks("python")], [marked.strip()])
+
     def test_kernel_figures_are_those_of_the_log(self):
         source, = re.findall(r"\((bench/results/\S+/kernels\.md)\)", README)
         measured = (ROOT / source).read_text().splitlines()
@@ -49,7 +54,7 @@ class Readme(unittest.TestCase):
     def test_commands_exist(self):
         commands = [line.split()[0] for block in blocks("bash") for line in block.splitlines()]
         for command in commands + re.findall(r"`(scripts/\S+\.sh|\.ci/run)", README):
-            if not command.startswith(("build/", ".venv/")):
+            if not command.startswith(("build/", ".venv/")) and command not in ("pip", "python"):
                 self.assertTrue((ROOT / command).stat().st_mode & 0o111, command)
         for subcommand in re.findall(r"build/leapverify (\S+)", README):
             result = subprocess.run([PROGRAM, subcommand, "--help"], capture_output=True)

@@ -1,6 +1,5 @@
 // What follows a committed leap: batch norm's statistics, schedule and data.
 #include <gmock/gmock.h>
-#include <leapverify/runtime/batch_norm.h>
 #include <leapverify/runtime/leap_verify.h>
 
 #include "runtime/tensor_matchers.h"

@@ -5,6 +5,7 @@
 #include <leapverify/runtime/leap_verify.h>
 #include <leapverify/runtime/momentum.h>
 #include <leapverify/runtime/scaled_rates.h>
+#include <leapverify/runtime/torch_optimizer.h>
 
 #include "runtime/tensor_matchers.h"
 #include "runtime/toy.h"
@@ -169,7 +170,8 @@ TEST(Denoised, WithRateOnlyNoWeightMovesAndEachStepIsTakenAtTheScaledRate) {
       schedule.step();
       torch::manual_seed(static_cast<std::uint64_t>(step));
       {
-        const ScaledRates rates(*bare.base, scale);
+        TorchOptimizer base(*bare.base);
+        const ScaledRates rates(base, scale);
         bare.train(1);
       }
       bare_schedule.step();
@@ -359,7 +361,8 @@ TEST(Denoised, PlateauScheduleSeesItsOwnRatesToo) {
     run.train(1);
     torch::manual_seed(static_cast<std::uint64_t>(step));
     {
-      const ScaledRates rates(*bare.base, step > 10 ? 1.5 : 1);
+      TorchOptimizer base(*bare.base);
+      const ScaledRates rates(base, step > 10 ? 1.5 : 1);
       bare.train(1);
     }
     // A loss that never falls.
@@ -559,7 +562,7 @@ TEST(Denoised, MomentumIsPredictedAtTheScaledRate) {
   const TensorList weights(run.model->parameters());
   const TensorList backup = weights.allocate_like(TensorList::Precision::kSame);
   LeapTransaction transaction(weights, backup);
-  transaction.write(momentum_ahead(*run.base, 5, /*half=*/false));
+  transaction.write(momentum_ahead(TorchOptimizer(*run.base), 5, /*half=*/false));
   const at::Tensor unscaled = weights.tensors()[0].detach() - now;
   EXPECT_TRUE(torch::allclose(candidate - now, 2 * unscaled, 1e-3, 1e-6));
 }

@@ -4,6 +4,7 @@
 #include <leapverify/runtime/fused_adamw.h>
 #include <leapverify/runtime/momentum.h>
 #include <leapverify/runtime/optimizer_state.h>
+#include <leapverify/runtime/torch_optimizer.h>
 
 #include "runtime/tensor_matchers.h"
 
@@ -129,8 +130,8 @@ TEST_P(FusedAdamWTest, HasTheMomentumOfAdamW) {
   train(plain, made, 0, 3);
   FusedAdamW fused(groups(made, false));
   import_state(fused, export_state(plain), "test");
-  const Momentum expected = momentum_ahead(plain, 5, false),
-                 found = momentum_ahead(fused, 5, false);
+  const Momentum expected = momentum_ahead(TorchOptimizer(plain), 5, false),
+                 found = momentum_ahead(TorchOptimizer(fused), 5, false);
   for (std::size_t i = 0; i < made.size(); ++i) {
     EXPECT_TRUE(bitwise_equal(found.exp_avg.tensors()[i], expected.exp_avg.tensors()[i])) << i;
     EXPECT_EQ(found.rows[i].step, expected.rows[i].step);

@@ -4,6 +4,7 @@
 #include <leapverify/runtime/leap_transaction.h>
 #include <leapverify/runtime/leap_verify.h>
 #include <leapverify/runtime/momentum.h>
+#include <leapverify/runtime/torch_optimizer.h>
 
 #include <nlohmann/json.hpp>
 
@@ -162,7 +163,7 @@ TEST(LeapVerify, MomentumLandsWhereConstantGradientsWouldLead) {
     std::vector<at::Tensor> predicted;
     {
       LeapTransaction transaction(weights, backup);
-      EXPECT_EQ(transaction.write(momentum_ahead(*run.base, 5, /*half=*/false)), 0);
+      EXPECT_EQ(transaction.write(momentum_ahead(TorchOptimizer(*run.base), 5, /*half=*/false)), 0);
       for (const at::Tensor& tensor : weights.tensors()) {
         predicted.push_back(tensor.detach().clone());
       }

@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <leapverify/runtime/leap_verify.h>
 #include <leapverify/runtime/rehearsal.h>
+#include <leapverify/runtime/torch_model.h>
+#include <leapverify/runtime/torch_optimizer.h>
 
 #include <cmath>
 #include <numeric>
@@ -35,8 +37,10 @@ TEST_P(EveryOptimizerRehearsed, NothingButTheWeightsIsChangedAfterwards) {
   average.tensors()[0].fill_(2);
   std::vector<std::int64_t> versions;
   for (const at::Tensor& weight : weights.tensors()) versions.push_back(weight._version());
+  TorchOptimizer base(*run.base);
+  const TorchModel model(*run.model);
   {
-    Rehearsal rehearsal(*run.base, *run.model, weights, buffers, &average, run);
+    Rehearsal rehearsal(base, model, weights, buffers, &average, run);
     run.train(5);
     EXPECT_FALSE(bitwise_equal(before, run.everything()));
     EXPECT_EQ(run.progress.data, 12);

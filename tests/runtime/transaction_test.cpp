@@ -3,6 +3,7 @@
 #include <leapverify/runtime/evaluation_scope.h>
 #include <leapverify/runtime/leap_transaction.h>
 #include <leapverify/runtime/policy/predictor.h>
+#include <leapverify/runtime/torch_model.h>
 
 #include <cmath>
 #include <limits>
@@ -97,8 +98,9 @@ TEST(EvaluationScope, RestoresModesBuffersAndGenerators) {
   const auto before = run.everything();
   const TensorList buffers(run.model->buffers());
   const TensorList saved = buffers.allocate_like(TensorList::Precision::kSame);
+  TorchModel model(*run.model);
   {
-    const EvaluationScope scope(*run.model, buffers, saved, toy_device());
+    const EvaluationScope scope(model, buffers, saved, toy_device());
     EXPECT_FALSE(run.model->norm->is_training());
     EXPECT_FALSE(torch::GradMode::is_enabled());
     run.model->train();

@@ -1,0 +1,104 @@
+"""The processes that train together: agreement on held-out losses, and sums over shards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from ._core import ContractError
+
+try:
+    from torch.distributed.tensor import DTensor, Shard
+except ImportError:  # torch without distributed
+    DTensor = None  # type: ignore[assignment, misc]
+
+
+class Ranks:
+    """A process group, or a process alone."""
+
+    def __init__(self, group: Any = "auto"):
+        if group == "auto":
+            group = dist.group.WORLD if dist.is_available() and dist.is_initialized() else None
+        self._group = group
+        self.size: int = dist.get_world_size(group) if group is not None else 1
+        self.first: bool = self.size == 1 or dist.get_rank(group) == 0
+
+    def _device(self) -> torch.device:
+        backend = str(dist.get_backend(self._group))
+        return torch.device("cuda", torch.cuda.current_device()) if "nccl" in backend else torch.device("cpu")
+
+    def agree(self, compute: Callable[[], tuple[Tensor, Tensor | None]], count: int) -> tuple[Tensor, Tensor | None]:
+        """What `compute` returns on the first rank: losses [count] and activations. Raises everywhere where it raises
+        anywhere."""
+        if self.size == 1:
+            return compute()
+        failure: Exception | None = None
+        losses: Tensor | None = None
+        activations: Tensor | None = None
+        try:
+            losses, activations = compute()
+            if losses.shape != (count,):
+                raise ContractError(f"the evaluator must return one loss for each of {count} sequences")
+        except Exception as error:
+            failure = error
+        # One sum carries both: only the first rank adds losses, and zeros leave them bitwise as they are.
+        shared = torch.zeros(count + 1, dtype=torch.float64, device=self._device())
+        if failure is not None:
+            shared[count] = 1
+        elif self.first and losses is not None:
+            # A NaN would hide every other number of the sum from nobody, for each has its own place.
+            shared[:count] = losses.detach().double().to(shared.device)
+        dist.all_reduce(shared, group=self._group)
+        if failure is not None:
+            raise failure
+        if shared[count] > 0:
+            raise ContractError(f"the evaluator failed on {int(shared[count])} of {self.size} ranks")
+        if activations is not None:
+            agreed = activations.detach().to(self._device()).contiguous()
+            dist.broadcast(agreed, dist.get_global_rank(self._group, 0), group=self._group)
+            activations = agreed.to(activations.device)
+        return shared[:count].cpu(), activations
+
+
+def is_distributed(tensor: Tensor) -> bool:
+    return DTensor is not None and isinstance(tensor, DTensor)
+
+
+def local(tensor: Tensor) -> Tensor:
+    """What lies on this rank."""
+    return tensor.to_local() if is_distributed(tensor) else tensor  # type: ignore[attr-defined]
+
+
+class Shards:
+    """How parameters are sharded: all in the same way, or not at all."""
+
+    def __init__(self, parameters: list[Tensor]):
+        kinds = {self._kind(parameter) for parameter in parameters}
+        if len(kinds) > 1:
+            raise ContractError(
+                "parameters are sharded in different ways, some perhaps not at all; apply fully_shard to all of them"
+            )
+        self._groups = list(kinds.pop()) if kinds else []
+
+    @staticmethod
+    def _kind(parameter: Tensor) -> tuple[Any, ...]:
+        """The process groups over which it is sharded."""
+        if not is_distributed(parameter):
+            return ()
+        mesh, placements = parameter.device_mesh, parameter.placements  # type: ignore[attr-defined]
+        return tuple(mesh.get_group(i) for i, placement in enumerate(placements) if isinstance(placement, Shard))
+
+    def __bool__(self) -> bool:
+        return bool(self._groups)
+
+    def sum(self, values: list[float]) -> list[float]:
+        device = "cpu" if "gloo" in str(dist.get_backend(self._groups[0])) else "cuda"
+        total = torch.tensor(values, dtype=torch.float64, device=device)
+        for group in self._groups:
+            dist.all_reduce(total, group=group)
+        result: list[float] = total.tolist()
+        return result

@@ -1,0 +1,428 @@
+"""The wrapper around an optimizer."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from . import _core
+from ._access import EvaluatorAccess, ModelAccess, OptimizerAccess, check_base
+from ._core import ContractError, FormatError, InvalidOption
+from ._ranks import Ranks, local
+from .evaluators import Evaluator
+
+# Of what state_dict() holds under "leapverify".
+_STATE_VERSION = 1
+
+
+class StepRunner(Protocol):
+    """A training loop that can compute the gradients of any step again. Needed for ``verification.when``: settled and
+    raced, for ``schedule="advance"`` and ``data="skip"``. The loop then takes its own positions from here too."""
+
+    def position(self) -> tuple[int, int]:
+        """Steps of the data and of the learning-rate schedule done so far."""
+
+    def seek(self, data: int, schedule: int) -> None:
+        """Moves both."""
+
+    def backward(self) -> None:
+        """One step up to the optimizer's: zeroes the gradients, sets the learning rates that the schedule says, runs
+        forward and backward on the batch, clips; moves both positions on by one. Depends on nothing but the positions,
+        the model and torch's random generators."""
+
+
+@dataclass
+class TrainingBatch:
+    """A training step as a closure whose batch can serve as held-out data first: with ``gate="next_batch"``, a try that
+    is due is made on it before the step is taken. Any optimizer's ``step(closure)`` takes it.
+
+    Args:
+        sequences: n.
+        losses: runs the model forward on the batch as training does and returns the loss of each sequence, [n].
+        zero_grad: called before the step's own forward pass.
+        backward: instead of ``losses().mean().backward()``: forward, backward, clipping; returns the loss.
+        seen: the batch was trained on before, as in a later epoch; then it is not held out.
+    """
+
+    sequences: int
+    losses: Callable[[], Tensor]
+    zero_grad: Callable[[], None] | None = None
+    backward: Callable[[], Any] | None = None
+    seen: bool = False
+
+    def __call__(self) -> Any:
+        if self.zero_grad is not None:
+            self.zero_grad()
+        with torch.enable_grad():
+            if self.backward is not None:
+                return self.backward()
+            loss = self.losses().mean()
+            loss.backward()  # type: ignore[no-untyped-call]
+            return loss
+
+
+class LeapVerify(torch.optim.Optimizer):
+    """Use it in place of the base optimizer; learning-rate schedulers may be on either.
+
+    A rejected leap leaves weights, buffers, optimizer state, gradients and random generators bitwise what they were;
+    with ``enabled=False``, or with every leap rejected, training is bitwise that of the base optimizer. Parameters keep
+    their storage. Call step() once an optimizer step, as with the base optimizer, whatever the number of micro-batches.
+    A step in which nothing moves (every learning rate 0, or no parameter with a gradient) is not counted. Attributes
+    that it lacks are the base optimizer's.
+
+    Args:
+        base_optimizer: any torch.optim.Optimizer that takes one step a call; not LBFGS, and none that keeps master
+            weights elsewhere (DeepSpeed, Megatron).
+        evaluator: gives held-out losses; BatchEvaluator makes one of a DataLoader. None only with enabled=False.
+        planned_steps: optimizer steps of the whole run, 0 when not known: the cap on the overhead is a share of them.
+        preset: "auto", or "paper" for the method as published (arXiv 2602.19580).
+        trace: a file for the trace (JSON lines, docs/trace.md), or a function that takes each event as a dictionary.
+        runner: a StepRunner, for the options that need one.
+        process_group: the ranks that decide together; "auto": all of torch.distributed where it is initialised.
+        options: those below. ``verification={"rule": "strict"}`` and ``**{"verification.rule": "strict"}`` are the same.
+
+    Raises:
+        InvalidOption: (a ValueError) an option, base optimizer or gate set that cannot work, with what is legal.
+        ContractError: parameters on several devices or with gaps in memory.
+
+    Memory beyond training: memory_bytes(); some 4 bytes a parameter for each of the average, the weights of a step and
+    each snapshot.
+    """
+
+    def __init__(
+        self,
+        base_optimizer: torch.optim.Optimizer,
+        evaluator: Evaluator | None = None,
+        *,
+        planned_steps: int = 0,
+        preset: str = "auto",
+        trace: str | os.PathLike[str] | Callable[[dict[str, Any]], None] | None = None,
+        runner: StepRunner | None = None,
+        process_group: Any = "auto",
+        **options: Any,
+    ):
+        self._make_hooks()
+        if not isinstance(base_optimizer, torch.optim.Optimizer):
+            raise InvalidOption(
+                f"base optimizer = {type(base_optimizer).__name__}; legal is a torch.optim.Optimizer"
+            )
+        self.base_optimizer = base_optimizer
+        self.evaluator = evaluator
+        self._planned_steps = planned_steps
+        self._preset = preset
+        self._trace = os.fspath(trace) if isinstance(trace, os.PathLike) else trace
+        self._runner = runner
+        self._process_group = process_group
+        self._values = _flat(options)
+        self._open()
+
+    # --- The core
+
+    def _open(self) -> None:
+        self._options = _core.Options(self._preset, self._values, self._planned_steps)
+        self._trace_file: _core.TraceFile | None = None
+        self._trace_bytes = 0
+        self._engine: _core.Engine | None = None
+        check_base(self.base_optimizer)
+        if not self._options.enabled:
+            return
+        if not isinstance(self.evaluator, Evaluator):
+            raise InvalidOption(
+                f"evaluator = {self.evaluator!r}; legal is a leapverify.Evaluator, such as leapverify.BatchEvaluator"
+            )
+        if not any(parameter.is_meta for group in self.param_groups for parameter in group["params"]):
+            self._engine = self._new_engine()
+
+    def _new_engine(self) -> _core.Engine:
+        assert self.evaluator is not None
+        self._ranks = Ranks(self._process_group)
+        optimizer = OptimizerAccess(self.base_optimizer)
+        if self._options.touches_moments:
+            optimizer.check_moments_known()
+        trained = [p for group in self.param_groups for p in group["params"] if p.requires_grad]
+        return _core.Engine(
+            optimizer,
+            ModelAccess(self.evaluator.model, trained),
+            EvaluatorAccess(self.evaluator, self._ranks),
+            self._options,
+            self._emit if self._trace is not None else None,
+            self._runner,
+        )
+
+    def _emit(self, event: str) -> None:
+        if callable(self._trace):
+            self._trace(json.loads(event))
+            return
+        if not self._ranks.first:
+            return
+        if self._trace_file is None:
+            self._trace_file = _core.TraceFile(str(self._trace), self._trace_bytes)
+        self._trace_file.write(event)
+
+    def _fitting_engine(self) -> _core.Engine:
+        """The core for the parameters as they are now: made anew, with what it knows, after add_param_group(), a
+        parameter frozen or thawed, or a move to another device."""
+        if self._engine is None:
+            self._engine = self._new_engine()
+        elif not self._engine.fits():
+            old, self._engine = self._engine, self._new_engine()
+            self._engine.restore(*_carried_over(old, self._engine))
+        return self._engine
+
+    @property
+    def planned_steps(self) -> int:
+        """Optimizer steps of the whole run, 0 when not known. May be set where they become known later."""
+        return self._planned_steps
+
+    @planned_steps.setter
+    def planned_steps(self, steps: int) -> None:
+        options = _core.Options(self._preset, self._values, steps)
+        old = self._engine
+        self._planned_steps, self._options, self._engine = steps, options, None
+        if old is not None:
+            self._engine = self._new_engine()
+            self._engine.restore(*_carried_over(old, self._engine))
+
+    # --- Steps
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step of the base optimizer, then an observation and perhaps a leap when they are due.
+
+        Args:
+            closure: evaluates the model and returns the loss, as for the base optimizer. A TrainingBatch lets
+                ``gate="next_batch"`` compare on the batch first.
+
+        Returns:
+            What the base optimizer returns.
+        """
+        if not self._options.enabled or self._stands_still():
+            return self.base_optimizer.step() if closure is None else self.base_optimizer.step(closure)
+        engine = self._fitting_engine()
+        if closure is None and not engine.has_gradients():
+            return self.base_optimizer.step()
+        if isinstance(closure, TrainingBatch):
+            return engine.step_on(closure.sequences, closure.losses, closure, closure.seen)
+        return engine.step(closure)
+
+    def _stands_still(self) -> bool:
+        """Whether every learning rate is 0, as when torch.distributed.checkpoint has state made, or before a warm-up."""
+        return all(float(group["lr"]) == 0 for group in self.param_groups)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        self.base_optimizer.zero_grad(set_to_none)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        self.base_optimizer.add_param_group(param_group)
+
+    # --- Where the run stands
+
+    def status(self) -> dict[str, Any]:
+        """step, regime, tries, candidates, accepted, false_accepts (expected), forwards (of one sequence), steps_saved,
+        overhead (share of all cost so far), learning_rate_scale, and off_reason where leaps are off for good."""
+        return self._fitting_engine().status() if self._options.enabled else {}
+
+    def memory_bytes(self) -> int:
+        """Memory taken beyond training itself, on the parameters' device."""
+        return self._fitting_engine().memory_bytes() if self._options.enabled else 0
+
+    def has_average(self) -> bool:
+        """Whether an average of the recent weights is kept: with ``reference="denoised"``, after the first step."""
+        return self._options.enabled and self._fitting_engine().has_average()
+
+    def at_average(self, function: Callable[[], Any]) -> Any:
+        """Runs ``function()`` with that average in the weights' place, and puts back every byte of the weights, also when
+        it raises. While the learning rate is high the average's loss is lower than that of the weights."""
+        if not self._options.enabled:
+            raise ContractError("no average of the weights is kept: enabled is False")
+        return self._fitting_engine().at_average(function)
+
+    def flush_trace(self) -> None:
+        """Waits until the disk holds the trace so far."""
+        if self._trace_file is not None:
+            self._trace_file.sync()
+
+    # --- What is the base optimizer's
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        return self.base_optimizer.param_groups
+
+    @param_groups.setter
+    def param_groups(self, groups: list[dict[str, Any]]) -> None:
+        self.base_optimizer.param_groups = groups
+
+    @property
+    def state(self) -> Any:
+        return self.base_optimizer.state
+
+    @state.setter
+    def state(self, state: Any) -> None:
+        self.base_optimizer.state = state
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        return self.base_optimizer.defaults
+
+    @defaults.setter
+    def defaults(self, defaults: dict[str, Any]) -> None:
+        self.base_optimizer.defaults = defaults
+
+    def __getattr__(self, name: str) -> Any:
+        # GradScaler would hang its scale on the wrapper and step on overflow; without this it unscales by itself.
+        hidden = name == "_step_supports_amp_scaling" or name.startswith("__")
+        if hidden or "base_optimizer" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self.base_optimizer, name)
+
+    def __repr__(self) -> str:
+        return f"LeapVerify ({self.base_optimizer!r})"
+
+    # --- State
+
+    def state_dict(self) -> dict[str, Any]:
+        """The base optimizer's, and under "leapverify" what LeapVerify knows: tensors, numbers and texts, as
+        ``torch.load(weights_only=True)`` takes them; indexed by the position of parameters."""
+        for hook in self._optimizer_state_dict_pre_hooks.values():
+            hook(self)
+        out = self.base_optimizer.state_dict()
+        if self._options.enabled:
+            out["leapverify"] = self.leap_state()
+        for post_hook in self._optimizer_state_dict_post_hooks.values():
+            changed = post_hook(self, out)
+            out = changed if changed is not None else out
+        return out
+
+    def leap_state(self) -> dict[str, Any]:
+        """What state_dict() holds under "leapverify", for checkpoints that keep the base optimizer's part by other means,
+        as torch.distributed.checkpoint's get_optimizer_state_dict() does."""
+        text, tensors = self._fitting_engine().state()
+        self.flush_trace()
+        written = self._trace_file.bytes if self._trace_file is not None else self._trace_bytes
+        return {"version": _STATE_VERSION, "core": text, "tensors": dict(tensors), "trace_bytes": written}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Takes back what state_dict() gave, or a state of the base optimizer alone, after which LeapVerify begins anew.
+
+        Raises:
+            FormatError: (a ValueError) it does not fit; nothing is changed then.
+        """
+        given = dict(state_dict)
+        for hook in self._optimizer_load_state_dict_pre_hooks.values():
+            changed = hook(self, given)
+            given = dict(changed) if changed is not None else given
+        leap_state = given.pop("leapverify", None)
+        engine = self._restored(leap_state) if self._options.enabled else None
+        self.base_optimizer.load_state_dict(given)
+        if engine is not None:
+            self._take(engine, leap_state)
+        for post_hook in self._optimizer_load_state_dict_post_hooks.values():
+            post_hook(self)
+
+    def load_leap_state(self, leap_state: Mapping[str, Any]) -> None:
+        """Takes back what leap_state() gave. Raises FormatError where it does not fit; nothing is changed then."""
+        if self._options.enabled:
+            self._take(self._restored(leap_state), leap_state)
+
+    def _restored(self, leap_state: Mapping[str, Any] | None) -> _core.Engine:
+        engine = self._new_engine()
+        if leap_state is None:
+            return engine
+        version = leap_state.get("version")
+        if version != _STATE_VERSION:
+            raise FormatError(f"LeapVerify state: version {version!r}; this leapverify reads version {_STATE_VERSION}")
+        try:
+            core, tensors = leap_state["core"], leap_state["tensors"]
+            engine.restore(core, [(str(name), tensor) for name, tensor in tensors.items()])
+        except (KeyError, AttributeError, TypeError) as error:
+            raise FormatError(f"LeapVerify state: damaged: {error}") from error
+        return engine
+
+    def _take(self, engine: _core.Engine, leap_state: Mapping[str, Any] | None) -> None:
+        self._engine = engine
+        self._trace_bytes = int(leap_state.get("trace_bytes", 0)) if leap_state is not None else 0
+        self._trace_file = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickling and deepcopy: all but hooks, and a trace that is a function only where that can be pickled."""
+        kept = ("base_optimizer", "evaluator", "_planned_steps", "_preset", "_trace", "_runner", "_values")
+        return {
+            **{name: self.__dict__[name] for name in kept},
+            "leap_state": self.leap_state() if self._options.enabled else None,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        leap_state = state.pop("leap_state")
+        self.__dict__.update(state)
+        self._process_group = "auto"
+        self._make_hooks()
+        self._open()
+        if leap_state is not None:
+            self._take(self._restored(leap_state), leap_state)
+
+    def _make_hooks(self) -> None:
+        """What torch.optim.Optimizer.__init__ makes besides groups and state, which are the base optimizer's."""
+        for name in ("step_pre", "step_post", "state_dict_pre", "state_dict_post", "load_state_dict_pre", "load_state_dict_post"):
+            setattr(self, f"_optimizer_{name}_hooks", OrderedDict())
+        self._patch_step_function()  # type: ignore[no-untyped-call, unused-ignore]
+
+
+def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"verification": {"rule": x}} as {"verification.rule": x}; refuses names that are no options."""
+    known = [name for name, _, _, _ in _core.Options("auto", {}, 0).describe()]
+    groups = {name.split(".")[0] for name in known if "." in name}
+    flat: dict[str, Any] = {}
+    for name, value in options.items():
+        full = prefix + name
+        if isinstance(value, Mapping) and (full in groups):
+            flat.update(_flat(value, full + "."))
+        elif full in known:
+            flat[full] = value
+        else:
+            near = difflib.get_close_matches(full, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else "legal are " + ", ".join(known)
+            raise InvalidOption(f"unknown option {full} = {value!r}; {hint}")
+    return flat
+
+
+def _carried_over(old: _core.Engine, new: _core.Engine) -> tuple[str, list[tuple[str, Tensor]]]:
+    """The state of `old` for `new`, whose parameters may be others: history begins anew where they are."""
+    text, named = old.state()
+    before, after = old.trained(), new.trained()
+    if len(before) == len(after) and all(a is b for a, b in zip(before, after)):
+        return text, named
+    data = json.loads(text)
+    data["snapshot_steps"] = []
+    data["activations"] = False
+    if data["step"] == 0:
+        return json.dumps(data), [(f"average.{i}", t.detach().to(_average_dtype(t))) for i, t in enumerate(after)]
+    tensors = dict(named)
+    position = {id(parameter): i for i, parameter in enumerate(before)}
+    averages = []
+    for i, parameter in enumerate(after):
+        known = tensors.get(f"average.{position[id(parameter)]}") if id(parameter) in position else None
+        averages.append((f"average.{i}", known if known is not None else parameter.detach().to(_average_dtype(parameter))))
+    return json.dumps(data), averages
+
+
+def _average_dtype(parameter: Tensor) -> torch.dtype:
+    return torch.float64 if parameter.dtype == torch.float64 else torch.float32
+
+
+def _option_lines() -> str:
+    lines = ["    Options (default): what is legal; what it means."]
+    for name, default, legal, meaning in _core.Options("auto", {}, 0).describe():
+        shown = f'"{default}"' if isinstance(default, str) else default
+        lines.append(f"        {name} ({shown}): {legal + '; ' if legal else ''}{meaning}")
+    return "\n".join(lines)
+
+
+if LeapVerify.__doc__ is not None:
+    LeapVerify.__doc__ = LeapVerify.__doc__.rstrip() + "\n\n" + _option_lines() + "\n"

@@ -1,0 +1,120 @@
+#include <leapverify/regimes/field.h>
+#include <leapverify/runtime/fused_adamw.h>
+#include <leapverify/runtime/optimizer_state.h>
+#include <leapverify/runtime/torch_optimizer.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <iterator>
+#include <memory>
+#include <tuple>
+#include <typeinfo>
+
+namespace leapverify {
+namespace {
+
+namespace optim = torch::optim;
+
+template <class State, class Options>
+ParameterMoments adam_moments(const State& state, const Options& options, double steps,
+                              double decay) {
+  const auto [beta1, beta2] = options.betas();
+  return {state.exp_avg(), options.amsgrad() ? state.max_exp_avg_sq() : state.exp_avg_sq(),
+          kernels::AdamRow::adam(steps, options.lr(), beta1, beta2, options.eps(), decay,
+                                 state.step())};
+}
+
+ParameterMoments moments_of(const optim::Optimizer& optimizer,
+                            const optim::OptimizerParamState& state,
+                            const optim::OptimizerOptions& options, double steps) {
+  if (is_adamw(optimizer)) {
+    const auto& adamw = static_cast<const optim::AdamWOptions&>(options);
+    return adam_moments(static_cast<const optim::AdamWParamState&>(state), adamw, steps,
+                        adamw.weight_decay());
+  }
+  if (typeid(optimizer) == typeid(optim::Adam)) {
+    // Its weight decay is part of the gradient, and so of the moments.
+    return adam_moments(static_cast<const optim::AdamParamState&>(state),
+                        static_cast<const optim::AdamOptions&>(options), steps, 0);
+  }
+  return {static_cast<const optim::SGDParamState&>(state).momentum_buffer(),
+          {},
+          kernels::AdamRow::sgd_momentum(steps, options.get_lr())};
+}
+
+}  // namespace
+
+TorchOptimizer::TorchOptimizer(optim::Optimizer& optimizer) : optimizer_(optimizer) {
+  check_supported(optimizer);
+}
+
+std::vector<at::Tensor> TorchOptimizer::trained() const {
+  std::vector<at::Tensor> parameters;
+  for (const auto& group : optimizer_.param_groups()) {
+    std::copy_if(group.params().begin(), group.params().end(), std::back_inserter(parameters),
+                 [](const at::Tensor& parameter) { return parameter.requires_grad(); });
+  }
+  return parameters;
+}
+
+std::vector<double> TorchOptimizer::learning_rates() const {
+  std::vector<double> rates;
+  for (const auto& group : optimizer_.param_groups()) rates.push_back(group.options().get_lr());
+  return rates;
+}
+
+void TorchOptimizer::set_learning_rates(const std::vector<double>& rates) {
+  for (std::size_t i = 0; i < rates.size(); ++i) {
+    optimizer_.param_groups()[i].options().set_lr(rates[i]);
+  }
+}
+
+at::Tensor TorchOptimizer::step(const std::function<at::Tensor()>& closure) {
+  return optimizer_.step(closure);
+}
+
+void TorchOptimizer::zero_grad(bool set_to_none) { optimizer_.zero_grad(set_to_none); }
+
+void TorchOptimizer::scale_moments(double factor) { leapverify::scale_moments(optimizer_, factor); }
+
+void TorchOptimizer::reset_state() { leapverify::reset_state(optimizer_); }
+
+void TorchOptimizer::check_has_moments() const {
+  const std::type_info& type = typeid(optimizer_);
+  bool has_moments = is_adamw(optimizer_) || type == typeid(optim::Adam);
+  if (type == typeid(optim::SGD)) {
+    has_moments = true;
+    for (const auto& group : optimizer_.param_groups()) {
+      const auto& options = static_cast<const optim::SGDOptions&>(group.options());
+      has_moments = has_moments && options.momentum() > 0;
+    }
+  }
+  if (!has_moments) {
+    throw InvalidOption("predictor", "momentum",
+                        "a base optimizer with moments: Adam, AdamW or SGD with momentum");
+  }
+}
+
+std::vector<ParameterMoments> TorchOptimizer::moments(double steps) const {
+  check_has_moments();
+  std::vector<ParameterMoments> all;
+  for (const auto& group : optimizer_.param_groups()) {
+    for (const at::Tensor& parameter : group.params()) {
+      if (!parameter.requires_grad()) continue;
+      ParameterMoments& moments = all.emplace_back();
+      const auto found = optimizer_.state().find(parameter.unsafeGetTensorImpl());
+      if (found != optimizer_.state().end()) {
+        moments = moments_of(optimizer_, *found->second, group.options(), steps);
+      }
+    }
+  }
+  return all;
+}
+
+std::function<void()> TorchOptimizer::keep_state() {
+  auto kept = std::make_shared<OptimizerState>(export_state(optimizer_));
+  for (auto& [name, tensor] : kept->tensors) tensor = tensor.clone();
+  return [this, kept] { import_state(optimizer_, *kept, "rehearsal"); };
+}
+
+}  // namespace leapverify

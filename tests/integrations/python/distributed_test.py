@@ -1,0 +1,147 @@
+"""Two processes over Gloo: DDP, and FSDP2 on local shards. Every rank comes to the same verdicts.
+
+Usage: distributed_test.py [unittest options], with the package on PYTHONPATH
+"""
+
+import functools
+import os
+import socket
+import tempfile
+import unittest
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import nn
+from torch.distributed.fsdp import fully_shard
+from torch.nn.parallel import DistributedDataParallel
+
+import leapverify
+from toy import ACCEPTING, EAGER, inputs, squared, target
+
+WORLD = 2
+REJECTING = {**EAGER, "verification": {"sequences": 16, "margin": 1e9}}
+SHARDED = {**ACCEPTING, "predictor": "least_squares", "on_accept": "both", "reference": "denoised",
+           "detector.signal": "delta_cosine", "trust_norm": 0.1, "trust_path": 0.5}
+
+
+def net():
+    torch.manual_seed(7)
+    return nn.Sequential(nn.Linear(8, 33), nn.Tanh(), nn.Linear(33, 1), nn.Flatten(0))
+
+
+def evaluator_of(model, noise=0.0, fails=False):
+    x = inputs(999, 128)
+
+    class Evaluator(leapverify.BatchEvaluator):
+        def evaluate(self, sequences, activations):
+            losses, vectors = super().evaluate(sequences, activations)
+            if fails and dist.get_rank() == 1:
+                raise RuntimeError("mine")
+            return losses + noise * dist.get_rank(), vectors
+    return Evaluator(model, [(x, target(x))], lambda m, b: squared(m(b[0]), b[1]), sequences_per_step=32)
+
+
+def train(rank, kind, options, steps, noise=0.0, fails=False):
+    model = net()
+    if kind == "fsdp":
+        fully_shard(model[0])
+        fully_shard(model[2])
+        fully_shard(model)
+    wrapped = DistributedDataParallel(model) if kind == "ddp" else model
+    base = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    events = []
+    optimizer = base
+    if options is not None:
+        gate = evaluator_of(wrapped, noise, fails)
+        options = {**options, "probes": 0, "detector.signal": "delta_cosine"}
+        optimizer = leapverify.LeapVerify(base, gate, trace=events.append, **options)
+    for step in range(steps):
+        x = inputs(step, 32)[rank * 16:][:16]
+        optimizer.zero_grad()
+        squared(wrapped(x), target(x)).mean().backward()
+        optimizer.step()
+    whole = [p.full_tensor() if kind == "fsdp" else p for p in model.parameters()]
+    status = optimizer.status() if options is not None else {}
+    return [p.detach().clone() for p in whole], events, status
+
+
+def start(rank, port, out, jobs):
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", rank=rank, world_size=WORLD)
+    torch.save([train(rank, *job) for job in jobs], f"{out}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+def on_two_ranks(*jobs):
+    """What each rank found in each job: [job][rank] (weights, events, status)."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with tempfile.TemporaryDirectory() as out:
+        mp.start_processes(functools.partial(start, port=port, out=out, jobs=jobs), nprocs=WORLD, start_method="spawn")
+        found = [torch.load(f"{out}/{rank}.pt") for rank in range(WORLD)]
+    return list(zip(*found, strict=True))
+
+
+def verdicts(events):
+    return [(e["step"], e.get("horizon"), e.get("verdict"), e.get("outcome"), e.get("reason"))
+            for e in events if e["event"] in ("candidate", "leap", "failure")]
+
+
+def equal(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+class TwoRanks(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        names = ["ddp bare", "ddp rejecting", "ddp accepting", "ddp noisy", "ddp failing", "fsdp bare", "fsdp rejecting",
+                 "fsdp sharded", "ddp whole"]
+        jobs = [("ddp", None, 60), ("ddp", REJECTING, 60), ("ddp", ACCEPTING, 60), ("ddp", EAGER, 60, 1e-3),
+                ("ddp", EAGER, 60, 0.0, True), ("fsdp", None, 60), ("fsdp", REJECTING, 60), ("fsdp", SHARDED, 60),
+                ("ddp", SHARDED, 60)]
+        cls.found = dict(zip(names, on_two_ranks(*jobs), strict=True))
+
+    def check_same_on_both(self, name):
+        (first, first_events, first_status), (second, second_events, second_status) = self.found[name]
+        self.assertTrue(equal(first, second), name)
+        self.assertEqual(verdicts(first_events), verdicts(second_events))
+        self.assertEqual(first_status, second_status)
+        return first, first_events
+
+    def test_all_rejected_is_the_base_optimizer(self):
+        for kind in ("ddp", "fsdp"):
+            weights, events = self.check_same_on_both(f"{kind} rejecting")
+            self.assertTrue([e for e in events if e["event"] == "candidate"])
+            self.assertTrue(equal(weights, self.found[f"{kind} bare"][0][0]))
+
+    def test_leaps_are_the_same_on_both_ranks(self):
+        for name in ("ddp accepting", "fsdp sharded"):
+            _, events = self.check_same_on_both(name)
+            self.assertTrue([e for e in events if e["event"] == "leap" and e["outcome"] == "committed"], name)
+            self.assertFalse([e for e in events if e["event"] == "failure"], name)
+
+    def test_ranks_with_different_losses_decide_alike(self):
+        _, events = self.check_same_on_both("ddp noisy")
+        self.assertTrue([e for e in events if e["event"] == "candidate"])
+
+    def test_a_rank_whose_evaluator_fails_ends_the_try_on_both(self):
+        (weights, first, _), (_, second, _) = self.found["ddp failing"]
+        self.assertEqual(len([e for e in first if e["event"] == "failure"]), 3)
+        self.assertEqual([e["step"] for e in first if e["event"] == "failure"],
+                         [e["step"] for e in second if e["event"] == "failure"])
+        self.assertIn("1 of 2 ranks", [e for e in first if e["event"] == "failure"][0]["reason"])
+        self.assertTrue(equal(weights, self.found["ddp bare"][0][0]))
+
+    def test_shards_lead_where_whole_tensors_do(self):
+        # Gram matrices, norms and distances are summed over shards, so coefficients and verdicts agree up to rounding.
+        sharded, whole = self.found["fsdp sharded"][0], self.found["ddp whole"][0]
+        self.assertEqual(verdicts(sharded[1]), verdicts(whole[1]))
+        for a, b in zip(sharded[0], whole[0], strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+
+
+if __name__ == "__main__":
+    unittest.main()
