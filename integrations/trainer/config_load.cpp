@@ -53,13 +53,15 @@ void check_next_batch(const Config& config) {
   const std::int64_t needed = policy::Verifier(options.verification_of_one()).pairs_needed();
   if (config.batch.sequences_of_step() >= needed) return;
   const bool bets = options.verification.rule == policy::Rule::kSequential;
-  throw InvalidOption("sequences", std::to_string(config.batch.sequences),
-                      "at least the " + std::to_string(needed) + " that the rule " +
-                          name_of(options.verification.rule) +
-                          " needs with leapverify.gate: next_batch" +
-                          (bets ? ", and " + std::to_string(kBatchToAcceptMuch) +
-                                      " for it to accept more than hardly anything"
-                                : ""));
+  const std::int64_t passes = config.batch.accumulate;
+  throw InvalidOption(
+      "sequences", std::to_string(config.batch.sequences),
+      "at least " + std::to_string((needed + passes - 1) / passes) + ", with batch.accumulate = " +
+          std::to_string(passes) + " the " + std::to_string(needed) + " that the rule " +
+          name_of(options.verification.rule) + " needs with leapverify.gate: next_batch" +
+          (bets ? ", and " + std::to_string(kBatchToAcceptMuch) +
+                      " for it to accept more than hardly anything"
+                : ""));
 }
 
 /// A key that was given. Places read "FILE:LINE", "preset NAME" or "--set KEY=VALUE".

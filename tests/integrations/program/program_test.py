@@ -182,10 +182,11 @@ class Training(ProgramTest):
     def test_batches_too_small_to_accept_on_are_said_at_the_start(self):
         sequential = ["--set", "leapverify.gate=next_batch", "--set",
                       "leapverify.verification.rule=sequential"]
-        for size, said in ((31, True), (32, False)):
-            result = self.train(self.folder / str(size), *sequential, "--set",
-                                f"batch.sequences={size}")
-            self.assertEqual("hardly anything will be accepted" in result.stdout, said, size)
+        for size, passes, said in ((31, 1, True), (8, 3, True), (32, 1, False), (16, 2, False)):
+            result = self.train(self.folder / f"{size} {passes}", *sequential, "--set",
+                                f"batch.sequences={size}", "--set", f"batch.accumulate={passes}")
+            words = f"hardly anything will be accepted: batch.sequences · batch.accumulate is {size * passes}, "
+            self.assertEqual(words in result.stdout, said, size)
             self.assertIn(", gate next_batch, ", result.stdout)
 
     def test_activations_of_no_probes_are_said_to_tell_no_regime(self):

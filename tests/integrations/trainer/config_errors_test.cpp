@@ -183,13 +183,19 @@ TEST_F(ConfigErrorsTest, AModelThatCannotBe) {
 TEST_F(ConfigErrorsTest, ABatchTooSmallToCompareOn) {
   const std::string leaps = "\nleapverify: {enabled: true, gate: next_batch, ";
   EXPECT_EQ(error_of("batch: {sequences: 13}" + leaps + "preset: auto}"),
-            "FILE:1: batch.sequences: 13 is not legal, expected at least the 14 that the rule "
-            "sequential needs with leapverify.gate: next_batch, and 32 for it to accept more than "
-            "hardly anything");
+            "FILE:1: batch.sequences: 13 is not legal, expected at least 14, with "
+            "batch.accumulate = 1 the 14 that the rule sequential needs with leapverify.gate: "
+            "next_batch, and 32 for it to accept more than hardly anything");
   EXPECT_EQ(error_of("batch: {sequences: 14}" + leaps + "preset: auto}"), "no error");
   EXPECT_EQ(error_of("batch: {sequences: 3}" + leaps + "verification: {rule: strict}}"),
-            "FILE:1: batch.sequences: 3 is not legal, expected at least the 16 that the rule "
-            "strict needs with leapverify.gate: next_batch");
+            "FILE:1: batch.sequences: 3 is not legal, expected at least 16, with "
+            "batch.accumulate = 1 the 16 that the rule strict needs with leapverify.gate: "
+            "next_batch");
+  EXPECT_EQ(
+      error_of("batch: {sequences: 3, accumulate: 5}" + leaps + "verification: {rule: strict}}"),
+      "FILE:1: batch.sequences: 3 is not legal, expected at least 4, with "
+      "batch.accumulate = 5 the 16 that the rule strict needs with leapverify.gate: "
+      "next_batch");
   EXPECT_EQ(error_of("batch: {sequences: 7, accumulate: 2}" + leaps + "preset: auto}"), "no error");
   EXPECT_EQ(error_of("batch: {sequences: 3}\nleapverify: {gate: next_batch}"), "no error");
 }
