@@ -169,6 +169,22 @@ TEST_F(ConfigErrorsTest, AKeyOfAnotherModel) {
             "--set model.folder=x: model.folder: has no effect with model.name: gpt");
 }
 
+TEST_F(ConfigErrorsTest, AKeyOfAnotherOptimizer) {
+  EXPECT_EQ(error_of("optimizer:\n  name: adamw\n  momentum: 0.5\n"),
+            "FILE:3: optimizer.momentum: has no effect with optimizer.name: adamw");
+  EXPECT_EQ(override_error("optimizer.muon.momentum=0.5"),
+            "--set optimizer.muon.momentum=0.5: optimizer.muon.momentum: has no effect with "
+            "optimizer.name: adamw");
+  EXPECT_EQ(error_of("optimizer: {momentum: 0.5}", {"optimizer.name=muon"}),
+            "FILE:1: optimizer.momentum: has no effect with optimizer.name: muon");
+  for (const std::string key : {"beta1", "beta2", "eps"}) {
+    EXPECT_EQ(error_of("optimizer: {name: sgd, " + key + ": 0.5}"),
+              "FILE:1: optimizer." + key + ": has no effect with optimizer.name: sgd");
+    EXPECT_EQ(error_of("optimizer: {name: muon, " + key + ": 0.5}"), "no error");
+  }
+  EXPECT_EQ(error_of("optimizer: {name: sgd, momentum: 0.5}"), "no error");
+}
+
 TEST_F(ConfigErrorsTest, AModelThatCannotBe) {
   EXPECT_EQ(error_of("model: {name: pretrained}"),
             "model.folder: \"\" is not legal, expected a folder of Hugging Face files, for name: "
