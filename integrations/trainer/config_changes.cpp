@@ -33,6 +33,15 @@ std::vector<ConfigChange> config_changes(const std::map<std::string, std::string
   return changes;
 }
 
+Config without_changes(Config now, const std::vector<ConfigChange>& changes) {
+  for (const YamlField& field : yaml_fields(now)) {
+    for (const ConfigChange& change : changes) {
+      if (change.key == field.name) field.set(YAML::Load(change.from));
+    }
+  }
+  return now;
+}
+
 std::string config_event(std::int64_t step, const std::vector<ConfigChange>& changes) {
   nlohmann::ordered_json event = {{"event", "config"}, {"step", step}};
   for (const ConfigChange& change : changes) {

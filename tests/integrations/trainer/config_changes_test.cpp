@@ -23,6 +23,21 @@ TEST(ConfigChanges, AreTheKeysWithAnotherValue) {
   EXPECT_THAT(config_changes({}, now), IsEmpty()) << "of keys not known before";
 }
 
+TEST(ConfigChanges, CanBeTakenBack) {
+  const Config before;
+  Config now = before;
+  now.data.path = "'a': b";
+  now.data.extensions = {".a", "b c"};
+  now.optimizer.lr = 1e-8;
+  now.model.activation_checkpointing = true;
+  now.model.name = models::ModelName::kGpt2;
+  const auto back = [](const Config& from, const Config& to) {
+    return to_yaml(without_changes(from, config_changes(config_values(to), from)));
+  };
+  EXPECT_EQ(back(now, before), to_yaml(before));
+  EXPECT_EQ(back(before, now), to_yaml(now));
+}
+
 TEST(ConfigChanges, TakeNamesThatAreNoUtf8) {
   Config before;
   before.data.path = "a\xff\xc3\xa9";
