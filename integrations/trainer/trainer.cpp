@@ -391,6 +391,7 @@ void Trainer::Implementation::restore(std::optional<std::int64_t> step) {
   }
   loop_ = loop_state_from(json_part(checkpoint, "trainer", source), source);
   changes_ = config_changes(loop_.config, config_);
+  refuse_another_model(changes_);
   // The best may never have been kept, or be gone since.
   if (config_.run.keep_best &&
       !fs::exists(run_ / "checkpoints" / ("step-" + std::to_string(loop_.best_step)))) {

@@ -515,8 +515,11 @@ class BadInput(ProgramTest):
     def test_checkpoint_of_another_model(self):
         run = self.folder / "run"
         self.assertEqual(self.train(run).returncode, 0)
-        result = leapverify("resume", run, "--set", "model.width=32")
-        self.assert_refused(result, run, "tensor '", "[256, 16], expected", "[256, 32]")
+        for key, value, before in (("model.width", "32", "16"), ("model.heads", "1", "2"),
+                                   ("optimizer.name", "muon", "adamw")):
+            result = leapverify("resume", run, "--set", f"{key}={value}")
+            self.assert_refused(result, f"{key}: {value} is not legal, expected {before}, as the run was trained with",
+                                "'leapverify train'")
 
     def test_model_that_cannot_fit_is_one_line(self):
         result = self.train(self.folder / "run", "--set", "model.width=65536", "--set",
