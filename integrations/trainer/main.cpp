@@ -111,8 +111,12 @@ void print_summary(const trainer::Summary& summary, const trainer::Config& confi
   std::printf("\nrun folder: %s\n", run.c_str());
 }
 
-void run(const trainer::Config& config, const fs::path& folder, bool resume,
+void run(trainer::Config config, const fs::path& folder, bool resume,
          std::optional<std::int64_t> step = std::nullopt) {
+  // Absolute, so that the run can be resumed from anywhere.
+  for (std::string* path : {&config.data.path, &config.model.folder}) {
+    if (!path->empty()) *path = fs::absolute(*path).string();
+  }
   std::signal(SIGINT, [](int) { trainer::Trainer::request_stop(); });
   std::signal(SIGTERM, [](int) { trainer::Trainer::request_stop(); });
   trainer::Trainer loop(config, folder, resume, step);
@@ -124,10 +128,6 @@ void train(const TrainArguments& arguments) {
   trainer::Config config =
       trainer::load_config(arguments.preset, arguments.config, arguments.overrides);
   if (!arguments.data.empty()) config.data.path = arguments.data;
-  // Absolute, so that the run can be resumed from anywhere.
-  for (std::string* path : {&config.data.path, &config.model.folder}) {
-    if (!path->empty()) *path = fs::absolute(*path).string();
-  }
   const std::string& name = arguments.run.empty() ? config.run.folder : arguments.run;
   run(config, name.empty() ? trainer::fresh_run_name() : fs::path(name), /*resume=*/false);
 }

@@ -271,6 +271,18 @@ class Training(ProgramTest):
         self.assertEqual(self.final_state(run), state)
         self.assertEqual((run / "trace.jsonl").read_bytes(), trace)
 
+    def test_relative_paths_hold_from_anywhere(self):
+        run, moved, elsewhere = self.folder / "run", self.folder / "moved.txt", self.folder / "elsewhere"
+        elsewhere.mkdir()
+        result = leapverify("train", self.config, "--data", self.text.name, "--run", run, cwd=self.folder)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.text.rename(moved)
+        result = leapverify("resume", run, "--set", f"data.path={moved.name}", "--set", "run.steps=70", cwd=self.folder)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        result = leapverify("resume", run, "--set", "run.steps=80", cwd=elsewhere)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("80 steps", result.stdout)
+
     def test_data_path_may_hold_any_character(self):
         odd = self.folder / "a: b, #c [d] 'e'.txt"
         self.text.rename(odd)
