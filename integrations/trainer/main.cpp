@@ -55,6 +55,13 @@ std::string preset_list() {
 
 void print_summary(const trainer::Summary& summary, const trainer::Config& config,
                    const fs::path& run) {
+  if (summary.interrupted && summary.step == 0) {
+    std::printf(
+        "\nstopped before the first step: there is no checkpoint to resume from; remove '%s' to "
+        "train into it anew\n",
+        run.c_str());
+    return;
+  }
   if (summary.interrupted) {
     std::printf("\nstopped at step %lld; continue with: leapverify resume '%s'\n",
                 static_cast<long long>(summary.step), run.c_str());

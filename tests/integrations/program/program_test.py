@@ -232,6 +232,23 @@ class Training(ProgramTest):
         self.assertEqual(process.returncode, 0)
         self.assertIn("continue with: leapverify resume", output)
 
+    def test_interrupt_before_the_first_step_leaves_nothing_to_resume(self):
+        run = self.folder / "run"
+        # A model that takes a while to make, and the mask of the signals that the program catches.
+        process = subprocess.Popen(
+            [PROGRAM, "train", self.config, "--data", self.text, "--run", run, "--set", "model.width=512",
+             "--set", "model.layers=8"], stdout=subprocess.PIPE, text=True)
+        status = pathlib.Path(f"/proc/{process.pid}/status")
+        while not int(re.search(r"SigCgt:\s*(\w+)", status.read_text()).group(1), 16) & 1 << signal.SIGINT - 1:
+            time.sleep(0.001)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=120)
+        self.assertEqual(process.returncode, 0)
+        self.assertIn(f"stopped before the first step: there is no checkpoint to resume from; remove '{run}'", output)
+        self.assertNotIn("continue with", output)
+        shutil.rmtree(run)
+        self.assertEqual(self.train(run).returncode, 0)
+
     def test_finished_run_can_be_resumed_and_extended(self):
         run = self.folder / "run"
         self.assertEqual(self.train(run).returncode, 0)
