@@ -146,6 +146,16 @@ void resume(const std::string& folder, std::optional<std::int64_t> step,
   run(config, folder, /*resume=*/true, step);
 }
 
+/// Throws Error for a first word that is no command of `app`.
+void check_command(const CLI::App& app, const std::string& word) {
+  std::string names;
+  for (const CLI::App* command : app.get_subcommands(nullptr)) {
+    if (command->get_name() == word) return;
+    names += (names.empty() ? "" : ", ") + command->get_name();
+  }
+  throw leapverify::Error("'" + word + "': no such command, expected one of " + names);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -209,6 +219,7 @@ int main(int argc, char** argv) {
       [&] { std::printf("%s", trainer::calibrate_regimes(folder).c_str()); });
 
   try {
+    if (argc > 1 && argv[1][0] != '-') check_command(app, argv[1]);
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error);

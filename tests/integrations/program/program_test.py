@@ -432,6 +432,9 @@ class CalibrateRegimes(ProgramTest):
 
 
 class BadInput(ProgramTest):
+    def test_no_such_command(self):
+        self.assert_refused(leapverify("trian", self.config), "'trian': no such command", "train, resume, export")
+
     def test_no_such_data_path(self):
         run = self.folder / "run"
         result = leapverify("train", self.config, "--data", self.folder / "none", "--run", run)
