@@ -207,7 +207,6 @@ torch::Tensor Trainer::Implementation::train_step_in_memory() {
     return train_step();
   } catch (const std::exception& error) {
     if (!is_out_of_memory(error)) throw;
-    progress_.finish();
     throw Error(out_of_memory_text(config_, step_ + 1));
   }
 }
@@ -264,11 +263,7 @@ void Trainer::Implementation::log(bool keep) {
 
 void Trainer::Implementation::check_loss(const torch::Tensor& loss) {
   loop_.last_loss = loss.item<double>();
-  if (std::isfinite(loop_.last_loss)) return;
-  progress_.finish();
-  throw Error("training loss is " + number_text(loop_.last_loss) + " at step " +
-              std::to_string(step_) +
-              "; a lower optimizer.lr may help. The last checkpoint is kept");
+  require_finite(loop_.last_loss, step_);
 }
 
 Summary Trainer::Implementation::train() {
@@ -365,6 +360,7 @@ std::string Trainer::Implementation::sample() {
 }
 
 void Trainer::Implementation::save() {
+  require_finite(*model_, step_);
   trace_->sync();
   metrics_->sync();
   loop_.seconds = seconds_before_ + seconds_since(start_);

@@ -569,6 +569,17 @@ class BadInput(ProgramTest):
         self.assert_refused(result, "training loss is", "optimizer.lr")
 
 
+    def test_weights_that_diverge_after_a_finite_loss_replace_no_checkpoint(self):
+        run = self.folder / "run"
+        self.assertEqual(self.train(run, "--set", "run.keep_checkpoints=1").returncode, 0)
+        before = self.final_state(run)
+        result = leapverify("resume", run, "--set", "run.steps=61", "--set", "optimizer.lr=1e300", "--set",
+                            "run.checkpoint_every=1")
+        self.assert_refused(result, "the weights '", " at step 61; a lower optimizer.lr may help")
+        self.assertEqual(self.final_state(run), before)
+        self.assertEqual(leapverify("resume", run, "--set", "run.steps=61").returncode, 0)
+
+
 class Help(ProgramTest):
     def test_help_and_explain_config_show_every_key(self):
         explained = leapverify("explain-config").stdout
