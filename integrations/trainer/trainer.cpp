@@ -18,6 +18,7 @@
 #include <leapverify/integrations/trainer/trainer.h>
 #include <leapverify/integrations/trainer/training_passes.h>
 #include <leapverify/runtime/durable_files.h>
+#include <leapverify/runtime/error_text.h>
 #include <leapverify/runtime/leap_verify.h>
 #include <leapverify/runtime/trace.h>
 
@@ -119,8 +120,10 @@ class Trainer::Implementation : public StepRunner {
   /// Gradients of the batch, with its loss.
   torch::Tensor gradients_of(const TokenBatch& batch);
   TrainingBatch next_batch(const TokenBatch& batch);
-  /// Validation losses of now, which go to the metrics too; once a step.
+  /// Validation losses of now, which go to the metrics too; once a step. Where it fails the steps up to
+  /// here are saved first.
   const ValidationMetrics& validate();
+  ValidationMetrics validation_losses();
   void log(bool keep);
   TrainedParts parts() { return {*model_, *base_, optimizer_, settings_.device}; }
   void save();
@@ -144,6 +147,8 @@ class Trainer::Implementation : public StepRunner {
   ProgressBar progress_;
 
   std::int64_t step_ = 0;
+  /// Of the latest checkpoint.
+  std::int64_t saved_step_ = 0;
   /// Of the config, since the checkpoint that the run was resumed from.
   std::vector<ConfigChange> changes_;
   torch::Tensor loss_;
@@ -213,14 +218,13 @@ torch::Tensor Trainer::Implementation::train_step_in_memory() {
 
 const ValidationMetrics& Trainer::Implementation::validate() {
   if (validation_ && validation_->step == step_) return *validation_;
-  const auto loss = [this] {
-    return validation_loss(*model_, text_, config_.run.eval_sequences, settings_);
-  };
   ValidationMetrics metrics;
-  metrics.step = step_;
-  metrics.loss = loss();
-  if (config_.run.eval_average && optimizer_.has_average()) {
-    optimizer_.at_average([&] { metrics.average_loss = loss(); });
+  try {
+    metrics = validation_losses();
+  } catch (const std::exception& error) {
+    if (saved_step_ != step_) save();
+    throw Error("validation at step " + std::to_string(step_) +
+                " failed, the checkpoint of that step is saved: " + error_text(error));
   }
   if (metrics.loss < loop_.best_loss) {
     loop_.best_loss = metrics.loss;
@@ -232,6 +236,19 @@ const ValidationMetrics& Trainer::Implementation::validate() {
   metrics.reached_target = reached_target();
   if (first_time) metrics_->write(to_json(metrics));
   return validation_.emplace(metrics);
+}
+
+ValidationMetrics Trainer::Implementation::validation_losses() {
+  const auto loss = [this] {
+    return validation_loss(*model_, text_, config_.run.eval_sequences, settings_);
+  };
+  ValidationMetrics metrics;
+  metrics.step = step_;
+  metrics.loss = loss();
+  if (config_.run.eval_average && optimizer_.has_average()) {
+    optimizer_.at_average([&] { metrics.average_loss = loss(); });
+  }
+  return metrics;
 }
 
 void Trainer::Implementation::log(bool keep) {
@@ -273,13 +290,11 @@ Summary Trainer::Implementation::train() {
   seconds_before_ = loop_.seconds;
   const RunOptions& run = config_.run;
   const auto due = [this](std::int64_t every) { return every > 0 && step_ % every == 0; };
-  bool saved = false;
   bool saw_off = false;
   torch::Tensor loss;
   while (step_ < run.steps && !stop_requested && !reached_target()) {
     loss = train_step_in_memory();
     const bool last = step_ == run.steps;
-    saved = false;
     // Before a checkpoint too, so that weights that diverged never replace good ones. Waits for the
     // device.
     if (due(run.log_every) || due(run.checkpoint_every) || due(run.eval_every) || last ||
@@ -290,34 +305,21 @@ Summary Trainer::Implementation::train() {
     if (due(run.eval_every) && !last) {
       progress_.note("step " + std::to_string(step_) + ": validation loss " +
                      number_text(std::round(validate().loss * 1e4) / 1e4));
-      saved = run.keep_best && loop_.best_step == step_;
-      if (saved) save();
+      if (run.keep_best && loop_.best_step == step_) save();
     }
     // The last follows its validation.
-    if (due(run.checkpoint_every) && !saved && !last) {
-      save();
-      saved = true;
-    }
+    if (due(run.checkpoint_every) && saved_step_ != step_ && !last) save();
     if (!saw_off && !optimizer_.status().off_reason.empty()) {
       saw_off = true;
       progress_.note("leaps are off from here on: " + optimizer_.status().off_reason);
     }
   }
   progress_.finish();
-  const auto keep = [&] {
-    if (saved || step_ == first_step_) return;
+  if (step_ == run.steps || reached_target()) validate();
+  if (saved_step_ != step_) {
     check_loss(loss);
     save();
-  };
-  if (step_ == run.steps || reached_target()) {
-    try {
-      validate();
-    } catch (...) {
-      keep();
-      throw;
-    }
   }
-  keep();
   return summary();
 }
 
@@ -373,6 +375,7 @@ void Trainer::Implementation::save() {
   const bool keeps_best = config_.run.keep_best && loop_.best_step > 0;
   save_checkpoint(run_, checkpoint, config_.run.keep_checkpoints,
                   keeps_best ? std::optional(loop_.best_step) : std::nullopt);
+  saved_step_ = step_;
   // Only now, so that settings with which a run fails at once are not those it goes on with.
   if (!changes_.empty()) replace_file(run_ / "config.yaml", to_yaml(config_));
 }
@@ -380,7 +383,7 @@ void Trainer::Implementation::save() {
 void Trainer::Implementation::restore(std::optional<std::int64_t> step) {
   const Checkpoint checkpoint = load_or_name_others(run_, step);
   const std::string source = run_.string();
-  step_ = checkpoint.step;
+  step_ = saved_step_ = checkpoint.step;
   if (step_ > config_.run.steps) {
     throw InvalidOption("run.steps", std::to_string(config_.run.steps),
                         "at least the " + std::to_string(step_) + " steps done already");
