@@ -69,7 +69,10 @@ class Trainer::Implementation : public StepRunner {
         base_(make_base_optimizer(config.optimizer, *model_)),
         batches_(text_, config.batch.sequences_of_step(), settings_),
         passes_(*model_, settings_),
-        evaluator_(*model_, text_, config.batch.sequences_of_step(), settings_),
+        evaluator_(*model_, text_,
+                   step_cost(*model_, config.model.activation_checkpointing,
+                             config.batch.sequences_of_step()),
+                   settings_),
         optimizer_(
             *base_, *model_, config.leapverify.options, evaluator_,
             [this](const std::string& event) { trace_->write(event); }, this) {

@@ -168,6 +168,8 @@ class Adapters(ModelsTest):
         first = self.losses("run", self.model, "run.steps=30", "optimizer.lr=1e-2")
         self.assertLess(first[-1], first[0] - 0.05)
         self.assertGreater(self.count_leaps("run"), 3)
+        cost = self.events("run", "start")[0]["step_cost"] / 8
+        self.assertTrue(2 < cost < 2.1, f"{cost}: most weights need no gradients")
         run, exported, merged = self.folder / "run", self.folder / "adapters", self.folder / "merged"
         for words in ((exported,), (merged, "--merged")):
             result = self.run_program("export", run, *words)
