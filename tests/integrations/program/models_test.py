@@ -174,12 +174,16 @@ class Adapters(ModelsTest):
         for words in ((exported,), (merged, "--merged")):
             result = self.run_program("export", run, *words)
             self.assertEqual(result.returncode, 0, result.stderr)
+        config = json.loads((exported / "adapter_config.json").read_text())
+        self.assertEqual(config["base_model_name_or_path"], str(self.base))
         tokens = torch.arange(3, 35).view(2, 16)
         base = transformers.AutoModelForCausalLM.from_pretrained(self.base).eval()
         with torch.no_grad():
             before = base(tokens).logits
             adapted = peft.PeftModel.from_pretrained(base, exported).eval()(tokens).logits
             full = transformers.AutoModelForCausalLM.from_pretrained(merged).eval()(tokens).logits
+            found = peft.AutoPeftModelForCausalLM.from_pretrained(exported).eval()(tokens).logits
+        self.assertTrue(torch.equal(found, adapted), "PEFT finds the base model by itself")
         self.assertGreater((adapted - before).abs().max(), 1e-3)
         self.assertLess((adapted - full).abs().max(), 1e-5)
         stored, base_weights = self.weights("run", 30), load_file(self.base / "model.safetensors")
