@@ -3,8 +3,9 @@
 Usage: closed_loop.py PATH_OF_LEAPVERIFY TEXT FOLDER [--device cpu|cuda] [--grid default|wide|best] [--seconds N]
                       [--jobs 2]
 
-On the CPU the model has 0.4M parameters, on a GPU 11M. One line of FOLDER/closed_loop.jsonl a run. Runs that are there
-already are not repeated, so it can be stopped at any time and called again; with --seconds it stops by itself. Writes FOLDER/closed_loop.md from all lines.
+On the CPU the model has 0.4M parameters, on a GPU 11M: a folder is of one device. One line of FOLDER/closed_loop.jsonl
+a run. Runs that are there already are not repeated, so it can be stopped at any time and called again; with --seconds
+it stops by itself. Writes FOLDER/closed_loop.md from all lines.
 """
 
 import argparse
@@ -86,15 +87,17 @@ def runs_of(grid, rates):
             yield AUTO, rate, seed
 
 
-def train(program, text, name, rate, seed, more=None):
+def train(program, text, device, name, rate, seed):
     with tempfile.TemporaryDirectory() as folder:
         run = pathlib.Path(folder) / "run"
-        settings = {**SETTINGS, **options_of(name), "optimizer.lr": rate, "run.seed": seed, **(more or {})}
+        settings = {**SETTINGS, **options_of(name), "optimizer.lr": rate, "run.seed": seed,
+                    **(CUDA_SETTINGS if device == "cuda" else {})}
         overrides = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
         start = time.monotonic()
         result = subprocess.run([program, "train", "--data", text, "--run", run, *overrides],
                                 capture_output=True, text=True)
-        line = {"variant": name, "lr": rate, "seed": seed, "seconds": round(time.monotonic() - start, 1)}
+        line = {"variant": name, "lr": rate, "seed": seed, "device": device,
+                "seconds": round(time.monotonic() - start, 1)}
         if result.returncode != 0:
             return {**line, "failed": result.stderr.strip().splitlines()[-1]}
         metrics = [json.loads(text) for text in (run / "metrics.jsonl").read_text().splitlines()]
@@ -181,6 +184,10 @@ def main():
     arguments.folder.mkdir(parents=True, exist_ok=True)
     log = arguments.folder / "closed_loop.jsonl"
     lines = [json.loads(text) for text in log.read_text().splitlines()] if log.exists() else []
+    # Lines of before this was written do not say.
+    others = {line["device"] for line in lines if "device" in line} - {arguments.device}
+    if others:
+        parser.error(f"{log} holds runs on {others.pop()}, expected {arguments.device}: name another folder")
     done = {(line["variant"], line["lr"], line["seed"]) for line in lines}
     wanted = [run for run in dict.fromkeys(runs_of(arguments.grid, RATES[arguments.device])) if run not in done]
     end = time.monotonic() + arguments.seconds
@@ -188,7 +195,7 @@ def main():
     def go(run):
         if time.monotonic() >= end:
             return None
-        return train(arguments.program, arguments.text, *run, CUDA_SETTINGS if arguments.device == "cuda" else None)
+        return train(arguments.program, arguments.text, arguments.device, *run)
 
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool, log.open("a") as file:
         running = [pool.submit(go, run) for run in wanted]

@@ -93,6 +93,7 @@ export -f run_shards
 run_tests() {
   step tests-kernels 300 "$(program test_kernels)" --gtest_filter='*cuda*'
   step tests-runtime 120 "$(program test_runtime)" --gtest_filter='*cuda*'
+  step tests-trainer 120 "$(program test_trainer)" --gtest_filter='*cuda*'
   # Files look the same wherever the training is.
   step tests-runtime-on-cuda 600 bash -c 'run_shards "$@"' shards env LEAPVERIFY_TEST_DEVICE=cuda \
     "$(program test_runtime)" --gtest_filter='-*Safetensors*:*Checkpoint*'

@@ -110,7 +110,8 @@ void scan(const Corpus& corpus, std::int64_t vocabulary,
   }
 }
 
-/// llm.c begins documents with the token, nanoGPT ends them with it.
+/// llm.c begins documents with the token, nanoGPT ends them with it; the first token tells which, and
+/// `origin` says what it told. Taken wrongly, each document would have its neighbour's token.
 void find_documents(std::int64_t vocabulary, Corpus& corpus) {
   std::int64_t first = -1;
   corpus.tokens.read(0, 1, &first);
@@ -134,7 +135,12 @@ void find_documents(std::int64_t vocabulary, Corpus& corpus) {
                                 : "token " + std::to_string(corpus.document_end) +
                                       " (data.document_end) " +
                                       (found ? "ends one document only" : "does not occur");
-  if (!found) corpus.document_end = -1;
+  if (found) {
+    corpus.origin = std::string("documents ") + (shift == 0 ? "begin" : "end") + " with token " +
+                    std::to_string(corpus.document_end);
+  } else {
+    corpus.document_end = -1;
+  }
 }
 
 Corpus plain_token_corpus(const DataOptions& options, DataFormat format, std::int64_t vocabulary) {

@@ -32,7 +32,7 @@ struct Corpus {
   std::string unit;
   /// Why there would be one document only, as in "it is one file".
   std::string why_one_document;
-  /// Vocabulary and tokenizer, where they are known.
+  /// What is known of the tokens: vocabulary and tokenizer, or the token between documents.
   std::string origin;
   std::int64_t files = 0, binary_files = 0, unreadable = 0, files_left_out = 0;
 

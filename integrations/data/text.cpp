@@ -50,7 +50,7 @@ Text::Text(const DataOptions& options, std::int64_t vocabulary, std::int64_t con
       corpus_(load_corpus(options, vocabulary)),
       parts_(split(corpus_, options, context)) {
   for (const Need& need :
-       {Need{"train", parts_.train, batch_sequences, "smaller batch.sequences"},
+       {Need{"train", parts_.train, batch_sequences, "smaller batch.sequences or batch.accumulate"},
         Need{"gate", parts_.gate, 1, "larger data.gate_share"},
         Need{"validation", parts_.validation, 1, "larger data.validation_share"}}) {
     require_enough(options, corpus_, parts_.description, context + 1, need);

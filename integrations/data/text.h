@@ -27,7 +27,7 @@ struct TextSummary {
   /// Sequences::left_out() of all splits.
   std::int64_t documents_left_out = 0;
   SplitSummary train, gate, validation;
-  /// Splits::description, and vocabulary and tokenizer where they are known.
+  /// Splits::description and Corpus::origin.
   std::string description;
 };
 

@@ -29,6 +29,9 @@ TokenFile::TokenFile(const std::filesystem::path& path, DataFormat format)
   const auto bytes = static_cast<std::int64_t>(file_.size());
   if (format == DataFormat::kLlmc) {
     read_header();
+  } else if (begins_as_llmc(path)) {
+    throw DataError(path_, "begins with the header of an llm.c token file",
+                    "data.format: llmc, or tokens without a header");
   } else if (bytes % width_ != 0) {
     throw DataError(path_, "has " + std::to_string(bytes) + " bytes, an odd number",
                     "tokens of 16 bits (data.format: nanogpt)");

@@ -19,7 +19,7 @@ namespace leapverify::data {
 class TokenFile {
  public:
   /// `format` is llmc or nanogpt. Throws FileError for a file that cannot be read, DataError for
-  /// another magic, version or size, and for no tokens.
+  /// another magic, version or size, for no tokens, and for llm.c's magic without its format.
   TokenFile(const std::filesystem::path& path, DataFormat format);
 
   const std::string& path() const { return path_; }

@@ -5,6 +5,7 @@
 #include <leapverify/integrations/models/pretrained_files.h>
 #include <leapverify/integrations/models/qwen2.h>
 
+#include <nlohmann/json.hpp>
 #include <variant>
 
 namespace leapverify::models {
@@ -22,6 +23,17 @@ std::shared_ptr<PretrainedModel> make_plain_model(const ModelOptions& options) {
       return load_pretrained(options.folder);
   }
   return nullptr;
+}
+
+/// The options of adapters, with the folder of their base as PEFT has it in adapter_config.json.
+LoraOptions lora_of(const ModelOptions& options) {
+  LoraOptions lora = options.lora;
+  if (options.name == ModelName::kPretrained) {
+    const nlohmann::json base = {{"base_model_name_or_path", options.folder}};
+    // The name of a folder need not be UTF-8.
+    lora.other_fields = base.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  }
+  return lora;
 }
 
 }  // namespace
@@ -48,7 +60,7 @@ std::shared_ptr<PretrainedModel> make_model(const ModelOptions& options) {
   model->set_activation_checkpointing(options.activation_checkpointing);
   if (options.lora.rank > 0) {
     try {
-      add_lora(*model, options.lora);
+      add_lora(*model, lora_of(options));
     } catch (const InvalidOption& error) {
       throw InvalidOption("model.lora." + error.field(), error.value(), error.legal());
     }

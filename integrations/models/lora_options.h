@@ -22,8 +22,8 @@ struct LoraOptions {
   /// Each names the layers whose full names in a file of weights it ends, whole parts of them:
   /// "c_proj", "mlp.c_proj". Empty: all linear layers of the blocks.
   std::vector<std::string> targets;
-  /// What else stood in the adapter_config.json that the options are from, as a JSON object.
-  /// Written back with the adapters.
+  /// What else stands in the adapter_config.json that the options are from or will be, as a JSON
+  /// object. Written with the adapters.
   std::string other_fields = "{}";
 
   /// Factor of what an adapter adds.

@@ -1,3 +1,4 @@
+#include <leapverify/integrations/text_ends.h>
 #include <leapverify/integrations/trainer/config.h>
 
 namespace leapverify::trainer {
@@ -70,6 +71,14 @@ void OptimizerOptions::describe(FieldVisitor& visitor) {
   visitor.field("momentum", momentum, kBelowOne, "sgd: decay of the running gradient");
   visitor.field("clip", clip, kNotNegative, "largest norm of the gradient; 0: no clipping");
   visitor.group("muon", muon);
+}
+
+bool OptimizerOptions::uses(const std::string& field) const {
+  if (starts_with(field, "muon.")) return name == OptimizerName::kMuon;
+  if (field == "momentum") return name == OptimizerName::kSgd;
+  // Muon steps all but matrices as adamw does.
+  if (field == "beta1" || field == "beta2" || field == "eps") return name != OptimizerName::kSgd;
+  return true;
 }
 
 void LeapVerifyConfig::apply_preset() {

@@ -105,6 +105,9 @@ struct OptimizerOptions {
   double clip = 1;
   MuonSettings muon;
 
+  /// Whether a field, by the name it is described under, has an effect on the optimizer named.
+  bool uses(const std::string& field) const;
+
   void describe(FieldVisitor& visitor);
 };
 

@@ -1,3 +1,4 @@
+#include <leapverify/integrations/text_ends.h>
 #include <leapverify/integrations/trainer/config_changes.h>
 #include <leapverify/integrations/trainer/yaml_field.h>
 
@@ -11,6 +12,13 @@ using nlohmann::json;
 /// `text` with a replacement character for what is no UTF-8.
 std::string valid_utf8(const std::string& text) {
   return json::parse(json(text).dump(-1, ' ', false, json::error_handler_t::replace));
+}
+
+/// A folder may be moved; the others matter to training alone.
+bool is_kept(const std::string& key) {
+  if (key == "optimizer.name") return true;
+  return starts_with(key, "model.") && key != "model.folder" &&
+         key != "model.activation_checkpointing" && key.find("drop") == std::string::npos;
 }
 
 }  // namespace
@@ -31,6 +39,27 @@ std::vector<ConfigChange> config_changes(const std::map<std::string, std::string
     }
   }
   return changes;
+}
+
+void refuse_another_model(const std::vector<ConfigChange>& changes) {
+  for (const ConfigChange& change : changes) {
+    if (!is_kept(change.key)) continue;
+    throw InvalidOption(
+        change.key, change.to,
+        change.from +
+            ", as the run was trained with: optimizer.name and the keys below model "
+            "stay, but for dropout, activation_checkpointing and folder; 'leapverify "
+            "train' begins a run with others");
+  }
+}
+
+Config without_changes(Config now, const std::vector<ConfigChange>& changes) {
+  for (const YamlField& field : yaml_fields(now)) {
+    for (const ConfigChange& change : changes) {
+      if (change.key == field.name) field.set(YAML::Load(change.from));
+    }
+  }
+  return now;
 }
 
 std::string config_event(std::int64_t step, const std::vector<ConfigChange>& changes) {

@@ -24,6 +24,12 @@ std::map<std::string, std::string> config_values(Config config);
 std::vector<ConfigChange> config_changes(const std::map<std::string, std::string>& before,
                                          const Config& now);
 
+/// Throws InvalidOption for a change of what a run keeps to its end.
+void refuse_another_model(const std::vector<ConfigChange>& changes);
+
+/// `now` with the values from which the changes went.
+Config without_changes(Config now, const std::vector<ConfigChange>& changes);
+
 /// The event `config` of the trace.
 std::string config_event(std::int64_t step, const std::vector<ConfigChange>& changes);
 

@@ -53,13 +53,15 @@ void check_next_batch(const Config& config) {
   const std::int64_t needed = policy::Verifier(options.verification_of_one()).pairs_needed();
   if (config.batch.sequences_of_step() >= needed) return;
   const bool bets = options.verification.rule == policy::Rule::kSequential;
-  throw InvalidOption("sequences", std::to_string(config.batch.sequences),
-                      "at least the " + std::to_string(needed) + " that the rule " +
-                          name_of(options.verification.rule) +
-                          " needs with leapverify.gate: next_batch" +
-                          (bets ? ", and " + std::to_string(kBatchToAcceptMuch) +
-                                      " for it to accept more than hardly anything"
-                                : ""));
+  const std::int64_t passes = config.batch.accumulate;
+  throw InvalidOption(
+      "sequences", std::to_string(config.batch.sequences),
+      "at least " + std::to_string((needed + passes - 1) / passes) + ", with batch.accumulate = " +
+          std::to_string(passes) + " the " + std::to_string(needed) + " that the rule " +
+          name_of(options.verification.rule) + " needs with leapverify.gate: next_batch" +
+          (bets ? ", and " + std::to_string(kBatchToAcceptMuch) +
+                      " for it to accept more than hardly anything"
+                : ""));
 }
 
 /// A key that was given. Places read "FILE:LINE", "preset NAME" or "--set KEY=VALUE".
@@ -100,7 +102,8 @@ class ConfigLoader {
   void set(const Entry& entry);
   template <class Check>
   void check(const std::string& group, Check check) const;
-  void refuse_keys_of_other_models() const;
+  std::string without_effect(const std::string& key) const;
+  void refuse_keys_without_effect();
 
   bool is_field(const std::string& key) const;
   bool is_group(const std::string& key) const;
@@ -111,6 +114,8 @@ class ConfigLoader {
   std::vector<YamlField> fields_;
   /// Where each field was last set.
   std::map<std::string, std::string> places_;
+  /// Empty: there is no preset.
+  std::string preset_place_;
 };
 
 bool ConfigLoader::is_field(const std::string& key) const {
@@ -232,14 +237,15 @@ void ConfigLoader::parse(const std::string& text, const PlaceOf& place_of) {
 }
 
 void ConfigLoader::apply_preset(const std::string& name) {
+  preset_place_ = "preset " + name;
   std::string names;
   for (const Preset& preset : presets()) {
     if (preset.name == name) {
-      return parse(preset.yaml, [&](int) { return "preset " + name; });
+      return parse(preset.yaml, [&](int) { return preset_place_; });
     }
     names += (names.empty() ? "" : ", ") + std::string(preset.name);
   }
-  refuse("preset " + name, "unknown, expected one of " + names);
+  refuse(preset_place_, "unknown, expected one of " + names);
 }
 
 void ConfigLoader::apply_file(const std::string& path) {
@@ -286,24 +292,33 @@ void ConfigLoader::check(const std::string& group, Check check) const {
   }
 }
 
-/// A resolved config gives all keys, so that those at their defaults are no mistake.
-void ConfigLoader::refuse_keys_of_other_models() const {
-  const std::string group = "model.";
+/// What makes a key one that nothing reads, as in "model.name: gpt2"; empty where it is read.
+std::string ConfigLoader::without_effect(const std::string& key) const {
+  const std::string field = key.substr(key.find('.') + 1);
+  if (starts_with(key, "model.") && !config_.model.uses(field)) {
+    if (starts_with(field, "lora.")) return "model.lora.rank: 0";
+    return std::string("model.name: ") + name_of(config_.model.name);
+  }
+  if (starts_with(key, "optimizer.") && !config_.optimizer.uses(field)) {
+    return std::string("optimizer.name: ") + name_of(config_.optimizer.name);
+  }
+  return "";
+}
+
+/// A resolved config gives all keys, so that those at their defaults are no mistake. A preset is made
+/// for its own model and optimizer: what nobody reads of it goes back to the default.
+void ConfigLoader::refuse_keys_without_effect() {
   Config defaults;
   const std::vector<YamlField> untouched = yaml_fields(defaults);
   for (std::size_t i = 0; i < fields_.size(); ++i) {
     const std::string& name = fields_[i].name;
-    const std::string value = fields_[i].get();
-    if (!starts_with(name, group) || config_.model.uses(name.substr(group.size())) ||
-        value == untouched[i].get()) {
-      continue;
+    const std::string reason = without_effect(name);
+    const std::string usual = untouched[i].get();
+    if (reason.empty() || fields_[i].get() == usual) continue;
+    if (places_[name] != preset_place_) {
+      refuse(places_[name], name + ": has no effect with " + reason);
     }
-    const auto place = places_.find(name);
-    const bool of_adapters = starts_with(name, "model.lora.");
-    refuse(place == places_.end() ? "" : place->second,
-           name + ": has no effect with " +
-               (of_adapters ? "model.lora.rank: 0"
-                            : std::string("model.name: ") + name_of(config_.model.name)));
+    fields_[i].set(YAML::Load(usual));
   }
 }
 
@@ -311,7 +326,7 @@ Config ConfigLoader::finish() {
   config_.leapverify.options.planned_steps = config_.run.steps;
   check("run", [&] { check_validated(config_.run); });
   check("data", [&] { config_.data.validate(); });
-  refuse_keys_of_other_models();
+  refuse_keys_without_effect();
   check("model", [&] { config_.model.validate(); });
   check("leapverify", [&] { config_.leapverify.options.validate(); });
   check("batch", [&] { check_next_batch(config_); });

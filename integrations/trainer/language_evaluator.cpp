@@ -41,6 +41,18 @@ double validation_loss(models::LanguageModel& model, const data::Text& text, std
   return sum / tokens;
 }
 
+double step_cost(const torch::nn::Module& model, bool activation_checkpointing,
+                 std::int64_t sequences) {
+  double all = 0;
+  double trained = 0;
+  for (const torch::Tensor& parameter : model.parameters()) {
+    const auto count = static_cast<double>(parameter.numel());
+    all += count;
+    if (parameter.requires_grad()) trained += count;
+  }
+  return static_cast<double>(sequences) * (2 + trained / all + (activation_checkpointing ? 1 : 0));
+}
+
 Evaluation LanguageEvaluator::evaluate(const std::vector<std::int64_t>& sequences,
                                        bool activations) {
   std::vector<torch::Tensor> losses;

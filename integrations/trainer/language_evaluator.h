@@ -15,23 +15,35 @@ namespace leapverify::trainer {
 double validation_loss(models::LanguageModel& model, const data::Text& text, std::int64_t count,
                        const PassSettings& settings);
 
+/// Of a training step, in forward passes of a sequence, by counting products of activations and
+/// weights. A forward pass takes one product for each weight, and so does the gradient of the
+/// activations; that of the weights takes one for each weight that is trained. Activation checkpointing
+/// runs forward once more. With s the share of the parameters that are trained:
+///
+///     sequences · (1 + 1 + s + [checkpointed]),
+///
+/// so 3 for a sequence, about 2 with adapters, where s is some hundredths, and 1 more with activation
+/// checkpointing. Parameters that enter no product are few, or are the output head too.
+double step_cost(const torch::nn::Module& model, bool activation_checkpointing,
+                 std::int64_t sequences);
+
 /// Evaluates gate sequences of `text`; the activation of a sequence is the final norm's at its last
 /// position.
 class LanguageEvaluator : public Evaluator {
  public:
-  /// `sequences_of_step`: of a training step.
-  LanguageEvaluator(models::LanguageModel& model, const data::Text& text,
-                    std::int64_t sequences_of_step, const PassSettings& settings)
-      : model_(model), text_(text), sequences_of_step_(sequences_of_step), settings_(settings) {}
+  /// `cost_of_step`: as step_cost() of the run has it.
+  LanguageEvaluator(models::LanguageModel& model, const data::Text& text, double cost_of_step,
+                    const PassSettings& settings)
+      : model_(model), text_(text), cost_of_step_(cost_of_step), settings_(settings) {}
 
   std::int64_t sequence_count() const override { return text_.gate_size(); }
-  double step_cost() const override { return 3.0 * static_cast<double>(sequences_of_step_); }
+  double step_cost() const override { return cost_of_step_; }
   Evaluation evaluate(const std::vector<std::int64_t>& sequences, bool activations) override;
 
  private:
   models::LanguageModel& model_;
   const data::Text& text_;
-  std::int64_t sequences_of_step_;
+  double cost_of_step_;
   PassSettings settings_;
 };
 

@@ -55,6 +55,13 @@ std::string preset_list() {
 
 void print_summary(const trainer::Summary& summary, const trainer::Config& config,
                    const fs::path& run) {
+  if (summary.interrupted && summary.step == 0) {
+    std::printf(
+        "\nstopped before the first step: there is no checkpoint to resume from; remove '%s' to "
+        "train into it anew\n",
+        run.c_str());
+    return;
+  }
   if (summary.interrupted) {
     std::printf("\nstopped at step %lld; continue with: leapverify resume '%s'\n",
                 static_cast<long long>(summary.step), run.c_str());
@@ -111,8 +118,12 @@ void print_summary(const trainer::Summary& summary, const trainer::Config& confi
   std::printf("\nrun folder: %s\n", run.c_str());
 }
 
-void run(const trainer::Config& config, const fs::path& folder, bool resume,
+void run(trainer::Config config, const fs::path& folder, bool resume,
          std::optional<std::int64_t> step = std::nullopt) {
+  // Absolute, so that the run can be resumed from anywhere.
+  for (std::string* path : {&config.data.path, &config.model.folder}) {
+    if (!path->empty()) *path = fs::absolute(*path).string();
+  }
   std::signal(SIGINT, [](int) { trainer::Trainer::request_stop(); });
   std::signal(SIGTERM, [](int) { trainer::Trainer::request_stop(); });
   trainer::Trainer loop(config, folder, resume, step);
@@ -124,10 +135,6 @@ void train(const TrainArguments& arguments) {
   trainer::Config config =
       trainer::load_config(arguments.preset, arguments.config, arguments.overrides);
   if (!arguments.data.empty()) config.data.path = arguments.data;
-  // Absolute, so that the run can be resumed from anywhere.
-  for (std::string* path : {&config.data.path, &config.model.folder}) {
-    if (!path->empty()) *path = fs::absolute(*path).string();
-  }
   const std::string& name = arguments.run.empty() ? config.run.folder : arguments.run;
   run(config, name.empty() ? trainer::fresh_run_name() : fs::path(name), /*resume=*/false);
 }
@@ -137,6 +144,16 @@ void resume(const std::string& folder, std::optional<std::int64_t> step,
   const fs::path file = trainer::config_of_run(folder);
   const trainer::Config config = trainer::load_config("", file.string(), overrides);
   run(config, folder, /*resume=*/true, step);
+}
+
+/// Throws Error for a first word that is no command of `app`.
+void check_command(const CLI::App& app, const std::string& word) {
+  std::string names;
+  for (const CLI::App* command : app.get_subcommands(nullptr)) {
+    if (command->get_name() == word) return;
+    names += (names.empty() ? "" : ", ") + command->get_name();
+  }
+  throw leapverify::Error("'" + word + "': no such command, expected one of " + names);
 }
 
 }  // namespace
@@ -202,6 +219,7 @@ int main(int argc, char** argv) {
       [&] { std::printf("%s", trainer::calibrate_regimes(folder).c_str()); });
 
   try {
+    if (argc > 1 && argv[1][0] != '-') check_command(app, argv[1]);
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error);

@@ -38,6 +38,9 @@ std::string count_text(double count);
 class ProgressBar {
  public:
   ProgressBar();
+  ~ProgressBar() { finish(); }
+  ProgressBar(const ProgressBar&) = delete;
+  ProgressBar& operator=(const ProgressBar&) = delete;
 
   void update(const ProgressState& state, bool keep);
 

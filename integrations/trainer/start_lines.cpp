@@ -60,7 +60,8 @@ void warn_of_leaps(Lines& lines, const StartFacts& facts) {
   } else if (options.gate == GateSource::kNextBatch &&
              options.verification.rule == policy::Rule::kSequential &&
              sequences < kBatchToAcceptMuch) {
-    add(lines, "hardly anything will be accepted: batch.sequences is " + std::to_string(sequences) +
+    add(lines, "hardly anything will be accepted: batch.sequences · batch.accumulate is " +
+                   std::to_string(sequences) +
                    ", and gate: next_batch with the rule sequential wants at least " +
                    std::to_string(kBatchToAcceptMuch));
   }

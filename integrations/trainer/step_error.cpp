@@ -1,9 +1,19 @@
 #include <c10/util/Exception.h>
 #include <leapverify/integrations/trainer/step_error.h>
 
+#include <cmath>
+#include <limits>
 #include <new>
 
 namespace leapverify::trainer {
+namespace {
+
+[[noreturn]] void refuse(const std::string& what, std::int64_t step) {
+  throw Error(what + " at step " + std::to_string(step) +
+              "; a lower optimizer.lr may help. The last checkpoint is kept");
+}
+
+}  // namespace
 
 bool is_out_of_memory(const std::exception& error) {
   if (dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr) return true;
@@ -27,6 +37,24 @@ std::string out_of_memory_text(const Config& config, std::int64_t step) {
   if (!config.model.activation_checkpointing) add("set model.activation_checkpointing: true");
   if (config.run.precision != Precision::kBf16) add("set run.precision: bf16");
   return "step " + std::to_string(step) + " does not fit into memory: " + ways;
+}
+
+void require_finite(double loss, std::int64_t step) {
+  if (!std::isfinite(loss)) refuse("training loss is " + number_text(loss), step);
+}
+
+void require_finite(const torch::nn::Module& model, std::int64_t step) {
+  const torch::NoGradGuard no_grad;
+  constexpr double kLargest = std::numeric_limits<double>::infinity();
+  for (const auto& item : model.named_parameters()) {
+    const torch::Tensor& weight = item.value();
+    if (!weight.requires_grad() || weight.numel() == 0) continue;
+    // The norm needs no memory of the weight's size, and is NaN where the weight is.
+    const double largest = torch::linalg_vector_norm(weight, kLargest).item<double>();
+    if (!std::isfinite(largest)) {
+      refuse("the weights '" + item.key() + "' hold " + number_text(largest), step);
+    }
+  }
 }
 
 }  // namespace leapverify::trainer

@@ -18,6 +18,7 @@
 #include <leapverify/integrations/trainer/trainer.h>
 #include <leapverify/integrations/trainer/training_passes.h>
 #include <leapverify/runtime/durable_files.h>
+#include <leapverify/runtime/error_text.h>
 #include <leapverify/runtime/leap_verify.h>
 #include <leapverify/runtime/trace.h>
 
@@ -68,7 +69,10 @@ class Trainer::Implementation : public StepRunner {
         base_(make_base_optimizer(config.optimizer, *model_)),
         batches_(text_, config.batch.sequences_of_step(), settings_),
         passes_(*model_, settings_),
-        evaluator_(*model_, text_, config.batch.sequences_of_step(), settings_),
+        evaluator_(*model_, text_,
+                   step_cost(*model_, config.model.activation_checkpointing,
+                             config.batch.sequences_of_step()),
+                   settings_),
         optimizer_(
             *base_, *model_, config.leapverify.options, evaluator_,
             [this](const std::string& event) { trace_->write(event); }, this) {
@@ -119,8 +123,10 @@ class Trainer::Implementation : public StepRunner {
   /// Gradients of the batch, with its loss.
   torch::Tensor gradients_of(const TokenBatch& batch);
   TrainingBatch next_batch(const TokenBatch& batch);
-  /// Validation losses of now, which go to the metrics too; once a step.
+  /// Validation losses of now, which go to the metrics too; once a step. Where it fails the steps up to
+  /// here are saved first.
   const ValidationMetrics& validate();
+  ValidationMetrics validation_losses();
   void log(bool keep);
   TrainedParts parts() { return {*model_, *base_, optimizer_, settings_.device}; }
   void save();
@@ -144,6 +150,8 @@ class Trainer::Implementation : public StepRunner {
   ProgressBar progress_;
 
   std::int64_t step_ = 0;
+  /// Of the latest checkpoint.
+  std::int64_t saved_step_ = 0;
   /// Of the config, since the checkpoint that the run was resumed from.
   std::vector<ConfigChange> changes_;
   torch::Tensor loss_;
@@ -207,21 +215,19 @@ torch::Tensor Trainer::Implementation::train_step_in_memory() {
     return train_step();
   } catch (const std::exception& error) {
     if (!is_out_of_memory(error)) throw;
-    progress_.finish();
     throw Error(out_of_memory_text(config_, step_ + 1));
   }
 }
 
 const ValidationMetrics& Trainer::Implementation::validate() {
   if (validation_ && validation_->step == step_) return *validation_;
-  const auto loss = [this] {
-    return validation_loss(*model_, text_, config_.run.eval_sequences, settings_);
-  };
   ValidationMetrics metrics;
-  metrics.step = step_;
-  metrics.loss = loss();
-  if (config_.run.eval_average && optimizer_.has_average()) {
-    optimizer_.at_average([&] { metrics.average_loss = loss(); });
+  try {
+    metrics = validation_losses();
+  } catch (const std::exception& error) {
+    if (saved_step_ != step_) save();
+    throw Error("validation at step " + std::to_string(step_) +
+                " failed, the checkpoint of that step is saved: " + error_text(error));
   }
   if (metrics.loss < loop_.best_loss) {
     loop_.best_loss = metrics.loss;
@@ -233,6 +239,19 @@ const ValidationMetrics& Trainer::Implementation::validate() {
   metrics.reached_target = reached_target();
   if (first_time) metrics_->write(to_json(metrics));
   return validation_.emplace(metrics);
+}
+
+ValidationMetrics Trainer::Implementation::validation_losses() {
+  const auto loss = [this] {
+    return validation_loss(*model_, text_, config_.run.eval_sequences, settings_);
+  };
+  ValidationMetrics metrics;
+  metrics.step = step_;
+  metrics.loss = loss();
+  if (config_.run.eval_average && optimizer_.has_average()) {
+    optimizer_.at_average([&] { metrics.average_loss = loss(); });
+  }
+  return metrics;
 }
 
 void Trainer::Implementation::log(bool keep) {
@@ -264,11 +283,7 @@ void Trainer::Implementation::log(bool keep) {
 
 void Trainer::Implementation::check_loss(const torch::Tensor& loss) {
   loop_.last_loss = loss.item<double>();
-  if (std::isfinite(loop_.last_loss)) return;
-  progress_.finish();
-  throw Error("training loss is " + number_text(loop_.last_loss) + " at step " +
-              std::to_string(step_) +
-              "; a lower optimizer.lr may help. The last checkpoint is kept");
+  require_finite(loop_.last_loss, step_);
 }
 
 Summary Trainer::Implementation::train() {
@@ -278,13 +293,11 @@ Summary Trainer::Implementation::train() {
   seconds_before_ = loop_.seconds;
   const RunOptions& run = config_.run;
   const auto due = [this](std::int64_t every) { return every > 0 && step_ % every == 0; };
-  bool saved = false;
   bool saw_off = false;
   torch::Tensor loss;
   while (step_ < run.steps && !stop_requested && !reached_target()) {
     loss = train_step_in_memory();
     const bool last = step_ == run.steps;
-    saved = false;
     // Before a checkpoint too, so that weights that diverged never replace good ones. Waits for the
     // device.
     if (due(run.log_every) || due(run.checkpoint_every) || due(run.eval_every) || last ||
@@ -295,34 +308,21 @@ Summary Trainer::Implementation::train() {
     if (due(run.eval_every) && !last) {
       progress_.note("step " + std::to_string(step_) + ": validation loss " +
                      number_text(std::round(validate().loss * 1e4) / 1e4));
-      saved = run.keep_best && loop_.best_step == step_;
-      if (saved) save();
+      if (run.keep_best && loop_.best_step == step_) save();
     }
     // The last follows its validation.
-    if (due(run.checkpoint_every) && !saved && !last) {
-      save();
-      saved = true;
-    }
+    if (due(run.checkpoint_every) && saved_step_ != step_ && !last) save();
     if (!saw_off && !optimizer_.status().off_reason.empty()) {
       saw_off = true;
       progress_.note("leaps are off from here on: " + optimizer_.status().off_reason);
     }
   }
   progress_.finish();
-  const auto keep = [&] {
-    if (saved || step_ == first_step_) return;
+  if (step_ == run.steps || reached_target()) validate();
+  if (saved_step_ != step_) {
     check_loss(loss);
     save();
-  };
-  if (step_ == run.steps || reached_target()) {
-    try {
-      validate();
-    } catch (...) {
-      keep();
-      throw;
-    }
   }
-  keep();
   return summary();
 }
 
@@ -365,6 +365,7 @@ std::string Trainer::Implementation::sample() {
 }
 
 void Trainer::Implementation::save() {
+  require_finite(*model_, step_);
   trace_->sync();
   metrics_->sync();
   loop_.seconds = seconds_before_ + seconds_since(start_);
@@ -377,6 +378,7 @@ void Trainer::Implementation::save() {
   const bool keeps_best = config_.run.keep_best && loop_.best_step > 0;
   save_checkpoint(run_, checkpoint, config_.run.keep_checkpoints,
                   keeps_best ? std::optional(loop_.best_step) : std::nullopt);
+  saved_step_ = step_;
   // Only now, so that settings with which a run fails at once are not those it goes on with.
   if (!changes_.empty()) replace_file(run_ / "config.yaml", to_yaml(config_));
 }
@@ -384,13 +386,14 @@ void Trainer::Implementation::save() {
 void Trainer::Implementation::restore(std::optional<std::int64_t> step) {
   const Checkpoint checkpoint = load_or_name_others(run_, step);
   const std::string source = run_.string();
-  step_ = checkpoint.step;
+  step_ = saved_step_ = checkpoint.step;
   if (step_ > config_.run.steps) {
     throw InvalidOption("run.steps", std::to_string(config_.run.steps),
                         "at least the " + std::to_string(step_) + " steps done already");
   }
   loop_ = loop_state_from(json_part(checkpoint, "trainer", source), source);
   changes_ = config_changes(loop_.config, config_);
+  refuse_another_model(changes_);
   // The best may never have been kept, or be gone since.
   if (config_.run.keep_best &&
       !fs::exists(run_ / "checkpoints" / ("step-" + std::to_string(loop_.best_step)))) {

@@ -244,7 +244,8 @@ TEST_F(SplitTextTest, TokenFilesAreSplitAtTheTokenBetweenDocuments) {
     write("a.bin", llmc16(delimited(40, before)));
     const Text text(options, 200, kContext, 4);
     EXPECT_EQ(text.summary().description,
-              "split by documents: 32 to train on, 4 gate, 4 validation");
+              std::string("split by documents: 32 to train on, 4 gate, 4 validation; documents ") +
+                  (before ? "begin" : "end") + " with token 7");
     EXPECT_FALSE(text.is_bytes());
     EXPECT_EQ(text.prompt(), 7);
     Counts counts = counts_of(text);

@@ -201,9 +201,10 @@ TEST_F(TextTest, EachSplitIsRefusedWithItsOwnRemedy) {
   write("text", std::string(1200, 'a'));
   EXPECT_NO_THROW(Text(options, kVocabulary, kContext, 102));
   EXPECT_THAT([&] { Text(options, kVocabulary, kContext, 103); },
-              ThrowsMessage<DataError>(AllOf(HasSubstr("1020 of its 1200 bytes to train"),
-                                             HasSubstr("at least 103 sequences of 10; more data, "),
-                                             HasSubstr("or a smaller batch.sequences"))));
+              ThrowsMessage<DataError>(
+                  AllOf(HasSubstr("1020 of its 1200 bytes to train"),
+                        HasSubstr("at least 103 sequences of 10; more data, "),
+                        HasSubstr("or a smaller batch.sequences or batch.accumulate"))));
 }
 
 TEST_F(TextTest, MaxBytesIsNamedWhereItIsWhatCutsTheText) {

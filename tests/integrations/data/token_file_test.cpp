@@ -78,6 +78,14 @@ TEST_F(TokenFileTest, AnOddNumberOfBytesIsRefused) {
                  "has 3 bytes, an odd number; expected tokens of 16 bits (data.format: nanogpt)");
 }
 
+TEST_F(TokenFileTest, AFileOfLlmcIsNotReadAsTokensAlone) {
+  for (const std::string& file : {llmc16({1, 2}), llmc32({1, 2}), llmc16({1, 2}) + "x"}) {
+    expect_refused(file, DataFormat::kNanoGpt,
+                   "begins with the header of an llm.c token file; expected data.format: llmc, or "
+                   "tokens without a header");
+  }
+}
+
 TEST_F(TokenFileTest, FilesWithoutTokensAreRefused) {
   expect_refused(llmc16({}), DataFormat::kLlmc, "holds no tokens; expected at least one");
   expect_refused("", DataFormat::kNanoGpt, "holds no tokens; expected at least one");

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -64,17 +65,39 @@ class ModelsTest(unittest.TestCase):
     def weights(self, name, step=12):
         return load_file(self.folder / name / "checkpoints" / f"step-{step}" / "model.safetensors")
 
+    def resume_at(self, name, step, *arguments):
+        """Trains on from an earlier checkpoint; those after it are gone first."""
+        for folder in (self.folder / name / "checkpoints").glob("step-*"):
+            if int(folder.name[len("step-"):]) > step:
+                shutil.rmtree(folder)
+        result = self.run_program("resume", self.folder / name, "--step", step, *arguments)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn(f"resumed      at step {step}\n", result.stdout)
+
+    def assert_goes_on_bitwise(self, name, step, last=12):
+        """A finished run, which keeps its checkpoints, against itself trained again from the one of `step`."""
+        whole, part = self.folder / name, self.folder / f"{name} resumed"
+        shutil.copytree(whole, part)
+        self.resume_at(part.name, step)
+        before, after = (whole / "checkpoints" / f"step-{count}" for count in (step, last))
+        for file in ("model.safetensors", "optimizer.safetensors", "leapverify.safetensors", "random.safetensors"):
+            again = part / "checkpoints" / after.name / file
+            self.assertEqual(again.read_bytes(), (after / file).read_bytes(), file)
+        self.assertNotEqual((before / "model.safetensors").read_bytes(), (after / "model.safetensors").read_bytes())
+        self.assertEqual((part / "trace.jsonl").read_bytes(), (whole / "trace.jsonl").read_bytes())
+
     def validations(self, name):
         lines = (self.folder / name / "metrics.jsonl").read_text().splitlines()
         return [line for line in map(json.loads, lines) if "validation_loss" in line]
 
+    def events(self, name, kind):
+        lines = (self.folder / name / "trace.jsonl").read_text().splitlines()
+        return [event for event in map(json.loads, lines) if event["event"] == kind]
+
     def count_leaps(self, name):
         """Of a run in which nothing failed."""
-        lines = (self.folder / name / "trace.jsonl").read_text().splitlines()
-        kinds = [json.loads(line)["event"] for line in lines]
-        self.assertNotIn("failure", kinds)
-        self.assertNotIn("off", kinds)
-        return kinds.count("leap")
+        self.assertEqual(self.events(name, "failure") + self.events(name, "off"), [])
+        return len(self.events(name, "leap"))
 
     def embedding(self, folder):
         return transformers.AutoModelForCausalLM.from_pretrained(folder).get_input_embeddings().weight
@@ -109,8 +132,9 @@ class Models(ModelsTest):
         stored = self.weights("run", 4)
         self.assertTrue(torch.equal(stored["token_embedding.weight"], source.transformer.wte.weight))
         self.assertTrue(torch.equal(stored["blocks.1.mlp_in.weight"], source.transformer.h[1].mlp.c_fc.weight.t()))
-        result = self.run_program("resume", self.folder / "run", "--set", "run.steps=5")
-        self.assertEqual(result.returncode, 0, result.stderr)
+        self.resume_at("run", 4, "--set", "run.steps=5", "--set", "optimizer.lr=1e-2")
+        trained = self.weights("run", 5)
+        self.assertFalse(torch.equal(trained["token_embedding.weight"], stored["token_embedding.weight"]))
 
     def test_activation_checkpointing_changes_no_bit(self):
         for name, model in MODELS.items():
@@ -144,20 +168,34 @@ class Adapters(ModelsTest):
         first = self.losses("run", self.model, "run.steps=30", "optimizer.lr=1e-2")
         self.assertLess(first[-1], first[0] - 0.05)
         self.assertGreater(self.count_leaps("run"), 3)
+        cost = self.events("run", "start")[0]["step_cost"] / 8
+        self.assertTrue(2 < cost < 2.1, f"{cost}: most weights need no gradients")
         run, exported, merged = self.folder / "run", self.folder / "adapters", self.folder / "merged"
         for words in ((exported,), (merged, "--merged")):
             result = self.run_program("export", run, *words)
             self.assertEqual(result.returncode, 0, result.stderr)
+        config = json.loads((exported / "adapter_config.json").read_text())
+        self.assertEqual(config["base_model_name_or_path"], str(self.base))
         tokens = torch.arange(3, 35).view(2, 16)
         base = transformers.AutoModelForCausalLM.from_pretrained(self.base).eval()
         with torch.no_grad():
             before = base(tokens).logits
             adapted = peft.PeftModel.from_pretrained(base, exported).eval()(tokens).logits
             full = transformers.AutoModelForCausalLM.from_pretrained(merged).eval()(tokens).logits
+            found = peft.AutoPeftModelForCausalLM.from_pretrained(exported).eval()(tokens).logits
+        self.assertTrue(torch.equal(found, adapted), "PEFT finds the base model by itself")
         self.assertGreater((adapted - before).abs().max(), 1e-3)
         self.assertLess((adapted - full).abs().max(), 1e-5)
         stored, base_weights = self.weights("run", 30), load_file(self.base / "model.safetensors")
         self.assertTrue(torch.equal(stored["token_embedding.weight"], base_weights["model.embed_tokens.weight"]))
+
+    def test_resumed_is_bitwise_the_run(self):
+        """With dropout, and leaps before and after."""
+        self.losses("run", self.model, "run.steps=24", "run.keep_checkpoints=9", "optimizer.lr=1e-2",
+                    "model.lora.dropout=0.1")
+        steps = [event["step"] for event in self.events("run", "leap")]
+        self.assertTrue(min(steps) < 12 < max(steps), steps)
+        self.assert_goes_on_bitwise("run", 12, 24)
 
     def test_that_name_no_layer_are_refused(self):
         self.assert_refused(self.train("run", self.model, "model.lora.targets=[c_attn]"), "targets", "c_attn")
@@ -183,12 +221,9 @@ class Precision(ModelsTest):
         self.losses("run", GPT2, "run.precision=bf16", *leaps)
         self.assertGreater(self.count_leaps("run"), 0)
 
-    def test_killed_and_resumed_bf16_is_bitwise_the_run(self):
-        self.losses("whole", GPT2, "run.precision=bf16")
-        self.losses("part", GPT2, "run.precision=bf16", "run.keep_checkpoints=9")
-        result = self.run_program("resume", self.folder / "part", "--step", 4)
-        self.assertEqual(result.returncode, 0, result.stderr)
-        self.assert_same_weights(self.weights("whole"), self.weights("part"))
+    def test_resumed_bf16_is_bitwise_the_run(self):
+        self.losses("run", GPT2, "run.precision=bf16", "run.keep_checkpoints=9")
+        self.assert_goes_on_bitwise("run", 4)
 
     def test_tf32_is_refused_on_the_cpu(self):
         self.assert_refused(self.train("run", GPT2, "run.precision=tf32"), "run.precision: tf32", "fp32 or bf16")
@@ -224,11 +259,9 @@ class Accumulation(ModelsTest):
 class Optimizers(ModelsTest):
     def test_muon_learns_and_goes_on_bitwise(self):
         muon = ("run.steps=24", "run.keep_checkpoints=9", "optimizer.lr=1e-2")
-        losses = self.losses("whole", GPT2, *muon, "optimizer.name=muon")
+        losses = self.losses("run", GPT2, *muon, "optimizer.name=muon")
         self.assertLess(losses[-1], losses[0] - 1)
-        self.losses("part", GPT2, *muon, "optimizer.name=muon")
-        self.assertEqual(self.run_program("resume", self.folder / "part", "--step", 12).returncode, 0)
-        self.assert_same_weights(self.weights("whole", 24), self.weights("part", 24))
+        self.assert_goes_on_bitwise("run", 12, 24)
         self.assertNotEqual(losses, self.losses("adamw", GPT2, *muon))
 
     def test_muons_matrices_may_have_a_rate_of_their_own(self):
@@ -310,6 +343,15 @@ class Ends(ModelsTest):
             early = self.folder / f"{name} early"
             self.assertEqual(self.run_program("export", run, early, "--step", 8).returncode, 0)
             self.assertTrue(torch.equal(self.embedding(early), self.weights(name, 8)["token_embedding.weight"]))
+
+    def test_each_checkpoint_goes_with_the_config_of_then(self):
+        self.losses("run", GPT2, "run.keep_checkpoints=9")
+        self.resume_at("run", 8, "--set", "model.gpt2.resid_pdrop=0.25")
+        for step, dropout in ((8, 0.1), (12, 0.25)):
+            folder = self.folder / str(step)
+            result = self.run_program("export", self.folder / "run", folder, "--step", step)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertEqual(json.loads((folder / "config.json").read_text())["resid_pdrop"], dropout)
 
     def test_what_the_model_writes_is_bytes(self):
         model = ("model={name: gpt2, gpt2: {vocab_size: 5000, n_positions: 8, n_embd: 4, n_inner: 8, n_head: 1, "

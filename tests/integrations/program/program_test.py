@@ -182,10 +182,11 @@ class Training(ProgramTest):
     def test_batches_too_small_to_accept_on_are_said_at_the_start(self):
         sequential = ["--set", "leapverify.gate=next_batch", "--set",
                       "leapverify.verification.rule=sequential"]
-        for size, said in ((31, True), (32, False)):
-            result = self.train(self.folder / str(size), *sequential, "--set",
-                                f"batch.sequences={size}")
-            self.assertEqual("hardly anything will be accepted" in result.stdout, said, size)
+        for size, passes, said in ((31, 1, True), (8, 3, True), (32, 1, False), (16, 2, False)):
+            result = self.train(self.folder / f"{size} {passes}", *sequential, "--set",
+                                f"batch.sequences={size}", "--set", f"batch.accumulate={passes}")
+            words = f"hardly anything will be accepted: batch.sequences · batch.accumulate is {size * passes}, "
+            self.assertEqual(words in result.stdout, said, size)
             self.assertIn(", gate next_batch, ", result.stdout)
 
     def test_activations_of_no_probes_are_said_to_tell_no_regime(self):
@@ -231,6 +232,23 @@ class Training(ProgramTest):
         self.assertEqual(process.returncode, 0)
         self.assertIn("continue with: leapverify resume", output)
 
+    def test_interrupt_before_the_first_step_leaves_nothing_to_resume(self):
+        run = self.folder / "run"
+        # A model that takes a while to make, and the mask of the signals that the program catches.
+        process = subprocess.Popen(
+            [PROGRAM, "train", self.config, "--data", self.text, "--run", run, "--set", "model.width=512",
+             "--set", "model.layers=8"], stdout=subprocess.PIPE, text=True)
+        status = pathlib.Path(f"/proc/{process.pid}/status")
+        while not int(re.search(r"SigCgt:\s*(\w+)", status.read_text()).group(1), 16) & 1 << signal.SIGINT - 1:
+            time.sleep(0.001)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=120)
+        self.assertEqual(process.returncode, 0)
+        self.assertIn(f"stopped before the first step: there is no checkpoint to resume from; remove '{run}'", output)
+        self.assertNotIn("continue with", output)
+        shutil.rmtree(run)
+        self.assertEqual(self.train(run).returncode, 0)
+
     def test_finished_run_can_be_resumed_and_extended(self):
         run = self.folder / "run"
         self.assertEqual(self.train(run).returncode, 0)
@@ -269,6 +287,18 @@ class Training(ProgramTest):
         self.assertIn("resumed      at step 50\n", resumed.stdout)
         self.assertEqual(self.final_state(run), state)
         self.assertEqual((run / "trace.jsonl").read_bytes(), trace)
+
+    def test_relative_paths_hold_from_anywhere(self):
+        run, moved, elsewhere = self.folder / "run", self.folder / "moved.txt", self.folder / "elsewhere"
+        elsewhere.mkdir()
+        result = leapverify("train", self.config, "--data", self.text.name, "--run", run, cwd=self.folder)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.text.rename(moved)
+        result = leapverify("resume", run, "--set", f"data.path={moved.name}", "--set", "run.steps=70", cwd=self.folder)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        result = leapverify("resume", run, "--set", "run.steps=80", cwd=elsewhere)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("80 steps", result.stdout)
 
     def test_data_path_may_hold_any_character(self):
         odd = self.folder / "a: b, #c [d] 'e'.txt"
@@ -402,6 +432,9 @@ class CalibrateRegimes(ProgramTest):
 
 
 class BadInput(ProgramTest):
+    def test_no_such_command(self):
+        self.assert_refused(leapverify("trian", self.config), "'trian': no such command", "train, resume, export")
+
     def test_no_such_data_path(self):
         run = self.folder / "run"
         result = leapverify("train", self.config, "--data", self.folder / "none", "--run", run)
@@ -514,8 +547,11 @@ class BadInput(ProgramTest):
     def test_checkpoint_of_another_model(self):
         run = self.folder / "run"
         self.assertEqual(self.train(run).returncode, 0)
-        result = leapverify("resume", run, "--set", "model.width=32")
-        self.assert_refused(result, run, "tensor '", "[256, 16], expected", "[256, 32]")
+        for key, value, before in (("model.width", "32", "16"), ("model.heads", "1", "2"),
+                                   ("optimizer.name", "muon", "adamw")):
+            result = leapverify("resume", run, "--set", f"{key}={value}")
+            self.assert_refused(result, f"{key}: {value} is not legal, expected {before}, as the run was trained with",
+                                "'leapverify train'")
 
     def test_model_that_cannot_fit_is_one_line(self):
         result = self.train(self.folder / "run", "--set", "model.width=65536", "--set",
@@ -531,6 +567,17 @@ class BadInput(ProgramTest):
         result = self.train(self.folder / "run", "--set", "optimizer.lr=1e30", "--set",
                             "optimizer.clip=0")
         self.assert_refused(result, "training loss is", "optimizer.lr")
+
+
+    def test_weights_that_diverge_after_a_finite_loss_replace_no_checkpoint(self):
+        run = self.folder / "run"
+        self.assertEqual(self.train(run, "--set", "run.keep_checkpoints=1").returncode, 0)
+        before = self.final_state(run)
+        result = leapverify("resume", run, "--set", "run.steps=61", "--set", "optimizer.lr=1e300", "--set",
+                            "run.checkpoint_every=1")
+        self.assert_refused(result, "the weights '", " at step 61; a lower optimizer.lr may help")
+        self.assertEqual(self.final_state(run), before)
+        self.assertEqual(leapverify("resume", run, "--set", "run.steps=61").returncode, 0)
 
 
 class Help(ProgramTest):

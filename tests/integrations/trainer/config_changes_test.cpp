@@ -4,7 +4,9 @@
 namespace leapverify::trainer {
 namespace {
 
+using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::ThrowsMessage;
 
 TEST(ConfigChanges, AreTheKeysWithAnotherValue) {
   const Config before;
@@ -21,6 +23,41 @@ TEST(ConfigChanges, AreTheKeysWithAnotherValue) {
   EXPECT_EQ(changes[1].from, "0.001");
   EXPECT_EQ(changes[1].to, "1.0e-08");
   EXPECT_THAT(config_changes({}, now), IsEmpty()) << "of keys not known before";
+}
+
+TEST(ConfigChanges, CanBeTakenBack) {
+  const Config before;
+  Config now = before;
+  now.data.path = "'a': b";
+  now.data.extensions = {".a", "b c"};
+  now.optimizer.lr = 1e-8;
+  now.model.activation_checkpointing = true;
+  now.model.name = models::ModelName::kGpt2;
+  const auto back = [](const Config& from, const Config& to) {
+    return to_yaml(without_changes(from, config_changes(config_values(to), from)));
+  };
+  EXPECT_EQ(back(now, before), to_yaml(before));
+  EXPECT_EQ(back(before, now), to_yaml(now));
+}
+
+TEST(ConfigChanges, OfTheModelOrTheOptimizersNameAreRefused) {
+  const auto refused = [](const char* key) {
+    return [key] { refuse_another_model({{"optimizer.lr", "1", "2"}, {key, "16", "32"}}); };
+  };
+  EXPECT_THAT(refused("model.width"),
+              ThrowsMessage<InvalidOption>(
+                  "model.width: 32 is not legal, expected 16, as the run was trained with: "
+                  "optimizer.name and the keys below model stay, but for dropout, "
+                  "activation_checkpointing and folder; 'leapverify train' begins a run with "
+                  "others"));
+  for (const char* key : {"model.name", "model.qwen2.rope_theta", "model.lora.alpha"}) {
+    EXPECT_THAT(refused(key), ThrowsMessage<InvalidOption>(HasSubstr(key)));
+  }
+  EXPECT_THAT(refused("optimizer.name"), ThrowsMessage<InvalidOption>(HasSubstr("optimizer.name")));
+  for (const char* key : {"model.folder", "model.activation_checkpointing", "model.dropout",
+                          "model.lora.dropout", "model.gpt2.embd_pdrop", "run.steps"}) {
+    EXPECT_NO_THROW(refused(key)()) << key;
+  }
 }
 
 TEST(ConfigChanges, TakeNamesThatAreNoUtf8) {

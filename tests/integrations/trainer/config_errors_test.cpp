@@ -169,6 +169,22 @@ TEST_F(ConfigErrorsTest, AKeyOfAnotherModel) {
             "--set model.folder=x: model.folder: has no effect with model.name: gpt");
 }
 
+TEST_F(ConfigErrorsTest, AKeyOfAnotherOptimizer) {
+  EXPECT_EQ(error_of("optimizer:\n  name: adamw\n  momentum: 0.5\n"),
+            "FILE:3: optimizer.momentum: has no effect with optimizer.name: adamw");
+  EXPECT_EQ(override_error("optimizer.muon.momentum=0.5"),
+            "--set optimizer.muon.momentum=0.5: optimizer.muon.momentum: has no effect with "
+            "optimizer.name: adamw");
+  EXPECT_EQ(error_of("optimizer: {momentum: 0.5}", {"optimizer.name=muon"}),
+            "FILE:1: optimizer.momentum: has no effect with optimizer.name: muon");
+  for (const std::string key : {"beta1", "beta2", "eps"}) {
+    EXPECT_EQ(error_of("optimizer: {name: sgd, " + key + ": 0.5}"),
+              "FILE:1: optimizer." + key + ": has no effect with optimizer.name: sgd");
+    EXPECT_EQ(error_of("optimizer: {name: muon, " + key + ": 0.5}"), "no error");
+  }
+  EXPECT_EQ(error_of("optimizer: {name: sgd, momentum: 0.5}"), "no error");
+}
+
 TEST_F(ConfigErrorsTest, AModelThatCannotBe) {
   EXPECT_EQ(error_of("model: {name: pretrained}"),
             "model.folder: \"\" is not legal, expected a folder of Hugging Face files, for name: "
@@ -183,13 +199,19 @@ TEST_F(ConfigErrorsTest, AModelThatCannotBe) {
 TEST_F(ConfigErrorsTest, ABatchTooSmallToCompareOn) {
   const std::string leaps = "\nleapverify: {enabled: true, gate: next_batch, ";
   EXPECT_EQ(error_of("batch: {sequences: 13}" + leaps + "preset: auto}"),
-            "FILE:1: batch.sequences: 13 is not legal, expected at least the 14 that the rule "
-            "sequential needs with leapverify.gate: next_batch, and 32 for it to accept more than "
-            "hardly anything");
+            "FILE:1: batch.sequences: 13 is not legal, expected at least 14, with "
+            "batch.accumulate = 1 the 14 that the rule sequential needs with leapverify.gate: "
+            "next_batch, and 32 for it to accept more than hardly anything");
   EXPECT_EQ(error_of("batch: {sequences: 14}" + leaps + "preset: auto}"), "no error");
   EXPECT_EQ(error_of("batch: {sequences: 3}" + leaps + "verification: {rule: strict}}"),
-            "FILE:1: batch.sequences: 3 is not legal, expected at least the 16 that the rule "
-            "strict needs with leapverify.gate: next_batch");
+            "FILE:1: batch.sequences: 3 is not legal, expected at least 16, with "
+            "batch.accumulate = 1 the 16 that the rule strict needs with leapverify.gate: "
+            "next_batch");
+  EXPECT_EQ(
+      error_of("batch: {sequences: 3, accumulate: 5}" + leaps + "verification: {rule: strict}}"),
+      "FILE:1: batch.sequences: 3 is not legal, expected at least 4, with "
+      "batch.accumulate = 5 the 16 that the rule strict needs with leapverify.gate: "
+      "next_batch");
   EXPECT_EQ(error_of("batch: {sequences: 7, accumulate: 2}" + leaps + "preset: auto}"), "no error");
   EXPECT_EQ(error_of("batch: {sequences: 3}\nleapverify: {gate: next_batch}"), "no error");
 }

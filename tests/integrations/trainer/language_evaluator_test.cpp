@@ -1,5 +1,6 @@
 // The evaluator answers for the weights of now, in either precision, whatever the size of its passes.
 #include <gtest/gtest.h>
+#include <leapverify/integrations/models/lora.h>
 #include <leapverify/integrations/trainer/batch_loader.h>
 #include <leapverify/integrations/trainer/language_evaluator.h>
 
@@ -23,7 +24,7 @@ class LanguageEvaluatorTest : public testing::TemporaryFolder {
 
   Evaluation evaluate() {
     const torch::NoGradGuard no_grad;
-    return LanguageEvaluator(*model_, *text_, 8, settings_).evaluate({0, 3, 1, 2, 5}, true);
+    return LanguageEvaluator(*model_, *text_, 24, settings_).evaluate({0, 3, 1, 2, 5}, true);
   }
 
   PassSettings settings_;
@@ -39,7 +40,23 @@ TEST_F(LanguageEvaluatorTest, SequencesAreOfTheRunsLengthNotTheModels) {
 }
 
 TEST_F(LanguageEvaluatorTest, AStepCostsThreeForwardsOfEachOfItsSequences) {
-  EXPECT_EQ(LanguageEvaluator(*model_, *text_, 8, settings_).step_cost(), 24);
+  EXPECT_EQ(step_cost(*model_, /*activation_checkpointing=*/false, 8), 24);
+  EXPECT_EQ(step_cost(*model_, /*activation_checkpointing=*/true, 8), 32);
+  EXPECT_EQ(LanguageEvaluator(*model_, *text_, 24, settings_).step_cost(), 24);
+}
+
+TEST_F(LanguageEvaluatorTest, AStepOnAdaptersCostsLittleMoreThanTwo) {
+  models::LoraOptions lora;
+  lora.rank = 1;
+  models::add_lora(*model_, lora);
+  double all = 0, trained = 0;
+  for (const torch::Tensor& parameter : model_->parameters()) {
+    all += static_cast<double>(parameter.numel());
+    if (parameter.requires_grad()) trained += static_cast<double>(parameter.numel());
+  }
+  EXPECT_LT(trained / all, 0.1);
+  EXPECT_DOUBLE_EQ(step_cost(*model_, false, 8), 8 * (2 + trained / all));
+  EXPECT_DOUBLE_EQ(step_cost(*model_, true, 8), 8 * (3 + trained / all));
 }
 
 TEST_F(LanguageEvaluatorTest, SmallerPassesGiveTheSameLosses) {

@@ -32,6 +32,13 @@ TEST(Presets, GoOverTheTokensOfGpt3SmallInABatch) {
   EXPECT_NEAR(static_cast<double>(config.schedule.warmup) * 524288, 375e6, 1e6);
 }
 
+TEST(Presets, LeaveOutWhatAnotherModelOrOptimizerDoesNotRead) {
+  const Config config = load_config("paper", "", {"model.name=gpt2", "optimizer.name=sgd"});
+  EXPECT_EQ(config.model.gpt.context, Config().model.gpt.context);
+  EXPECT_EQ(config.optimizer.beta2, Config().optimizer.beta2);
+  EXPECT_EQ(config.optimizer.weight_decay, 0.01);
+}
+
 TEST(Presets, DescribeThemselvesInOneLine) {
   for (const Preset& preset : presets()) {
     const std::string description = preset.description;
