@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,11 +58,12 @@ def training_curve(run: Run) -> Curve:
 def smoothed(curve: Curve) -> Curve:
     """Means over a window of a tenth of the points, narrower towards both ends."""
     reach = max(1, len(curve.steps) // 20)
+    sums = [0.0, *itertools.accumulate(curve.losses)]
     means = []
     for index in range(len(curve.losses)):
         near = min(reach, index, len(curve.losses) - 1 - index)
-        window = curve.losses[index - near:index + near + 1]
-        means.append(sum(window) / len(window))
+        first, end = index - near, index + near + 1
+        means.append((sums[end] - sums[first]) / (end - first))
     return Curve(curve.kind + ", smoothed", curve.steps, means)
 
 

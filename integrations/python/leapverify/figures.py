@@ -73,6 +73,11 @@ def _count_label(value: float, _: int) -> str:
     return f"{value / 1e3:g}k" if value >= 1e4 else f"{value:g}"
 
 
+def _rate_label(value: float, _: int) -> str:
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}" if value else "0"
+
+
 def _step_axis(axes: Axes, last: int) -> None:
     axes.set_xlim(0, max(last, 1) * 1.015)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
@@ -195,6 +200,9 @@ def _plot_rates(axes: Axes, runs: Sequence[tuple[Run, RunStyle]]) -> None:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(numticks=5))
         axes.yaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(3))
+    axes.yaxis.set_major_formatter(FuncFormatter(_rate_label))
     axes.set_title("learning rate in force")
 
 

@@ -71,10 +71,9 @@ def result_rows(runs: Sequence[Run]) -> list[Row]:
 
 
 def _accepted(ledger: Ledger) -> str:
-    parts = [(ledger.committed, "leaps committed"), (ledger.raised, "rate raised"),
-             (ledger.lowered, "rate lowered after a look back"), (ledger.failures, "failures")]
-    words = [f"{count(number)} {meaning}" for number, meaning in parts if number]
-    return "; ".join([count(ledger.accepted), *words])
+    parts = [(ledger.committed, "leaps committed"), (ledger.raised, "rate raised")]
+    words = ", ".join(f"{meaning} {count(number)}" for number, meaning in parts if number)
+    return f"{count(ledger.accepted)} ({words})" if words else count(ledger.accepted)
 
 
 def _false_accepts(ledger: Ledger) -> str:
@@ -112,6 +111,8 @@ _LEDGER: Sequence[tuple[str, Callable[[Ledger, Run], str]]] = (
     ("tries", lambda ledger, _: count(ledger.tries)),
     ("candidates", lambda ledger, _: count(ledger.candidates)),
     ("tries accepted", lambda ledger, _: _accepted(ledger)),
+    ("looks back that lowered the rate", lambda ledger, _: count(ledger.lowered)),
+    ("failures", lambda ledger, _: count(ledger.failures)),
     ("false accepts expected", lambda ledger, _: _false_accepts(ledger)),
     ("steps saved by committed leaps", lambda ledger, _: f"{ledger.steps_saved:.1f}"),
     ("forwards of one sequence", lambda ledger, _: _forwards(ledger)),

@@ -18,7 +18,8 @@ from leapverify import figure_style
 
 PROGRAM = sys.argv.pop(1)
 LEDGER_NAMES = [
-    "observations", "tries", "candidates", "tries accepted", "false accepts expected",
+    "observations", "tries", "candidates", "tries accepted",
+    "looks back that lowered the rate", "failures", "false accepts expected",
     "steps saved by committed leaps", "forwards of one sequence", "the same in training steps",
     "the same in time", "share of all cost", "counted against the cap",
     "outside the cap, for they raised the rate", "learning rate at the end",
@@ -57,7 +58,9 @@ class Numbers(ReportTest):
             str(len(of["observation"])),
             str(len(of["leap"]) + 1),  # a failure that no try was begun before is none
             str(len(of["candidate"])),
-            "4; 1 leaps committed; 3 rate raised; 1 rate lowered after a look back; 2 failures",
+            "4 (leaps committed 1, rate raised 3)",
+            "1",
+            str(len(of["failure"])),
             f"at most {0.05 * compared:.2f}",
             f"{saved:.1f}",
             f"{forwards} ({probes} probes, {spent} tries)",
