@@ -32,7 +32,7 @@ th { font-weight: 400; color: var(--muted); }
 thead th { font-weight: 600; color: var(--ink); border-bottom: 1.5px solid var(--ink); }
 td.number, th.number { text-align: right; }
 td.lines { white-space: pre; }
-th:first-child { white-space: nowrap; }
+th { white-space: nowrap; }
 .levels td, .levels thead th:nth-child(2) { text-align: right; }
 .levels thead tr:first-child th { border-bottom: 0; padding-bottom: 0; }
 .levels thead tr:last-child th { font-weight: 400; color: var(--muted); text-align: right; }

@@ -78,13 +78,20 @@ class EverySortOfRun(ReportTest):
         self.page(run)
 
     def test_names_of_runs_differ(self):
-        for runs in (("a/run", "b/run"), ("a/run", "a/run")):
-            paths = [self.folder / name for name in runs]
-            for path in paths:
-                if not path.exists():
-                    small_runs.bare_run(path)
-            head = self.page(*paths).tables["results"][0]
-            self.assertEqual(len(set(head)), 3, head)
+        first, second = (small_runs.bare_run(self.folder / name / "run") for name in "ab")
+        other = small_runs.bare_run(self.folder / "b" / "other")
+        for runs, names in (((first, other), ["run", "other"]),
+                            ((first, second), [str(first), str(second)]),
+                            ((first, first), [f"{first} (1)", f"{first} (2)"])):
+            self.assertEqual(self.page(*runs).tables["results"][0], ["", *names])
+
+    def test_without_a_plan_a_cap_or_a_step(self):
+        begin = {**small_runs.start(max_overhead="inf"), "planned_steps": 0}
+        trace = self.folder / "mine.jsonl"
+        small_runs.write_lines(trace, [begin])
+        page = self.page(trace)
+        self.assertEqual(page.column("ledger")["counted against the cap"], "0, no cap")
+        self.assertEqual(page.column("results")["steps"], "0")
 
     def test_runs_that_were_scored_otherwise_are_not_compared(self):
         bare = small_runs.bare_run(self.folder / "bare")
