@@ -1,8 +1,9 @@
-// The program `leapverify`: train, resume, export, explain-config, calibrate-regimes.
+// The program `leapverify`: train, resume, export, report, explain-config, calibrate-regimes.
 #include <leapverify/integrations/trainer/calibrate.h>
 #include <leapverify/integrations/trainer/export.h>
 #include <leapverify/integrations/trainer/presets.h>
 #include <leapverify/integrations/trainer/progress.h>
+#include <leapverify/integrations/trainer/report.h>
 #include <leapverify/integrations/trainer/run_folder.h>
 #include <leapverify/integrations/trainer/trainer.h>
 #include <leapverify/runtime/error_text.h>
@@ -205,6 +206,20 @@ int main(int argc, char** argv) {
       "--merged", merged,
       "Add adapters to the weights; without it they alone are written, for PEFT");
   export_command->callback([&] { trainer::export_model(folder, step, export_folder, merged); });
+
+  std::vector<std::string> reported;
+  std::string report_file;
+  CLI::App* report_command = app.add_subcommand(
+      "report",
+      "One HTML page of runs: losses, leaps, costs, a comparison. Made by the Python package "
+      "leapverify of the python3 on PATH, or of the interpreter that LEAPVERIFY_PYTHON names");
+  report_command->add_option("run", reported, "Run folders, or traces alone")->required();
+  report_command->add_option("-o,--output", report_file,
+                             "Default: report.html in the folder of a single run, else here");
+  report_command->callback([&] {
+    if (!report_file.empty()) reported.insert(reported.end(), {"-o", report_file});
+    trainer::become_report(reported);
+  });
 
   CLI::App* explain_command =
       app.add_subcommand("explain-config", "Every key with its default, legal values and meaning");

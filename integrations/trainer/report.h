@@ -1,0 +1,14 @@
+// `leapverify report`: the report is made by the Python package, which this hands over to.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace leapverify::trainer {
+
+/// Becomes `python -m leapverify.report ARGUMENTS...`: the interpreter is $LEAPVERIFY_PYTHON, or
+/// python3 on PATH. Returns only by throwing: FileError when the interpreter cannot be run. A
+/// package that is missing there is one line on stderr and exit status 2.
+[[noreturn]] void become_report(const std::vector<std::string>& arguments);
+
+}  // namespace leapverify::trainer
