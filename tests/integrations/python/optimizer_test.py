@@ -347,6 +347,24 @@ class State(unittest.TestCase):
             self.assertEqual(differences(run.everything(), other.everything()), [])
             self.assertEqual(run.optimizer.status(), copied.status())
 
+    @unittest.skipUnless(torch.cuda.is_available() and leapverify.cuda, "needs a GPU")
+    def test_state_of_the_cpu_goes_on_on_a_gpu(self):
+        run = Run(ACCEPTING).train(13)
+        other = Run()
+        other.model.load_state_dict(run.model.state_dict())
+        other.model.cuda()
+        other.evaluator = ToyEvaluator(other.model)
+        other.optimizer = LeapVerify(other.base, other.evaluator, trace=other.events.append, **ACCEPTING)
+        other.optimizer.load_state_dict(run.optimizer.state_dict())
+        for step in range(13, 33):
+            x = inputs(step).cuda()
+            other.optimizer.zero_grad()
+            squared(other.model(x), target(x)).mean().backward()
+            other.optimizer.step()
+        self.assertEqual(other.optimizer.status()["step"], 33)
+        self.assertEqual(other.kinds("failure"), [])
+        self.assertTrue(other.kinds("leap"))
+
     def test_trace_file_is_cut_to_the_checkpoint(self):
         import tempfile
 
