@@ -15,8 +15,9 @@ import sys
 try:
     from leapverify.report import main
 except ModuleNotFoundError as error:
-    print(f"leapverify: {sys.executable} has no Python package {error.name}; 'pip install .' in the "
-          "source tree gives it, and LEAPVERIFY_PYTHON names another interpreter", file=sys.stderr)
+    print(f"leapverify: {sys.executable} has no Python package {error.name}; 'pip install .' in "
+          "the source tree gives it, and LEAPVERIFY_PYTHON names another interpreter",
+          file=sys.stderr)
     sys.exit(2)
 sys.exit(main())
 )";

@@ -193,7 +193,8 @@ class Pictures(ReportTest):
         drawn = page.text.count
         # Bands from 30, from 10 and 50, and from 70 to the end; each once more in the legend.
         for regime, bands in (("chaotic", 1), ("transition", 2), ("stable", 1)):
-            self.assertEqual(drawn(f"fill: {figure_style.REGIME_COLORS[regime]}"), bands + 1, regime)
+            color = figure_style.REGIME_COLORS[regime]
+            self.assertEqual(drawn(f"fill: {color}"), bands + 1, regime)
         for words in ("training steps", "time in seconds", "loss, nats per byte",
                       "learning rate in force"):
             self.assertIn(words, page.words)
