@@ -13,6 +13,7 @@
 #include <cmath>
 #include <iterator>
 #include <numeric>
+#include <optional>
 #include <utility>
 
 namespace leapverify {
@@ -153,21 +154,26 @@ at::Tensor LeapVerify::Implementation::base_step(const std::function<at::Tensor(
   LV_CHECK(!weights_lent_, "step() while other weights stand in for those of training");
   if (options_.enabled) {
     check_same_parameters();
-    rate_.follow(base_->learning_rates());
   }
-  step_scale_ = rate_scale();
-  const ScaledRates rates(*base_, step_scale_);
-  if (options_.enabled) {
-    rate_sum_ += mean_rate(*base_);
-    ++rate_steps_;
-  }
-  if (!closure) {
+  // After the closure, which may set the rates of this step itself.
+  std::optional<ScaledRates> rates;
+  const auto scale = [&] {
+    if (options_.enabled) rate_.follow(base_->learning_rates());
+    step_scale_ = rate_scale();
+    rates.emplace(*base_, step_scale_);
+    if (options_.enabled) {
+      rate_sum_ += mean_rate(*base_);
+      ++rate_steps_;
+    }
     let_weights_change();
+  };
+  if (!closure) {
+    scale();
     return base_->step(nullptr);
   }
   return base_->step([&] {
     at::Tensor loss = closure();
-    let_weights_change();
+    scale();
     return loss;
   });
 }

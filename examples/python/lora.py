@@ -15,7 +15,7 @@ import transformers
 import leapverify
 from leapverify.transformers import HuggingFaceEvaluator, sequence_losses
 
-BATCH = 8
+BATCH = 32  # a try on a batch of less than some 14 sequences decides nothing
 
 
 def main():
@@ -38,7 +38,8 @@ def main():
     evaluator = HuggingFaceEvaluator(
         model, [{"input_ids": row, "labels": row} for row in gate], sequences_per_step=BATCH)
     optimizer = leapverify.LeapVerify(
-        base, evaluator, planned_steps=arguments.steps, gate="next_batch", max_overhead=0.05)
+        base, evaluator, planned_steps=arguments.steps, gate="next_batch", max_overhead=0.05,
+        trace="trace.jsonl")
 
     epochs = 1 + arguments.steps * BATCH // len(train)
     order = torch.cat([torch.randperm(len(train)) for _ in range(epochs)])

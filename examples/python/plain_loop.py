@@ -22,6 +22,8 @@ evaluator = leapverify.BatchEvaluator.from_loader(
 optimizer = leapverify.LeapVerify(base, evaluator, planned_steps=STEPS, max_overhead=0.05, trace="trace.jsonl")
 # [/README]
 
+schedule = torch.optim.lr_scheduler.CosineAnnealingLR(base, STEPS)  # a raised rate needs one that decays
+
 loader = iter(DataLoader(TensorDataset(*train), BATCH, sampler=torch.randint(len(train[0]), (STEPS * BATCH,))))
 for step in range(STEPS):
     inputs, targets = next(loader)
@@ -29,6 +31,7 @@ for step in range(STEPS):
     loss = F.cross_entropy(model(inputs), targets)
     loss.backward()
     optimizer.step()
+    schedule.step()
     if (step + 1) % 100 == 0:
         status = optimizer.status()
         print(f"step {step + 1:4d}  loss {loss.item():.3f}  rate x{status['learning_rate_scale']:.3g}  "

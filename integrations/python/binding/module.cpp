@@ -164,8 +164,6 @@ PYBIND11_MODULE(_core, m) {
           }),
           py::arg("preset"), py::arg("values"), py::arg("planned_steps"))
       .def_property_readonly("enabled", [](const Options& options) { return options.enabled; })
-      .def_property_readonly("adapts_rate",
-                             [](const Options& options) { return options.adapts_rate(); })
       .def_property_readonly(
           "touches_moments",
           [](const Options& options) { return options.moments != MomentPolicy::kKeep; })

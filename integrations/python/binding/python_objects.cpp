@@ -11,9 +11,21 @@
 namespace leapverify::python {
 namespace {
 
-/// A Python function as a C++ one. Neither copies nor destroys Python objects without the lock.
-std::function<void()> action(py::object function) {
-  return [function = std::move(function)] { call(function); };
+/// Calls what puts something back. Ctrl-C must not keep it from that, and nothing may pass through
+/// the destructors that call it: it is called once more, and Python is told afterwards.
+template <class... Arguments>
+void put_back(const py::object& function, Arguments&&... arguments) {
+  try {
+    function(arguments...);
+  } catch (const py::error_already_set& error) {
+    if (!error.matches(PyExc_KeyboardInterrupt)) throw;
+    function(arguments...);
+    PyErr_SetInterrupt();
+  }
+}
+
+std::function<void()> putting_back(py::object function) {
+  return [function = std::move(function)] { put_back(function); };
 }
 
 class PythonStatisticsCollection : public StatisticsCollection {
@@ -71,7 +83,7 @@ std::vector<double> PythonOptimizer::learning_rates() const {
 }
 
 void PythonOptimizer::set_learning_rates(const std::vector<double>& rates) {
-  access_.attr("set_learning_rates")(rates);
+  put_back(access_.attr("set_learning_rates"), rates);
 }
 
 at::Tensor PythonOptimizer::step(const std::function<at::Tensor()>& closure) {
@@ -115,7 +127,9 @@ std::vector<ParameterMoments> PythonOptimizer::moments(double steps) const {
 
 void PythonOptimizer::check_has_moments() const { access_.attr("check_has_moments")(); }
 
-std::function<void()> PythonOptimizer::keep_state() { return action(access_.attr("keep_state")()); }
+std::function<void()> PythonOptimizer::keep_state() {
+  return putting_back(access_.attr("keep_state")());
+}
 
 void PythonOptimizer::sum_over_shards(std::vector<double>& values) const {
   if (!access_.attr("sharded")().cast<bool>()) return;
@@ -131,7 +145,7 @@ std::vector<at::Tensor> PythonModel::buffers() const {
 }
 
 std::function<void()> PythonModel::enter(bool evaluation_mode) {
-  return action(access_.attr("enter")(evaluation_mode));
+  return putting_back(access_.attr("enter")(evaluation_mode));
 }
 
 std::vector<at::Tensor> PythonModel::running_statistics() const {

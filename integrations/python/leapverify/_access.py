@@ -3,7 +3,7 @@ runtime/trained_model.h and runtime/evaluator.h."""
 
 from __future__ import annotations
 
-import copy
+import numbers
 import random
 import sys
 from collections.abc import Callable, Iterable
@@ -34,6 +34,11 @@ def check_base(base: torch.optim.Optimizer) -> None:
             "falsify; legal are optimizers that take one step a call"
         )
     module = type(base).__module__.split(".")[0]
+    if module == "accelerate" or hasattr(base, "leap_state"):
+        raise InvalidOption(
+            f"base optimizer = {type(base).__name__}: it wraps another one; legal is the optimizer itself, to be wrapped "
+            "before accelerator.prepare()"
+        )
     masters = [
         name
         for name in ("single_partition_of_fp32_groups", "fp32_groups_flat", "fp32_from_float16_groups", "fp32_from_fp16_groups",
@@ -47,7 +52,7 @@ def check_base(base: torch.optim.Optimizer) -> None:
             "the model's own parameters (FSDP2's fully_shard, DDP)"
         )
     for number, group in enumerate(base.param_groups):
-        if not isinstance(group.get("lr"), (float, int, Tensor)):
+        if not isinstance(group.get("lr"), (numbers.Real, Tensor)):
             raise InvalidOption(f"base optimizer: param group {number} has lr = {group.get('lr')!r}; legal is a number")
 
 
@@ -57,6 +62,21 @@ def check_device(device: torch.device) -> None:
             f"model: its parameters are on {device}; legal is "
             + ("the CPU or a CUDA device" if CUDA else "the CPU, for this leapverify is a CPU-only build (no CUDA 13 toolkit was found)")
         )
+
+
+class _Kept:
+    """The entries of a dictionary, of tensors the contents too, which are put back in place."""
+
+    def __init__(self, entries: dict[str, Any]):
+        self._entries = dict(entries)
+        self._contents = {name: value.clone() for name, value in entries.items() if isinstance(value, Tensor)}
+
+    def put_back(self, entries: dict[str, Any]) -> None:
+        entries.clear()
+        entries.update(self._entries)
+        with torch.no_grad():
+            for name, contents in self._contents.items():
+                self._entries[name].copy_(contents)
 
 
 class OptimizerAccess:
@@ -159,8 +179,18 @@ class OptimizerAccess:
         }
 
     def keep_state(self) -> Callable[[], None]:
-        kept = copy.deepcopy(self.base.state_dict())
-        return lambda: self.base.load_state_dict(kept)
+        state = {parameter: _Kept(entries) for parameter, entries in self.base.state.items()}
+        groups = [_Kept(group) for group in self.base.param_groups]
+
+        def put_back() -> None:
+            for parameter in [p for p in self.base.state if p not in state]:
+                del self.base.state[parameter]
+            for parameter, kept in state.items():
+                kept.put_back(self.base.state[parameter])
+            for group, kept in zip(self.base.param_groups, groups, strict=True):
+                kept.put_back(group)
+
+        return put_back
 
 
 class _StatisticsCollection:
@@ -195,15 +225,16 @@ def bare_model(model: nn.Module) -> nn.Module:
 class ModelAccess:
     def __init__(self, model: nn.Module, trained: list[Tensor]):
         self.model = bare_model(model)
+        self.reshard()  # else the root's parameters are not those that the optimizer has
         self._check_trained(trained)
         device = local(trained[0]).device if trained else torch.device("cpu")
         check_device(device)
-        # The core copies dense tensors of one device; whatever else there is, is copied here.
-        self._buffers: list[Tensor] = []
-        self._others: list[Tensor] = []
-        for buffer in self.model.buffers():
-            plain = buffer.is_contiguous() and buffer.device == device and not is_distributed(buffer)
-            (self._buffers if plain else self._others).append(buffer)
+        # The core copies dense tensors of one device; whatever else there is then, is copied here.
+        self._buffers = [
+            buffer
+            for buffer in self.model.buffers()
+            if buffer.is_contiguous() and buffer.device == device and not is_distributed(buffer)
+        ]
 
     def _check_trained(self, trained: list[Tensor]) -> None:
         if any(type(module).__name__ == "FullyShardedDataParallel" for module in self.model.modules()):
@@ -223,7 +254,7 @@ class ModelAccess:
     def buffers(self) -> list[Tensor]:
         return self._buffers
 
-    def _reshard(self) -> None:
+    def reshard(self) -> None:
         """FSDP2's root keeps the whole weights that it gathered, and would answer for the old ones."""
         modules: Iterable[Any] = self.model.modules()
         for module in modules:
@@ -232,20 +263,27 @@ class ModelAccess:
 
     def enter(self, evaluation_mode: bool) -> Callable[[], None]:
         modes = [(module, module.training) for module in self.model.modules()]
+        # A model may put another tensor in a buffer's place.
+        places = [(module._buffers, dict(module._buffers)) for module in self.model.modules() if module._buffers]
+        copied = {id(buffer) for buffer in self._buffers}
         # Storages, for a buffer may hold one element in several places.
-        others: list[Any] = [local(buffer).untyped_storage() for buffer in self._others]
+        others: list[Any] = [
+            local(buffer).untyped_storage() for buffer in self.model.buffers() if id(buffer) not in copied
+        ]
         saved = [storage.clone() for storage in others]
         generators = _PythonGenerators()
-        self._reshard()
+        self.reshard()
         if evaluation_mode:
             self.model.eval()
 
         def leave() -> None:
-            self._reshard()
+            self.reshard()
             if len({training for _, training in modes}) == 1:
                 self.model.train(modes[0][1])
             for module, training in modes:
                 module.training = training
+            for place, buffers in places:
+                place.update(buffers)
             for storage, bytes_before in zip(others, saved, strict=True):
                 storage.copy_(bytes_before)
             generators.restore()
@@ -289,7 +327,8 @@ class EvaluatorAccess:
         return len(self._evaluator)
 
     def step_cost(self) -> float:
-        return float(self._evaluator.step_cost)
+        # Every rank runs every gate sequence, beside its own part of the training step.
+        return float(self._evaluator.step_cost) / self._ranks.size
 
     def evaluate(self, sequences: list[int], activations: bool) -> tuple[Tensor, Tensor | None]:
         def compute() -> tuple[Tensor, Tensor | None]:

@@ -17,6 +17,12 @@ except ImportError:  # torch without distributed
     DTensor = None  # type: ignore[assignment, misc]
 
 
+def _device_of(group: Any) -> torch.device:
+    """Where tensors must lie that a group exchanges: a backend for both devices takes the CPU's."""
+    only_cuda = "gloo" not in str(dist.get_backend(group))
+    return torch.device("cuda", torch.cuda.current_device()) if only_cuda else torch.device("cpu")
+
+
 class Ranks:
     """A process group, or a process alone."""
 
@@ -25,11 +31,11 @@ class Ranks:
             group = dist.group.WORLD if dist.is_available() and dist.is_initialized() else None
         self._group = group
         self.size: int = dist.get_world_size(group) if group is not None else 1
-        self.first: bool = self.size == 1 or dist.get_rank(group) == 0
+        self.rank: int = dist.get_rank(group) if self.size > 1 else 0
+        self.first: bool = self.rank == 0
 
     def _device(self) -> torch.device:
-        backend = str(dist.get_backend(self._group))
-        return torch.device("cuda", torch.cuda.current_device()) if "nccl" in backend else torch.device("cpu")
+        return _device_of(self._group)
 
     def agree(self, compute: Callable[[], tuple[Tensor, Tensor | None]], count: int) -> tuple[Tensor, Tensor | None]:
         """What `compute` returns on the first rank: losses [count] and activations. Raises everywhere where it raises
@@ -50,7 +56,6 @@ class Ranks:
         if failure is not None:
             shared[count] = 1
         elif self.first and losses is not None:
-            # A NaN would hide every other number of the sum from nobody, for each has its own place.
             shared[:count] = losses.detach().double().to(shared.device)
         dist.all_reduce(shared, group=self._group)
         if failure is not None:
@@ -96,8 +101,7 @@ class Shards:
         return bool(self._groups)
 
     def sum(self, values: list[float]) -> list[float]:
-        device = "cpu" if "gloo" in str(dist.get_backend(self._groups[0])) else "cuda"
-        total = torch.tensor(values, dtype=torch.float64, device=device)
+        total = torch.tensor(values, dtype=torch.float64, device=_device_of(self._groups[0]))
         for group in self._groups:
             dist.all_reduce(total, group=group)
         result: list[float] = total.tolist()

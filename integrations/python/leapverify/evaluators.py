@@ -17,7 +17,8 @@ Batch = Any
 
 
 class Evaluator:
-    """Runs a model, at the weights that it holds now, on held-out sequences. To be derived from.
+    """Runs a model, at the weights that it holds now, on held-out sequences. To be derived from: a class of one's own has
+    the attributes `model` and `sequences_per_step`, and the methods __len__ and evaluate.
 
     The gate set must be carved from the training data, never be trained on, and never be the validation set whose loss
     is reported. evaluate() is called in evaluation mode and without gradients; modes, buffers and random generators
@@ -75,6 +76,8 @@ class BatchEvaluator(Evaluator):
         probe: str | None = None,
         context: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
     ):
+        if not isinstance(model, nn.Module):
+            raise ValueError(f"model is a {type(model).__name__}; legal is a torch.nn.Module")
         if sequences_per_step < 1:
             raise ValueError(f"sequences_per_step = {sequences_per_step}; legal is an integer ≥ 1")
         if probe is not None and probe not in dict(bare_model(model).named_modules()):
@@ -87,10 +90,14 @@ class BatchEvaluator(Evaluator):
         self._batches: list[Batch] = []
         # Of each sequence: its batch, and its place in it.
         self._places: list[tuple[int, int]] = []
-        for batch in batches:
-            self._keep(batch, max_sequences)
-            if len(self._places) >= max_sequences:
-                break
+        generator = torch.get_rng_state()  # a DataLoader draws a seed
+        try:
+            for batch in batches:
+                self._keep(batch, max_sequences)
+                if len(self._places) >= max_sequences:
+                    break
+        finally:
+            torch.set_rng_state(generator)
         if not self._places:
             raise ValueError("batches hold no sequence; legal is at least one")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import warnings
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -69,6 +71,60 @@ class TrainingBatch:
             return loss
 
 
+@dataclass
+class _Live:
+    """What changes while a wrapper lives. Held by reference, for Lightning makes copies of an optimizer's attributes."""
+
+    options: _core.Options
+    planned_steps: int
+    engine: _core.Engine | None = None
+    ranks: Ranks | None = None
+    model: ModelAccess | None = None
+    sharded: bool = False
+    trace_file: _core.TraceFile | None = None
+    trace_bytes: int = 0
+
+
+def _sink(live: _Live, trace: str | Callable[[dict[str, Any]], None] | None) -> Callable[[str], None]:
+    """Takes the core's events. Refers to `live` weakly, for that holds the core, which holds this."""
+    reference = weakref.ref(live)
+    failed: list[Exception] = []
+
+    def to_function(event: str) -> None:
+        try:
+            trace(json.loads(event))  # type: ignore[operator]
+        except Exception as error:
+            if not failed:
+                warnings.warn(f"the trace function failed, training goes on: {type(error).__name__}: {error}")
+            failed.append(error)
+
+    def to_file(event: str) -> None:
+        live = reference()
+        if live is None or live.ranks is None or not live.ranks.first:
+            return
+        if live.trace_file is None:
+            live.trace_file = _core.TraceFile(str(trace), live.trace_bytes)
+        live.trace_file.write(event)
+
+    told: set[str] = set()
+
+    def tell(event: str) -> None:
+        failure = json.loads(event)
+        if failure["event"] != "failure" or (failure["reason"] in told and not failure["off"]):
+            return
+        told.add(failure["reason"])
+        rest = "leaps are off for the rest of the run" if failure["off"] else "training goes on without this try"
+        warnings.warn(f"LeapVerify at step {failure['step']}: {failure['reason']}; {rest}")
+
+    def take(event: str) -> None:
+        if trace is not None:
+            (to_function if callable(trace) else to_file)(event)
+        if '"failure"' in event:
+            tell(event)
+
+    return take
+
+
 class LeapVerify(torch.optim.Optimizer):
     """Use it in place of the base optimizer; learning-rate schedulers may be on either.
 
@@ -116,21 +172,19 @@ class LeapVerify(torch.optim.Optimizer):
             )
         self.base_optimizer = base_optimizer
         self.evaluator = evaluator
-        self._planned_steps = planned_steps
+        if trace is not None and not isinstance(trace, (str, os.PathLike)) and not callable(trace):
+            raise InvalidOption(f"trace = {trace!r}; legal is a path or a function that takes a dictionary")
         self._preset = preset
         self._trace = os.fspath(trace) if isinstance(trace, os.PathLike) else trace
         self._runner = runner
         self._process_group = process_group
         self._values = _flat(options)
-        self._open()
+        self._open(planned_steps)
 
     # --- The core
 
-    def _open(self) -> None:
-        self._options = _core.Options(self._preset, self._values, self._planned_steps)
-        self._trace_file: _core.TraceFile | None = None
-        self._trace_bytes = 0
-        self._engine: _core.Engine | None = None
+    def _open(self, planned_steps: int) -> None:
+        self._live = _Live(self._checked(planned_steps), planned_steps)
         check_base(self.base_optimizer)
         if not self._options.enabled:
             return
@@ -138,58 +192,71 @@ class LeapVerify(torch.optim.Optimizer):
             raise InvalidOption(
                 f"evaluator = {self.evaluator!r}; legal is a leapverify.Evaluator, such as leapverify.BatchEvaluator"
             )
+        if not isinstance(getattr(self.evaluator, "model", None), torch.nn.Module):
+            raise InvalidOption("evaluator: its attribute `model` is no torch.nn.Module; legal is the model that is trained")
+        if isinstance(self._trace, str):
+            open(self._trace, "ab").close()  # says now whether it can be written
         if not any(parameter.is_meta for group in self.param_groups for parameter in group["params"]):
-            self._engine = self._new_engine()
+            self._live.engine = self._new_engine()
+
+    def _checked(self, planned_steps: int) -> _core.Options:
+        if planned_steps != int(planned_steps):
+            raise InvalidOption(f"planned_steps = {planned_steps!r}; legal is an integer ≥ 0")
+        return _core.Options(self._preset, self._values, int(planned_steps))
+
+    @property
+    def _options(self) -> _core.Options:
+        return self._live.options
 
     def _new_engine(self) -> _core.Engine:
         assert self.evaluator is not None
-        self._ranks = Ranks(self._process_group)
+        live = self._live
+        live.ranks = Ranks(self._process_group)
+        if live.ranks.size > 1 and self._values.get("gate") == "next_batch":
+            raise InvalidOption(
+                f"gate = next_batch: each of the {live.ranks.size} ranks has a batch of its own; legal are fresh and fixed"
+            )
         optimizer = OptimizerAccess(self.base_optimizer)
         if self._options.touches_moments:
             optimizer.check_moments_known()
         trained = [p for group in self.param_groups for p in group["params"] if p.requires_grad]
+        live.sharded = optimizer.sharded()
+        live.model = ModelAccess(self.evaluator.model, trained)
         return _core.Engine(
             optimizer,
-            ModelAccess(self.evaluator.model, trained),
-            EvaluatorAccess(self.evaluator, self._ranks),
-            self._options,
-            self._emit if self._trace is not None else None,
+            live.model,
+            EvaluatorAccess(self.evaluator, live.ranks),
+            live.options,
+            _sink(live, self._trace),
             self._runner,
         )
-
-    def _emit(self, event: str) -> None:
-        if callable(self._trace):
-            self._trace(json.loads(event))
-            return
-        if not self._ranks.first:
-            return
-        if self._trace_file is None:
-            self._trace_file = _core.TraceFile(str(self._trace), self._trace_bytes)
-        self._trace_file.write(event)
 
     def _fitting_engine(self) -> _core.Engine:
         """The core for the parameters as they are now: made anew, with what it knows, after add_param_group(), a
         parameter frozen or thawed, or a move to another device."""
-        if self._engine is None:
-            self._engine = self._new_engine()
-        elif not self._engine.fits():
-            old, self._engine = self._engine, self._new_engine()
-            self._engine.restore(*_carried_over(old, self._engine))
-        return self._engine
+        live = self._live
+        if live.engine is None:
+            live.engine = self._new_engine()
+        elif not live.engine.fits():
+            self._renew(live.engine)
+        return live.engine
+
+    def _renew(self, old: _core.Engine) -> None:
+        engine = self._new_engine()
+        engine.restore(*_carried_over(old, engine))
+        self._live.engine = engine
 
     @property
     def planned_steps(self) -> int:
         """Optimizer steps of the whole run, 0 when not known. May be set where they become known later."""
-        return self._planned_steps
+        return self._live.planned_steps
 
     @planned_steps.setter
     def planned_steps(self, steps: int) -> None:
-        options = _core.Options(self._preset, self._values, steps)
-        old = self._engine
-        self._planned_steps, self._options, self._engine = steps, options, None
-        if old is not None:
-            self._engine = self._new_engine()
-            self._engine.restore(*_carried_over(old, self._engine))
+        self._live.options = self._checked(steps)
+        self._live.planned_steps = steps
+        if self._live.engine is not None:
+            self._renew(self._live.engine)
 
     # --- Steps
 
@@ -242,12 +309,22 @@ class LeapVerify(torch.optim.Optimizer):
         it raises. While the learning rate is high the average's loss is lower than that of the weights."""
         if not self._options.enabled:
             raise ContractError("no average of the weights is kept: enabled is False")
-        return self._fitting_engine().at_average(function)
+        engine, model = self._fitting_engine(), self._live.model
+        assert model is not None
+
+        def run() -> Any:
+            model.reshard()
+            try:
+                return function()
+            finally:
+                model.reshard()
+
+        return engine.at_average(run)
 
     def flush_trace(self) -> None:
         """Waits until the disk holds the trace so far."""
-        if self._trace_file is not None:
-            self._trace_file.sync()
+        if self._live.trace_file is not None:
+            self._live.trace_file.sync()
 
     # --- What is the base optimizer's
 
@@ -305,8 +382,16 @@ class LeapVerify(torch.optim.Optimizer):
         as torch.distributed.checkpoint's get_optimizer_state_dict() does."""
         text, tensors = self._fitting_engine().state()
         self.flush_trace()
-        written = self._trace_file.bytes if self._trace_file is not None else self._trace_bytes
-        return {"version": _STATE_VERSION, "core": text, "tensors": dict(tensors), "trace_bytes": written}
+        live = self._live
+        written = live.trace_file.bytes if live.trace_file is not None else live.trace_bytes
+        prefix = self._prefix()
+        named = {prefix + name: tensor for name, tensor in tensors}
+        return {"version": _STATE_VERSION, "core": text, "tensors": named, "trace_bytes": written}
+
+    def _prefix(self) -> str:
+        """Each rank's shards have names of their own, so that a checkpoint of all ranks keeps them all."""
+        live = self._live
+        return f"rank{live.ranks.rank}." if live.sharded and live.ranks is not None else ""
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Takes back what state_dict() gave, or a state of the base optimizer alone, after which LeapVerify begins anew.
@@ -340,30 +425,35 @@ class LeapVerify(torch.optim.Optimizer):
             raise FormatError(f"LeapVerify state: version {version!r}; this leapverify reads version {_STATE_VERSION}")
         try:
             core, tensors = leap_state["core"], leap_state["tensors"]
-            engine.restore(core, [(str(name), tensor) for name, tensor in tensors.items()])
+            prefix = self._prefix()
+            engine.restore(core, [(str(name).removeprefix(prefix), tensor) for name, tensor in tensors.items()])
         except (KeyError, AttributeError, TypeError) as error:
             raise FormatError(f"LeapVerify state: damaged: {error}") from error
         return engine
 
     def _take(self, engine: _core.Engine, leap_state: Mapping[str, Any] | None) -> None:
-        self._engine = engine
-        self._trace_bytes = int(leap_state.get("trace_bytes", 0)) if leap_state is not None else 0
-        self._trace_file = None
+        self._live.engine = engine
+        if leap_state is not None:
+            self._live.trace_bytes = int(leap_state.get("trace_bytes", 0))
+            self._live.trace_file = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """For pickling and deepcopy: all but hooks, and a trace that is a function only where that can be pickled."""
-        kept = ("base_optimizer", "evaluator", "_planned_steps", "_preset", "_trace", "_runner", "_values")
+        """For pickling and deepcopy: all but hooks and a trace file, which only one can write. A process group of one's
+        own can be neither."""
+        kept = ("base_optimizer", "evaluator", "_preset", "_runner", "_values", "_process_group")
         return {
             **{name: self.__dict__[name] for name in kept},
+            "_trace": None if isinstance(self._trace, str) else self._trace,
+            "planned_steps": self.planned_steps,
             "leap_state": self.leap_state() if self._options.enabled else None,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        leap_state = state.pop("leap_state")
+        state = dict(state)
+        leap_state, planned_steps = state.pop("leap_state"), state.pop("planned_steps")
         self.__dict__.update(state)
-        self._process_group = "auto"
         self._make_hooks()
-        self._open()
+        self._open(planned_steps)
         if leap_state is not None:
             self._take(self._restored(leap_state), leap_state)
 
@@ -401,6 +491,7 @@ def _carried_over(old: _core.Engine, new: _core.Engine) -> tuple[str, list[tuple
     data = json.loads(text)
     data["snapshot_steps"] = []
     data["activations"] = False
+    data["pending"] = []
     if data["step"] == 0:
         return json.dumps(data), [(f"average.{i}", t.detach().to(_average_dtype(t))) for i, t in enumerate(after)]
     tensors = dict(named)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -100,7 +101,8 @@ class LeapVerifyMixin:
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
         base: torch.optim.Optimizer = super().create_optimizer(*args, **kwargs)  # type: ignore[misc]
-        if self._leapverify is None or isinstance(base, LeapVerify):
+        # Of an earlier train(), Accelerate's wrapper around it.
+        if self._leapverify is None or isinstance(getattr(base, "optimizer", base), LeapVerify):
             return base
         if getattr(self, "is_deepspeed_enabled", False):
             raise InvalidOption("DeepSpeed keeps master weights of its own; legal are DDP and FSDP2 (fsdp_version: 2)")
@@ -119,10 +121,18 @@ class LeapVerifyMixin:
             optimizer.planned_steps = num_training_steps
         return super().create_scheduler(num_training_steps, *args, **kwargs)  # type: ignore[misc]
 
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
+        if isinstance(optimizer, LeapVerify) and "learning_rate" in logs:
+            status = optimizer.status()
+            logs = {**logs, "learning_rate_scale": status["learning_rate_scale"], "leap_overhead": status["overhead"]}
+        super().log(logs, *args, **kwargs)  # type: ignore[misc]
+
     def _gate_evaluator(self, model: nn.Module | None) -> HuggingFaceEvaluator:
         dataset = self._gate_dataset
         if dataset is None:
             dataset = self.eval_dataset  # type: ignore[attr-defined]
+            warnings.warn("no gate_dataset: the evaluation data decide, and their loss is no fair measure of this run")
             if isinstance(dataset, Mapping):
                 dataset = next(iter(dataset.values()), None)
         if dataset is None:
@@ -132,7 +142,7 @@ class LeapVerifyMixin:
             self.model if model is None else model,  # type: ignore[attr-defined]
             dataset,
             sequences_per_step=args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
-            collator=self.data_collator,  # type: ignore[attr-defined]
+            collator=self._get_collator_with_removed_columns(self.data_collator, "gate"),  # type: ignore[attr-defined]
             batch_size=args.eval_batch_size,
             max_sequences=self._gate_sequences,
             context=self._autocast,

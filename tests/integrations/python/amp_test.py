@@ -10,15 +10,15 @@ import unittest
 
 import torch
 import torch.distributed.checkpoint as dcp
-from toy import ACCEPTING, EAGER, Run, ToyEvaluator, differences, inputs, squared, target
+from toy import ACCEPTING, EAGER, OPTIMIZERS, Run, ToyEvaluator, differences, inputs, squared, target
 from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
 from torch.utils.checkpoint import checkpoint
 
 import leapverify
 
 
-def scaled_run(options, *, overflow=(), steps=30, fused=False):
-    run = Run(options, base=lambda p: torch.optim.AdamW(p, lr=3e-3, fused=fused))
+def scaled_run(options, *, overflow=(), steps=30, fused=False, base=None):
+    run = Run(options, base=base or (lambda p: torch.optim.AdamW(p, lr=3e-3, fused=fused)))
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=1000)
     for step in range(steps):
         run.optimizer.zero_grad()
@@ -43,6 +43,16 @@ class Scaler(unittest.TestCase):
                 self.assertTrue(all(torch.isfinite(p).all() for p in run.model.parameters()))
                 self.assertFalse(hasattr(run.optimizer, "_step_supports_amp_scaling"))
                 self.assertEqual(getattr(run.base, "_step_supports_amp_scaling", False), fused)
+
+    def test_no_step_of_any_optimizer_where_an_infinity_was_found(self):
+        for base in OPTIMIZERS:
+            for options in (ACCEPTING, {**EAGER, "verification": {"sequences": 16, "margin": 1e9, "rule": "strict"}}):
+                with self.subTest(base=base):
+                    run = scaled_run(options, overflow=range(3, 9), steps=9, base=base)
+                    before = scaled_run(options, steps=3, base=base)
+                    self.assertEqual(run.optimizer.status()["step"], 3)
+                    for a, b in zip(run.model.parameters(), before.model.parameters(), strict=True):
+                        self.assertTrue(torch.equal(a, b))
 
     def test_all_rejected_is_the_base_optimizer(self):
         for fused in (False, True):

@@ -44,10 +44,13 @@ def evaluator_of(model, noise=0.0, fails=False):
 
 def train(rank, kind, options, steps, noise=0.0, fails=False):
     model = net()
-    if kind == "fsdp":
-        fully_shard(model[0])
-        fully_shard(model[2])
+    if kind.startswith("fsdp"):
+        # The last layer is the root's own, which stays whole after a forward pass.
+        if kind == "fsdp":
+            fully_shard(model[0])
         fully_shard(model)
+    if kind == "fsdp stale":
+        leapverify._access.ModelAccess.reshard = lambda _: None
     wrapped = DistributedDataParallel(model) if kind == "ddp" else model
     base = torch.optim.AdamW(model.parameters(), lr=3e-3)
     events = []
@@ -61,16 +64,36 @@ def train(rank, kind, options, steps, noise=0.0, fails=False):
         optimizer.zero_grad()
         squared(wrapped(x), target(x)).mean().backward()
         optimizer.step()
+    if kind == "fsdp stale":
+        return [], events, optimizer.status()
     whole = [p.full_tensor() if kind == "fsdp" else p for p in model.parameters()]
     status = optimizer.status() if options is not None else {}
+    if kind == "fsdp" and options is not None:
+        status["state"] = sorted(optimizer.leap_state()["tensors"])
+        optimizer.load_state_dict(optimizer.state_dict())
+        if optimizer.has_average():
+            x = inputs(999, 32)
+            with torch.no_grad():
+                status["losses"] = [float(squared(wrapped(x), target(x)).mean())]
+                status["losses"].append(optimizer.at_average(lambda: float(squared(wrapped(x), target(x)).mean())))
+                status["losses"].append(float(squared(wrapped(x), target(x)).mean()))
     return [p.detach().clone() for p in whole], events, status
+
+
+def refusal():
+    model = net()
+    try:
+        leapverify.LeapVerify(torch.optim.SGD(model.parameters(), lr=1.0), evaluator_of(model), gate="next_batch")
+    except leapverify.InvalidOption as error:
+        return str(error)
+    return ""
 
 
 def start(rank, port, out, jobs):
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     torch.set_num_threads(1)
     dist.init_process_group("gloo", rank=rank, world_size=WORLD)
-    torch.save([train(rank, *job) for job in jobs], f"{out}/{rank}.pt")
+    torch.save([refusal(), *(train(rank, *job) for job in jobs)], f"{out}/{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -98,16 +121,18 @@ class TwoRanks(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         names = ["ddp bare", "ddp rejecting", "ddp accepting", "ddp noisy", "ddp failing", "fsdp bare", "fsdp rejecting",
-                 "fsdp sharded", "ddp whole"]
+                 "fsdp sharded", "ddp whole", "fsdp stale"]
         jobs = [("ddp", None, 60), ("ddp", REJECTING, 60), ("ddp", ACCEPTING, 60), ("ddp", EAGER, 60, 1e-3),
                 ("ddp", EAGER, 60, 0.0, True), ("fsdp", None, 60), ("fsdp", REJECTING, 60), ("fsdp", SHARDED, 60),
-                ("ddp", SHARDED, 60)]
-        cls.found = dict(zip(names, on_two_ranks(*jobs), strict=True))
+                ("ddp", SHARDED, 60), ("fsdp stale", ACCEPTING, 20)]
+        cls.found = dict(zip(["next batch", *names], on_two_ranks(*jobs), strict=True))
 
     def check_same_on_both(self, name):
         (first, first_events, first_status), (second, second_events, second_status) = self.found[name]
         self.assertTrue(equal(first, second), name)
         self.assertEqual(verdicts(first_events), verdicts(second_events))
+        for status in (first_status, second_status):
+            status.pop("state", None)
         self.assertEqual(first_status, second_status)
         return first, first_events
 
@@ -122,6 +147,23 @@ class TwoRanks(unittest.TestCase):
             _, events = self.check_same_on_both(name)
             self.assertTrue([e for e in events if e["event"] == "leap" and e["outcome"] == "committed"], name)
             self.assertFalse([e for e in events if e["event"] == "failure"], name)
+
+    def test_root_that_stays_whole_is_found_out(self):
+        for _, _, status in self.found["fsdp stale"]:
+            self.assertIn("stay the same", status["off_reason"])
+
+    def test_state_of_each_rank_has_names_of_its_own(self):
+        for rank, (_, _, status) in enumerate(self.found["fsdp sharded"]):
+            names = status.get("state", [f"rank{rank}."])
+            self.assertTrue(all(name.startswith(f"rank{rank}.") for name in names))
+
+    def test_average_answers_for_itself_and_leaves_the_weights(self):
+        before, average, after = self.found["fsdp sharded"][0][2]["losses"]
+        self.assertNotEqual(before, average)
+        self.assertEqual(before, after)
+
+    def test_next_batch_is_refused(self):
+        self.assertIn("has a batch of its own", self.found["next batch"][0])
 
     def test_ranks_with_different_losses_decide_alike(self):
         _, events = self.check_same_on_both("ddp noisy")

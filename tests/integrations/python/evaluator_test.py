@@ -5,6 +5,7 @@ Usage: evaluator_test.py [unittest options], with the package on PYTHONPATH
 
 import random
 import unittest
+import warnings
 
 import numpy
 import torch
@@ -82,6 +83,7 @@ class FromLoader(unittest.TestCase):
 
     def test_wrong_input(self):
         for make, words in (
+            (lambda: BatchEvaluator.from_loader(F.cross_entropy, self.model, [], sequences_per_step=8), "model is a func"),
             (lambda: BatchEvaluator.from_loader(self.model, F.cross_entropy, [], sequences_per_step=8), "no sequence"),
             (lambda: BatchEvaluator.from_loader(self.model, F.cross_entropy, self.loader(), sequences_per_step=0), "= 0"),
             (lambda: BatchEvaluator.from_loader(self.model, F.cross_entropy, self.loader(), sequences_per_step=8,
@@ -137,7 +139,13 @@ class LeavesNoTrace(unittest.TestCase):
         bare = Run().train(60)
         run = Run(EAGER)
         run.evaluator.evaluate = lambda *_: 1 / 0
-        run.train(60)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            run.train(60)
+        told = [str(w.message) for w in caught if "division by zero" in str(w.message)]
+        self.assertEqual(len(told), 2)
+        self.assertIn("training goes on", told[0])
+        self.assertIn("off for the rest of the run", told[1])
         self.assertEqual(differences(bare.everything(), run.everything()), [])
         self.assertEqual(len(run.kinds("failure")), 3)
         self.assertIn("division by zero", run.optimizer.status()["off_reason"])
@@ -241,6 +249,26 @@ class BatchNorm(unittest.TestCase):
 
 
 class Buffers(unittest.TestCase):
+    def test_buffers_that_the_model_replaces_are_put_back(self):
+        ends = []
+        for options, reject in ((None, False), (EAGER, True)):
+            run = Run()
+            run.model.register_buffer("count", torch.zeros(()))
+            run.model.register_forward_pre_hook(lambda model, _: setattr(model, "count", model.count + 1))
+            if options is not None:
+                run.evaluator.reject = reject
+                run.optimizer = leapverify.LeapVerify(run.base, run.evaluator, **options)
+            run.train(30)
+            ends.append(float(run.model.count))
+        self.assertEqual(ends, [30, 30])
+
+    def test_making_an_evaluator_draws_nothing(self):
+        run = Run()
+        before = torch.get_rng_state()
+        BatchEvaluator.from_loader(run.model, squared, DataLoader(TensorDataset(inputs(1), target(inputs(1))), 4),
+                                   sequences_per_step=4)
+        self.assertTrue(torch.equal(before, torch.get_rng_state()))
+
     def test_buffers_of_any_layout_are_put_back(self):
         run = Run()
         run.model.register_buffer("wide", torch.zeros(1, 3).expand(4, 3))

@@ -64,6 +64,9 @@ class Examples(unittest.TestCase):
         out = run("lora.py", "model", "text.txt", "out", cwd=self.path)
         self.assertIn("step  60", out)
         self.assertIn("'off_reason': ''", out)
+        events = read_trace(self.path / "trace.jsonl")
+        self.assertTrue([e for e in events if e["event"] == "candidate"])
+        self.assertFalse([e for e in events if e["event"] == "failure"])
         base = transformers.AutoModelForCausalLM.from_pretrained(self.path / "model")
         peft.PeftModel.from_pretrained(base, self.path / "out")
 

@@ -75,6 +75,16 @@ class Lightning(unittest.TestCase):
             before = trainer.optimizers[0].status()
             _, again = fit(ACCEPTING, steps=13, folder=folder, checkpoint=f"{folder}/mine.ckpt")
             self.assertEqual(again.optimizers[0].status(), before)
+            module, longer = fit(ACCEPTING, steps=26, folder=folder, checkpoint=f"{folder}/mine.ckpt")
+            self.assertEqual(longer.optimizers[0].status()["step"], 26)
+            self.assertTrue([e for e in module.events if e["event"] == "leap" and e["step"] > 13])
+
+    def test_what_lightning_hands_out_is_the_same_optimizer(self):
+        module, trainer = fit(ACCEPTING, steps=7)
+        proxy = module.optimizers()
+        proxy.planned_steps = 1000
+        self.assertEqual(trainer.optimizers[0].planned_steps, 1000)
+        self.assertEqual(proxy.status(), trainer.optimizers[0].status())
 
 
 if __name__ == "__main__":

@@ -4,13 +4,16 @@ Usage: optimizer_test.py [unittest options], with the package on PYTHONPATH
 """
 
 import copy
+import gc
 import io
 import pickle
+import tempfile
 import unittest
 import warnings
+import weakref
 
 import torch
-from toy import ACCEPTING, EAGER, OPTIMIZERS, Net, Run, ToyEvaluator, differences, inputs, squared, target
+from toy import ACCEPTING, EAGER, OPTIMIZERS, Net, Run, ToyEvaluator, differences, inputs, read_trace, squared, target
 
 import leapverify
 from leapverify import LeapVerify
@@ -181,7 +184,7 @@ class Pretender(unittest.TestCase):
 
     def test_step_returns_what_the_base_optimizer_returns(self):
         run = Run(EAGER)
-        self.assertEqual(float(run.optimizer.step(lambda: run.backward())), float(Run().optimizer.step(Run().backward)))
+        self.assertEqual(run.optimizer.step(lambda: run.backward()).item(), Run().optimizer.step(Run().backward).item())
         run.backward()
         self.assertIsNone(run.optimizer.step())
         self.assertEqual(run.optimizer.step(lambda: (run.backward(), 17)[1]), 17)
@@ -216,6 +219,41 @@ class Pretender(unittest.TestCase):
         run.train(3)
         self.assertEqual(run.optimizer.status()["step"], 9)
         self.assertEqual(run.kinds("leap"), [])
+
+    def test_zero_gradients_move_nothing_where_the_base_optimizer_does_not(self):
+        for base in OPTIMIZERS:
+            with self.subTest(base=base):
+                run = Run(ACCEPTING, base=base)
+                before = {n: p.detach().clone() for n, p in run.model.named_parameters()}
+                for _ in range(30):
+                    for p in run.model.parameters():
+                        p.grad = torch.zeros_like(p)
+                    for group in run.base.param_groups:
+                        group["weight_decay"] = 0
+                    run.optimizer.step()
+                self.assertEqual(differences(before, dict(run.model.named_parameters())), [])
+
+    def test_closure_may_set_the_rate(self):
+        run = Run({**DENOISED, "verification": ACCEPTING["verification"]}).train(40)
+        scale = run.optimizer.status()["learning_rate_scale"]
+        self.assertGreater(scale, 1)
+        seen = []
+        run.base.register_step_post_hook(lambda optimizer, *_: seen.append(optimizer.param_groups[0]["lr"]))
+
+        def closure():
+            run.base.param_groups[0]["lr"] = 1e-3
+            return run.backward()
+        run.optimizer.step(closure)
+        self.assertEqual(seen, [1e-3 * run.optimizer.status()["learning_rate_scale"]])
+        self.assertEqual(run.base.param_groups[0]["lr"], 1e-3)
+
+    def test_is_freed(self):
+        with tempfile.TemporaryDirectory() as folder:
+            run = Run(EAGER, trace=f"{folder}/trace.jsonl").train(13)
+            alive = weakref.ref(run.model)
+            del run
+            gc.collect()
+            self.assertIsNone(alive())
 
     def test_named_parameters(self):
         model = Net()
@@ -277,6 +315,45 @@ class State(unittest.TestCase):
         self.assertEqual(run.kinds("leap"), other.kinds("leap"))
         self.assertEqual(differences(run.everything(), other.everything()), [])
 
+    def test_pending_leap_is_given_up_where_parameters_change(self):
+        run = Run({**ACCEPTING, "gate": "next_batch"})
+        for step in range(12):
+            x = inputs(step)
+            if step == 10:
+                self.assertEqual(run.kinds("observation")[-1]["horizons"], [2, 5])
+                run.model.second.weight.requires_grad_(False)
+                run.model.second.weight.grad = None
+            run.optimizer.step(leapverify.TrainingBatch(
+                16, lambda x=x: squared(run.model(x), target(x)), run.optimizer.zero_grad))
+        self.assertEqual(run.kinds("failure"), [])
+
+    def test_copies_leave_the_trace_file_alone(self):
+        with tempfile.TemporaryDirectory() as folder:
+            run = Run(EAGER, trace=f"{folder}/trace.jsonl").train(13)
+            copied = copy.deepcopy(run.optimizer)
+            copied.param_groups[0]["params"][0].grad = torch.ones_like(copied.param_groups[0]["params"][0])
+            for _ in range(10):
+                copied.step()
+            run.train(10)
+            self.assertEqual([e["step"] for e in read_trace(f"{folder}/trace.jsonl") if e["event"] == "observation"],
+                             [5, 10, 15, 20])
+
+    def test_kept_state_is_put_back_in_place_and_in_its_own_precision(self):
+        parameter = torch.nn.Parameter(torch.ones(4, dtype=torch.bfloat16))
+        base = torch.optim.SGD([parameter], lr=torch.tensor(0.1), momentum=0.9)
+        moment = torch.full((4,), 1 / 3)
+        base.state[parameter]["momentum_buffer"] = moment
+        rate = base.param_groups[0]["lr"]
+        put_back = leapverify._access.OptimizerAccess(base).keep_state()
+        moment.mul_(3), rate.fill_(7)
+        base.state[parameter]["other"] = 1
+        put_back()
+        self.assertIs(base.state[parameter]["momentum_buffer"], moment)
+        self.assertTrue(torch.equal(moment, torch.full((4,), 1 / 3)))
+        self.assertEqual(list(base.state[parameter]), ["momentum_buffer"])
+        self.assertIs(base.param_groups[0]["lr"], rate)
+        self.assertEqual(float(rate), float(torch.tensor(0.1)))
+
     def test_state_dict_is_deterministic_and_keyed_by_position(self):
         run = Run(EAGER).train(13)
         a, b = run.optimizer.state_dict(), run.optimizer.state_dict()
@@ -291,6 +368,12 @@ class State(unittest.TestCase):
         run.optimizer.load_state_dict(state)
         self.assertEqual(run.optimizer.status()["step"], 0)
         run.train(20)
+        with tempfile.TemporaryDirectory() as folder:
+            traced = Run(EAGER, trace=f"{folder}/trace.jsonl").train(13)
+            lines = read_trace(f"{folder}/trace.jsonl")
+            traced.optimizer.load_state_dict(state)
+            traced.train(6)
+            self.assertEqual(read_trace(f"{folder}/trace.jsonl")[:len(lines)], lines)
         bare = Run()
         bare.optimizer.load_state_dict(run.optimizer.state_dict())  # and the other way round
         bare.train(1)
@@ -366,9 +449,6 @@ class State(unittest.TestCase):
         self.assertTrue(other.kinds("leap"))
 
     def test_trace_file_is_cut_to_the_checkpoint(self):
-        import tempfile
-
-        from toy import read_trace
         with tempfile.TemporaryDirectory() as folder:
             path = f"{folder}/trace.jsonl"
             run = Run(EAGER, trace=path).train(21)
@@ -423,6 +503,10 @@ class ThirdParties(unittest.TestCase):
         with self.assertRaisesRegex(leapverify.InvalidOption, "not parameters of the evaluator's model"):
             Run(EAGER, base=lambda p: torch.optim.SGD([q.detach().clone().requires_grad_() for q in p], lr=1.0))
 
+        inner = Run(EAGER)
+        with self.assertRaisesRegex(leapverify.InvalidOption, "LeapVerify: it wraps another one"):
+            LeapVerify(inner.optimizer, inner.evaluator)
+
         class Masters(torch.optim.SGD):
             fp32_groups_flat = []
         with self.assertRaisesRegex(leapverify.InvalidOption, "float32 weights"):
@@ -449,12 +533,29 @@ class Options(unittest.TestCase):
             ({"enabled": 1}, "enabled.*1.*True or False"),
             ({"preset": "best"}, "preset.*best.*paper"),
             ({"planned_steps": -1}, "planned_steps.*-1"),
+            ({"planned_steps": 400.5}, "planned_steps.*400.5"),
+            ({"trace": 3}, "trace = 3"),
             ({"verification": {"when": "raced"}}, "StepRunner|runner"),
         ):
             with self.subTest(options=options), self.assertRaisesRegex(leapverify.InvalidOption, words) as caught:
                 Run(options)
             self.assertEqual(len(str(caught.exception).splitlines()), 1)
             self.assertIsInstance(caught.exception, ValueError)
+
+    def test_trace_that_cannot_be_written(self):
+        with self.assertRaises(OSError):
+            Run(EAGER, trace="/no/such/folder/trace.jsonl")
+
+        def fails(event):
+            raise ValueError("my logger")
+        bare = Run().train(60)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            run = Run(EAGER, trace=fails, reject=True).train(60)
+        self.assertEqual(len([w for w in caught if "my logger" in str(w.message)]), 1)
+        self.assertEqual(run.optimizer.status()["off_reason"], "")
+        self.assertGreater(run.optimizer.status()["candidates"], 0)
+        self.assertEqual(differences(bare.everything(), run.everything()), [])
 
     def test_groups_may_be_nested_or_dotted(self):
         a = Run({**EAGER, "verification": {"sequences": 16}, "rate": {"growth": 2}}).train(6)
@@ -468,6 +569,13 @@ class Options(unittest.TestCase):
         with self.assertRaisesRegex(leapverify.InvalidOption, "evaluator = None"):
             LeapVerify(base)
         LeapVerify(base, enabled=False)
+        LeapVerify(base, ToyEvaluator(model), planned_steps=400.0)
+
+        class Mine(leapverify.Evaluator):
+            def __len__(self):
+                return 200
+        with self.assertRaisesRegex(leapverify.InvalidOption, "`model`"):
+            LeapVerify(base, Mine())
         with self.assertRaisesRegex(leapverify.InvalidOption, "base optimizer = Net"):
             LeapVerify(model, ToyEvaluator(model))
         with self.assertRaisesRegex(leapverify.InvalidOption, "sequences"):

@@ -62,14 +62,21 @@ class TrainerTest(unittest.TestCase):
         self.assertTrue([e for e in events if e["event"] == "rate"])
         self.assertEqual(trainer.optimizer.optimizer.status()["step"], 30)
         self.assertEqual(trainer.optimizer.optimizer.planned_steps, 30)
+        self.assertTrue([line for line in trainer.state.log_history if line.get("learning_rate_scale", 1) > 1])
         with self.assertRaisesRegex(leapverify.InvalidOption, "shorter than the run of 7 steps"):
             train(self.path, max_steps=7)
 
+    def test_trains_again_without_another_wrapper(self):
+        trainer = train(self.path, max_steps=25)
+        trainer.train()
+        self.assertNotIsInstance(trainer.optimizer.optimizer.base_optimizer, leapverify.LeapVerify)
+        self.assertNotIsInstance(trainer.optimizer.optimizer.base_optimizer, accelerate.optimizer.AcceleratedOptimizer)
+
     def test_all_rejected_is_the_plain_trainer(self):
         rejecting = {**OPTIONS, "verification": {"sequences": 8, "rule": "strict", "margin": 1e9}}
-        a = train(self.path, rejecting)
+        a = train(self.path, rejecting, model=language.model(dropout=0.1))
         self.assertTrue([e for e in read_trace(f"{self.path}/trace.jsonl") if e["event"] == "candidate"])
-        b = train(self.path, None)
+        b = train(self.path, None, model=language.model(dropout=0.1))
         self.assertNotIsInstance(b.optimizer.optimizer, leapverify.LeapVerify)
         self.assertTrue(self.same(weights(a.model), weights(b.model)))
 
@@ -98,6 +105,7 @@ class TrainerTest(unittest.TestCase):
         trainer = train(self.path, bf16=True, gradient_checkpointing=True, max_steps=25)
         self.assertEqual(trainer.optimizer.optimizer.status()["off_reason"], "")
         self.assertEqual(trainer.optimizer.optimizer.status()["step"], 25)
+        self.assertGreater(trainer.optimizer.optimizer.status()["candidates"], 0)
 
     def test_evaluation_data_serve_where_no_gate_is_given(self):
         trainer = LeapVerifyTrainer(model=language.model(), args=arguments(self.path, max_steps=21), train_dataset=TRAIN,
@@ -159,6 +167,8 @@ class AccelerateTest(unittest.TestCase):
         loader = torch.utils.data.DataLoader(TRAIN, 8)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.99**step)
         model, optimizer, loader, schedule = accelerator.prepare(model, optimizer, loader, schedule)
+        with self.assertRaisesRegex(leapverify.InvalidOption, "before accelerator.prepare"):
+            leapverify.LeapVerify(optimizer, HuggingFaceEvaluator(model, GATE, sequences_per_step=16), **OPTIONS)
         for batch in loader:
             with accelerator.accumulate(model):
                 accelerator.backward(model(**batch).loss)
