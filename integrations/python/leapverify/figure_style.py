@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -23,7 +24,7 @@ class RunStyle:
     marker: str
 
     @property
-    def line(self) -> str | tuple[float, tuple[float, ...]]:
+    def line(self) -> Any:
         """As matplotlib wants it."""
         return "solid" if self.dashes is None else (0.0, self.dashes)
 
@@ -61,7 +62,7 @@ MARKS = {
 
 
 #: matplotlib's settings.
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "leapverify",
     "font.family": "sans-serif",

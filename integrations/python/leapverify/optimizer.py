@@ -91,8 +91,9 @@ def _sink(live: _Live, trace: str | Callable[[dict[str, Any]], None] | None) -> 
     failed: list[Exception] = []
 
     def to_function(event: str) -> None:
+        assert callable(trace)
         try:
-            trace(json.loads(event))  # type: ignore[operator]
+            trace(json.loads(event))
         except Exception as error:
             if not failed:
                 warnings.warn(f"the trace function failed, training goes on: {type(error).__name__}: {error}")
