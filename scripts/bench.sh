@@ -25,7 +25,8 @@ measure() { # NAME COMMAND...
   local name="$1"
   shift
   say "Measuring $name"
-  { printf '# %s\n' "${*//"$root/"/}"; "$@"; } | tee "$results/$name.jsonl" | tail -n 1
+  local shown="${*//"$root/"/}"
+  { printf '# %s\n' "${shown//"$(demo_text)"/PYTHON_STANDARD_LIBRARY}"; "$@"; } | tee "$results/$name.jsonl" | tail -n 1
 }
 
 measure_overhead() {
