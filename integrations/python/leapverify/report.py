@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from leapverify import command
 from leapverify._core import FileError
 from leapverify.runs import PathLike, read_runs
 
@@ -58,16 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("-o", "--output", metavar="FILE",
                         help="default: report.html in the folder of a single run, else here")
     options = parser.parse_args(arguments)
-    try:
-        print(render(options.runs, options.output))
-    except FileError as error:
-        print(f"leapverify report: {error}", file=sys.stderr)
-        return 2
-    except ModuleNotFoundError as error:
-        print(f"leapverify report: Python package {error.name} is missing: pip install "
-              "matplotlib", file=sys.stderr)
-        return 2
-    return 0
+    return command.run(
+        "leapverify report", "matplotlib", lambda: render(options.runs, options.output))
 
 
 if __name__ == "__main__":

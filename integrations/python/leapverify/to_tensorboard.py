@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from leapverify import command
 from leapverify._core import FileError
 from leapverify.ledger import Try, tries_of
 from leapverify.runs import FILES, PathLike, Run, read_runs
@@ -131,16 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("-o", "--output", metavar="FOLDER",
                         help="default: tensorboard in the run folder")
     options = parser.parse_args(arguments)
-    try:
-        print(write(options.run, options.output))
-    except FileError as error:
-        print(f"to_tensorboard: {error}", file=sys.stderr)
-        return 2
-    except ModuleNotFoundError as error:
-        print(f"to_tensorboard: Python package {error.name} is missing: pip install tensorboard",
-              file=sys.stderr)
-        return 2
-    return 0
+    return command.run("to_tensorboard", "tensorboard", lambda: write(options.run, options.output))
 
 
 if __name__ == "__main__":
