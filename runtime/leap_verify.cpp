@@ -148,13 +148,8 @@ void LeapVerify::Implementation::check_same_parameters() const {
 }
 
 at::Tensor LeapVerify::Implementation::base_step(const std::function<at::Tensor()>& closure) {
-  const auto let_weights_change = [this] {
-    if (snapshots_) snapshots_->let_weights_change();
-  };
   LV_CHECK(!weights_lent_, "step() while other weights stand in for those of training");
-  if (options_.enabled) {
-    check_same_parameters();
-  }
+  if (options_.enabled) check_same_parameters();
   // After the closure, which may set the rates of this step itself.
   std::optional<ScaledRates> rates;
   const auto scale = [&] {
@@ -165,7 +160,7 @@ at::Tensor LeapVerify::Implementation::base_step(const std::function<at::Tensor(
       rate_sum_ += mean_rate(*base_);
       ++rate_steps_;
     }
-    let_weights_change();
+    if (snapshots_) snapshots_->let_weights_change();
   };
   if (!closure) {
     scale();

@@ -82,9 +82,9 @@ class _Kept:
 class OptimizerAccess:
     def __init__(self, base: torch.optim.Optimizer):
         self.base = base
-        self._shards = Shards(self._trained())
+        self._shards = Shards(self.trained())
 
-    def _trained(self) -> list[Tensor]:
+    def trained(self) -> list[Tensor]:
         return [p for group in self.base.param_groups for p in group["params"] if p.requires_grad]
 
     def parameter_lists(self) -> list[list[Tensor]]:

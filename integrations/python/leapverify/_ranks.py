@@ -34,9 +34,6 @@ class Ranks:
         self.rank: int = dist.get_rank(group) if self.size > 1 else 0
         self.first: bool = self.rank == 0
 
-    def _device(self) -> torch.device:
-        return _device_of(self._group)
-
     def agree(self, compute: Callable[[], tuple[Tensor, Tensor | None]], count: int) -> tuple[Tensor, Tensor | None]:
         """What `compute` returns on the first rank: losses [count] and activations. Raises everywhere where it raises
         anywhere."""
@@ -52,18 +49,19 @@ class Ranks:
         except Exception as error:
             failure = error
         # One sum carries both: only the first rank adds losses, and zeros leave them bitwise as they are.
-        shared = torch.zeros(count + 1, dtype=torch.float64, device=self._device())
+        device = _device_of(self._group)
+        shared = torch.zeros(count + 1, dtype=torch.float64, device=device)
         if failure is not None:
             shared[count] = 1
         elif self.first and losses is not None:
-            shared[:count] = losses.detach().double().to(shared.device)
+            shared[:count] = losses.detach().double().to(device)
         dist.all_reduce(shared, group=self._group)
         if failure is not None:
             raise failure
         if shared[count] > 0:
             raise ContractError(f"the evaluator failed on {int(shared[count])} of {self.size} ranks")
         if activations is not None:
-            agreed = activations.detach().to(self._device()).contiguous()
+            agreed = activations.detach().to(device).contiguous()
             dist.broadcast(agreed, dist.get_global_rank(self._group, 0), group=self._group)
             activations = agreed.to(activations.device)
         return shared[:count].cpu(), activations

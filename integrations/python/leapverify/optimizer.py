@@ -220,9 +220,8 @@ class LeapVerify(torch.optim.Optimizer):
         optimizer = OptimizerAccess(self.base_optimizer)
         if self._options.touches_moments:
             optimizer.check_moments_known()
-        trained = [p for group in self.param_groups for p in group["params"] if p.requires_grad]
         live.sharded = optimizer.sharded()
-        live.model = ModelAccess(self.evaluator.model, trained)
+        live.model = ModelAccess(self.evaluator.model, optimizer.trained())
         return _core.Engine(
             optimizer,
             live.model,
@@ -493,13 +492,12 @@ def _carried_over(old: _core.Engine, new: _core.Engine) -> tuple[str, list[tuple
     data["snapshot_steps"] = []
     data["activations"] = False
     data["pending"] = []
-    if data["step"] == 0:
-        return json.dumps(data), [(f"average.{i}", t.detach().to(_average_dtype(t))) for i, t in enumerate(after)]
     tensors = dict(named)
-    position = {id(parameter): i for i, parameter in enumerate(before)}
+    # Before the first step there is no average yet.
+    position = {id(parameter): i for i, parameter in enumerate(before)} if data["step"] > 0 else {}
     averages = []
     for i, parameter in enumerate(after):
-        known = tensors.get(f"average.{position[id(parameter)]}") if id(parameter) in position else None
+        known = tensors.get(f"average.{position.get(id(parameter))}")
         averages.append((f"average.{i}", known if known is not None else parameter.detach().to(_average_dtype(parameter))))
     return json.dumps(data), averages
 

@@ -74,6 +74,12 @@ def _is_causal(model: nn.Module) -> bool:
     return getattr(inner, "loss_type", None) == "ForCausalLM"
 
 
+def _wrapper(optimizer: Any) -> LeapVerify | None:
+    """LeapVerify in a trainer's optimizer, which is Accelerate's wrapper around it once a run has begun."""
+    inner = getattr(optimizer, "optimizer", optimizer)
+    return inner if isinstance(inner, LeapVerify) else None
+
+
 class LeapVerifyMixin:
     """A transformers.Trainer that wraps the optimizer which it makes.
 
@@ -101,8 +107,7 @@ class LeapVerifyMixin:
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
         base: torch.optim.Optimizer = super().create_optimizer(*args, **kwargs)  # type: ignore[misc]
-        # Of an earlier train(), Accelerate's wrapper around it.
-        if self._leapverify is None or isinstance(getattr(base, "optimizer", base), LeapVerify):
+        if self._leapverify is None or _wrapper(base) is not None:  # of an earlier train()
             return base
         if getattr(self, "is_deepspeed_enabled", False):
             raise InvalidOption("DeepSpeed keeps master weights of its own; legal are DDP and FSDP2 (fsdp_version: 2)")
@@ -116,14 +121,14 @@ class LeapVerifyMixin:
         return wrapped
 
     def create_scheduler(self, num_training_steps: int, *args: Any, **kwargs: Any) -> Any:
-        optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
-        if isinstance(optimizer, LeapVerify) and optimizer.planned_steps == 0:
+        optimizer = _wrapper(self.optimizer)
+        if optimizer is not None and optimizer.planned_steps == 0:
             optimizer.planned_steps = num_training_steps
         return super().create_scheduler(num_training_steps, *args, **kwargs)  # type: ignore[misc]
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
-        if isinstance(optimizer, LeapVerify) and "learning_rate" in logs:
+        optimizer = _wrapper(self.optimizer)
+        if optimizer is not None and "learning_rate" in logs:
             status = optimizer.status()
             logs = {**logs, "learning_rate_scale": status["learning_rate_scale"], "leap_overhead": status["overhead"]}
         super().log(logs, *args, **kwargs)  # type: ignore[misc]
