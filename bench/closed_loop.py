@@ -3,9 +3,9 @@
 Usage: closed_loop.py PATH_OF_LEAPVERIFY TEXT FOLDER [--device cpu|cuda] [--grid default|wide|best] [--seconds N]
                       [--jobs 2]
 
-On the CPU the model has 0.4M parameters, on a GPU 11M: a folder is of one device. One line of FOLDER/closed_loop.jsonl
-a run. Runs that are there already are not repeated, so it can be stopped at any time and called again; with --seconds
-it stops by itself. Writes FOLDER/closed_loop.md from all lines.
+On the CPU the model has 0.4M parameters and trains for 600 steps, on a GPU 11M and 1000: a folder is of one of them.
+One line of FOLDER/closed_loop.jsonl a run. Runs that are there already are not repeated, so it can be stopped at any
+time and called again; with --seconds it stops by itself. Writes FOLDER/closed_loop.md from all lines.
 """
 
 import argparse
@@ -19,21 +19,24 @@ import sys
 import tempfile
 import time
 
-STEPS = 1000
 RATES = {"cpu": [3e-4, 5e-4, 1e-3, 3e-3, 8e-3, 1.6e-2, 3.2e-2],
          "cuda": [3e-5, 1e-4, 3e-4, 1e-3, 2e-3, 4e-3, 8e-3]}
 SETTINGS = {
-    "run.steps": STEPS, "run.threads": 1, "run.device": "cpu", "run.sample_bytes": 0,
+    "run.steps": 600, "run.threads": 1, "run.device": "cpu", "run.sample_bytes": 0,
     "run.eval_every": 25, "run.eval_sequences": 256, "run.checkpoint_every": 0,
     "data.extensions": "[.py]", "model.context": 64, "model.width": 96, "model.heads": 4, "model.layers": 3,
-    "batch.sequences": 32, "optimizer.weight_decay": 0.01, "schedule.warmup": 100, "schedule.final_share": 0.02,
+    "batch.sequences": 16, "optimizer.weight_decay": 0.01, "schedule.warmup": 60, "schedule.final_share": 0.02,
 }
 # What is different on a GPU.
 CUDA_SETTINGS = {
-    "run.threads": 2, "run.device": "cuda", "run.precision": "bf16", "model.context": 256, "model.width": 384,
-    "model.heads": 6, "model.layers": 6, "batch.sequences": 64,
+    "run.steps": 1000, "run.threads": 2, "run.device": "cuda", "run.precision": "bf16", "model.context": 256,
+    "model.width": 384, "model.heads": 6, "model.layers": 6, "batch.sequences": 64, "schedule.warmup": 100,
 }
 PREDICTORS = ["ema_trend", "linear", "least_squares", "outer_momentum", "low_rank", "quadratic"]
+
+
+def settings_on(device):
+    return {**SETTINGS, **(CUDA_SETTINGS if device == "cuda" else {})}
 
 
 def variant(predictor, reference, on_accept):
@@ -76,7 +79,8 @@ def runs_of(grid, rates):
     for rate in rates:
         yield variant("ema_trend", "denoised", "both"), rate, 0
     predictors = PREDICTORS[:3] if grid == "default" else PREDICTORS
-    for rate in [rates[0], rates[4]] if grid == "default" else rates:
+    telling = [rates[0], rates[4], rates[2], rates[6], rates[3], rates[5], rates[1]]
+    for rate in telling[:2] if grid == "default" else telling:
         for predictor in predictors:
             for reference in ("denoised", "current"):
                 for on_accept in ("rate", "both", "leap"):
@@ -90,13 +94,12 @@ def runs_of(grid, rates):
 def train(program, text, device, name, rate, seed):
     with tempfile.TemporaryDirectory() as folder:
         run = pathlib.Path(folder) / "run"
-        settings = {**SETTINGS, **options_of(name), "optimizer.lr": rate, "run.seed": seed,
-                    **(CUDA_SETTINGS if device == "cuda" else {})}
+        settings = {**settings_on(device), **options_of(name), "optimizer.lr": rate, "run.seed": seed}
         overrides = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
         start = time.monotonic()
         result = subprocess.run([program, "train", "--data", text, "--run", run, *overrides],
                                 capture_output=True, text=True)
-        line = {"variant": name, "lr": rate, "seed": seed, "device": device,
+        line = {"variant": name, "lr": rate, "seed": seed, "device": device, "steps": settings["run.steps"],
                 "seconds": round(time.monotonic() - start, 1)}
         if result.returncode != 0:
             return {**line, "failed": result.stderr.strip().splitlines()[-1]}
@@ -121,7 +124,7 @@ def table(lines):
     """Final validation losses: a row for each variant, a column for each learning rate."""
     rates = sorted({line["lr"] for line in lines})
     names = sorted({line["variant"] for line in lines}, key=lambda name: (name != "bare", name))
-    out = [f"Final validation loss in nats per byte after {STEPS} steps (median where there are several seeds, their number "
+    out = [f"Final validation loss in nats per byte after {lines[0]['steps']} steps (median where there are several seeds, their number "
            "in brackets); below it the verification's cost in training steps, and what the learning rate ended at, as a "
            "multiple of its schedule.", "",
            "| predictor / reference / on_accept | " + " | ".join(f"{rate:g}" for rate in rates) + " |",
@@ -162,7 +165,7 @@ def headway(lines):
     bare = {(line["lr"], line["seed"]): line for line in lines if line["variant"] == "bare" and "final" in line}
     out = [f"Steps until {AUTO} has reached the final loss of the bare run at the same rate, verification not included, "
            "with its weights and with their running average:", "",
-           f"| learning rate | seed | steps of the bare run's {STEPS} | with the average |", "|--:|--:|--:|--:|"]
+           "| learning rate | seed | steps | with the average |", "|--:|--:|--:|--:|"]
     for line in sorted(lines, key=lambda line: (line["lr"], line["seed"])):
         rival = bare.get((line["lr"], line["seed"]))
         if line["variant"] == AUTO and "final" in line and rival:
@@ -184,10 +187,11 @@ def main():
     arguments.folder.mkdir(parents=True, exist_ok=True)
     log = arguments.folder / "closed_loop.jsonl"
     lines = [json.loads(text) for text in log.read_text().splitlines()] if log.exists() else []
-    # Lines of before this was written do not say.
-    others = {line["device"] for line in lines if "device" in line} - {arguments.device}
-    if others:
-        parser.error(f"{log} holds runs on {others.pop()}, expected {arguments.device}: name another folder")
+    expected = {"device": arguments.device, "steps": settings_on(arguments.device)["run.steps"]}
+    for line in lines:
+        held = {name: line.get(name, "unknown") for name in expected}
+        if held != expected:
+            parser.error(f"{log} holds runs of {held}, expected {expected}: name another folder")
     done = {(line["variant"], line["lr"], line["seed"]) for line in lines}
     wanted = [run for run in dict.fromkeys(runs_of(arguments.grid, RATES[arguments.device])) if run not in done]
     end = time.monotonic() + arguments.seconds

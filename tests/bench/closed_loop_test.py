@@ -1,4 +1,4 @@
-"""The closed-loop bench says on which device a run was, and keeps a folder to one of them.
+"""The closed-loop bench keeps a folder to one device and length, and goes on where it was.
 
 Usage: closed_loop_test.py [unittest options]
 """
@@ -44,18 +44,19 @@ class ClosedLoop(unittest.TestCase):
         self.assertEqual([line["final"] for line in lines], [line["lr"] for line in lines])
         refused = self.bench("--device", "cpu")
         self.assertEqual(refused.returncode, 2)
-        self.assertIn("closed_loop.jsonl holds runs on cuda, expected cpu", refused.stderr)
+        self.assertIn("holds runs of {'device': 'cuda', 'steps': 1000}, expected {'device': 'cpu', 'steps': 600}",
+                      refused.stderr)
         self.assertEqual(self.lines(), lines)
 
-    def test_files_without_a_device_are_gone_on_with(self):
-        old = {"variant": "bare", "lr": 3e-4, "seed": 0, "seconds": 1, "final": 2.5, "tries": 0, "cost_steps": 0,
-               "rates": [], "curve": [[1000, 2.5]], "average_curve": []}
-        (self.folder / "closed_loop.jsonl").write_text(json.dumps(old) + "\n")
+    def test_goes_on_where_it_was(self):
         self.assertEqual(self.bench("--device", "cpu").returncode, 0)
-        lines = self.lines()
-        self.assertEqual(lines[0], old)
-        self.assertEqual({line["device"] for line in lines[1:]}, {"cpu"})
-        self.assertNotIn(("bare", 3e-4, 0), [(line["variant"], line["lr"], line["seed"]) for line in lines[1:]])
+        first = self.lines()
+        self.assertEqual(self.bench("--device", "cpu", "--grid", "best").returncode, 0)
+        every = self.lines()
+        self.assertEqual(every[:len(first)], first)
+        runs = [(line["variant"], line["lr"], line["seed"]) for line in every]
+        self.assertEqual(len(runs), len(set(runs)))
+        self.assertGreater(len(every), len(first))
 
 
 if __name__ == "__main__":
