@@ -190,6 +190,10 @@ LeapVerify::Implementation::SearchResult LeapVerify::Implementation::search(
   }
   know_losses(reference, first, comparison);
   const double first_reference = policy::summarize(reference.losses).mean;
+  LV_CHECK(
+      std::isfinite(first_reference),
+      "a held-out loss is not finite before anything was changed: training has diverged, or the "
+      "evaluator divides by zero");
   if (options_.probes == 0) curve_.add(step_, first_reference);
   verifier_.remember(first_reference);
   const double longest =

@@ -332,6 +332,17 @@ TEST(LeapVerify, TriesThatAlwaysFailTurnLeapsOffThoughProbesWork) {
   EXPECT_EQ(events_of(run, "failure").size(), 3u);
 }
 
+TEST(LeapVerify, LossesThatAreNotFiniteWhereNothingWasChangedTurnLeapsOff) {
+  ToyRun run;
+  run.wrap(eager_options());
+  run.change_losses = [&run](const at::Tensor& losses) {
+    return run.evaluations > 20 ? losses / 0 : losses;
+  };
+  run.train(200);
+  EXPECT_THAT(run.leaps->status().off_reason, HasSubstr("not finite before anything was changed"));
+  EXPECT_EQ(events_of(run, "failure").size(), 3u);
+}
+
 TEST(LeapVerify, WordsOfTorchsErrorsComeWithoutTheStackTrace) {
   ToyRun run;
   run.wrap(eager_options());

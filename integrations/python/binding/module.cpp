@@ -167,6 +167,10 @@ PYBIND11_MODULE(_core, m) {
       .def_property_readonly(
           "touches_moments",
           [](const Options& options) { return options.moments != MomentPolicy::kKeep; })
+      .def_property_readonly("tells_by_activations",
+                             [](const Options& options) {
+                               return options.detector.signal == SignalKind::kActivationCosine;
+                             })
       .def("describe", &describe_options);
 
   py::class_<TraceFile>(m, "TraceFile")

@@ -11,6 +11,7 @@ from leapverify.ledger import forwards_until, tries_of
 from leapverify.runs import Run
 from leapverify.trace_events import Observation
 
+_GATE = "gate"
 _SHARES = ((0.25, "a quarter"), (0.5, "half"), (0.75, "three quarters"))
 
 
@@ -73,19 +74,19 @@ def held_out_curve(run: Run) -> Curve:
     validation = _curve("validation", [(line.step, line.loss) for line in run.validation])
     if validation.steps:
         return validation
-    probes = _curve("probes", [(event.step, event.probe_loss) for event in run.events
+    probes = _curve("probe", [(event.step, event.probe_loss) for event in run.events
                                if isinstance(event, Observation)])
     if probes.steps:
         return probes
     compared = [(one.step, [c.reference_loss for c in one.candidates if c.pairs > 0])
                 for one in tries_of(run.events)]
-    return _curve("gate sequences", [(step, losses[0]) for step, losses in compared if losses])
+    return _curve(_GATE, [(step, losses[0]) for step, losses in compared if losses])
 
 
 def comparable_to(run: Run, reference: Run) -> bool:
-    """Whether held-out losses of both were scored alike."""
+    """Whether held-out losses of both were scored alike: what tries were compared on is new each time."""
     curve = held_out_curve(run)
-    return bool(curve.steps) and curve.kind == held_out_curve(reference).kind
+    return bool(curve.steps) and curve.kind == held_out_curve(reference).kind != _GATE
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def levels_of(runs: Sequence[Run]) -> list[Level]:
     from the highest. A run whose losses are of another kind reaches none."""
     reference = runs[reference_of(runs)]
     own = held_out_curve(reference)
-    if not own.steps:
+    if not comparable_to(reference, reference):
         return []
     wanted = {}
     for share, words in _SHARES:

@@ -32,6 +32,9 @@ class Evaluator:
     #: Sequences that one optimizer step trains on, over all micro-batches and ranks.
     sequences_per_step: int
 
+    #: Whether evaluate() returns activations when asked.
+    gives_activations: bool = True
+
     @property
     def step_cost(self) -> float:
         """Cost of one training step in forward passes of one gate sequence; a backward pass costs two."""
@@ -86,6 +89,7 @@ class BatchEvaluator(Evaluator):
         self.sequences_per_step = sequences_per_step
         self._losses = losses
         self._probe = probe
+        self.gives_activations = probe is not None
         self._context = context
         self._batches: list[Batch] = []
         # Of each sequence: its batch, and its place in it.

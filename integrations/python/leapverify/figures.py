@@ -141,7 +141,7 @@ def _plot_losses(axes: Axes, x: Callable[[Curve], Sequence[float]], run: Run) ->
     _plot_training(axes, x, run)
     _plot_held_out(axes, x, run)
     _frame_losses(axes, [smoothed(training_curve(run)), held_out_curve(run), average_curve(run)])
-    axes.set_title(f"loss, nats per {run.unit}")
+    axes.set_title(f"loss{run.unit_after(', ')}")
 
 
 def _height_of_marks(run: Run) -> Callable[[int], float]:
@@ -321,7 +321,7 @@ def comparison_figure(runs: Sequence[Run], prefix: str) -> str:
                 _plot_run(by_time, lambda curve: _times(run, curve, unit), run, run_style(index))
         _plot_target(by_steps, by_time, runs, unit)
         _frame_losses(by_steps, [held_out_curve(run) for run in runs])
-        by_steps.set_title(f"held-out loss, nats per {runs[0].unit}")
+        by_steps.set_title(f"held-out loss{runs[0].unit_after(', ')}")
         _step_axis(by_steps, last)
         if seconds:
             _time_axis(by_time, seconds, unit)

@@ -220,6 +220,11 @@ class LeapVerify(torch.optim.Optimizer):
         optimizer = OptimizerAccess(self.base_optimizer)
         if self._options.touches_moments:
             optimizer.check_moments_known()
+        if self._options.tells_by_activations and not self.evaluator.gives_activations:
+            raise InvalidOption(
+                "evaluator: it gives no activations, by which detector.signal = activation_cosine tells the regime; legal is "
+                "BatchEvaluator(probe=NAME_OF_A_MODULE), or detector.signal = delta_cosine"
+            )
         live.sharded = optimizer.sharded()
         live.model = ModelAccess(self.evaluator.model, optimizer.trained())
         return _core.Engine(
@@ -403,6 +408,8 @@ class LeapVerify(torch.optim.Optimizer):
         for hook in self._optimizer_load_state_dict_pre_hooks.values():
             changed = hook(self, given)
             given = dict(changed) if changed is not None else given
+        if "state" not in given or "param_groups" not in given:
+            raise FormatError(f"optimizer state: holds {sorted(map(str, given))}; legal is a dictionary with state and param_groups")
         leap_state = given.pop("leapverify", None)
         engine = self._restored(leap_state) if self._options.enabled else None
         self.base_optimizer.load_state_dict(given)

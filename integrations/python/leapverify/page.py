@@ -104,7 +104,7 @@ def _comparison(runs: Sequence[Run]) -> str:
                      "The first twentieth of the steps may lie above the frame."),
              _levels(runs)]
     changed = differences(runs)
-    if any(key.startswith("data.") for key, _ in changed) or len({run.unit for run in runs}) > 1:
+    if any(key.startswith("data.") for key, _ in changed) or len({run.unit_after("") for run in runs}) > 1:
         parts.append(_paragraph("The runs were not scored on the same text, or not by the same "
                                 "unit: equal losses do not mean equal models.", "note"))
     if changed:

@@ -83,11 +83,13 @@ class Run:
         reached = any(line.reached_target for line in self.validation)
         return reached or 0 < self.planned_steps <= self.steps
 
-    @property
-    def unit(self) -> str:
-        """What losses are counted by: a trainer's own model of 256 tokens reads bytes."""
+    def unit_after(self, separator: str) -> str:
+        """What losses are counted in: a trainer's own model of 256 tokens reads bytes. Nothing for a trace alone, whose
+        losses may be of any kind."""
+        if not self.config:
+            return ""
         bytes_read = (self.config.get("model.name"), self.config.get("model.vocabulary"))
-        return "byte" if bytes_read == ("gpt", "256") else "token"
+        return separator + ("nats per byte" if bytes_read == ("gpt", "256") else "nats per token")
 
     @property
     def seconds(self) -> float | None:

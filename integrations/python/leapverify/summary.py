@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from leapverify.comparison import (
+    Curve,
     Reached,
     comparable_to,
     held_out_curve,
@@ -37,11 +38,16 @@ def _verification_tiles(run: Run) -> list[Tile]:
             Tile(f"{100 * ledger.overhead:.1f} %", "of all cost for probes and tries")]
 
 
+def _when(curve: Curve) -> str:
+    """Without metrics a run was last scored when it was last observed or tried, which may be long before its end."""
+    return "" if curve.kind == "validation" else f" at step {count(curve.steps[-1])}"
+
+
 def _end_of(run: Run) -> str:
     curve = held_out_curve(run)
     if not curve.steps:
         return "no losses yet"
-    return f"{curve.kind} loss {loss(curve.losses[-1])} nats per {run.unit}"
+    return f"{curve.kind} loss {loss(curve.losses[-1])}{run.unit_after(' ')}{_when(curve)}"
 
 
 def _state(run: Run) -> str:
@@ -55,7 +61,7 @@ def _of_one(run: Run) -> Summary:
     curve = held_out_curve(run)
     tiles = [Tile(_state(run), f"done{took}"), *_verification_tiles(run)]
     if curve.steps:
-        tiles.insert(0, Tile(loss(curve.losses[-1]), f"{curve.kind} loss, nats per {run.unit}"))
+        tiles.insert(0, Tile(loss(curve.losses[-1]), f"{curve.kind} loss{_when(curve)}{run.unit_after(', ')}"))
     return Summary(f"{_state(run)}{took}: {_end_of(run)}.", tiles)
 
 
@@ -68,7 +74,7 @@ def _time_words(reached: Reached, end: Reached) -> str:
 def _of_two(reference: Run, best: Run) -> Summary:
     target = held_out_curve(reference).losses[-1]
     last = held_out_curve(best).losses[-1]
-    words = f"the final loss of {reference.name}, {loss(target)} nats per {reference.unit}"
+    words = f"the final loss of {reference.name}, {loss(target)}{reference.unit_after(' ')}"
     tiles = [Tile(loss(last), f"final loss of {best.name}"), *_verification_tiles(best)]
     own, other = reached(best, target), reached(reference, target)
     if own is None or other is None:

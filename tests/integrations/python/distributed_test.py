@@ -121,10 +121,10 @@ class TwoRanks(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         names = ["ddp bare", "ddp rejecting", "ddp accepting", "ddp noisy", "ddp failing", "fsdp bare", "fsdp rejecting",
-                 "fsdp sharded", "ddp whole", "fsdp stale"]
+                 "fsdp sharded", "fsdp failing", "ddp whole", "fsdp stale"]
         jobs = [("ddp", None, 60), ("ddp", REJECTING, 60), ("ddp", ACCEPTING, 60), ("ddp", EAGER, 60, 1e-3),
                 ("ddp", EAGER, 60, 0.0, True), ("fsdp", None, 60), ("fsdp", REJECTING, 60), ("fsdp", SHARDED, 60),
-                ("ddp", SHARDED, 60), ("fsdp stale", ACCEPTING, 20)]
+                ("fsdp", EAGER, 60, 0.0, True), ("ddp", SHARDED, 60), ("fsdp stale", ACCEPTING, 20)]
         cls.found = dict(zip(["next batch", *names], on_two_ranks(*jobs), strict=True))
 
     def check_same_on_both(self, name):
@@ -170,12 +170,13 @@ class TwoRanks(unittest.TestCase):
         self.assertTrue([e for e in events if e["event"] == "candidate"])
 
     def test_a_rank_whose_evaluator_fails_ends_the_try_on_both(self):
-        (weights, first, _), (_, second, _) = self.found["ddp failing"]
-        self.assertEqual(len([e for e in first if e["event"] == "failure"]), 3)
-        self.assertEqual([e["step"] for e in first if e["event"] == "failure"],
-                         [e["step"] for e in second if e["event"] == "failure"])
-        self.assertIn("1 of 2 ranks", [e for e in first if e["event"] == "failure"][0]["reason"])
-        self.assertTrue(equal(weights, self.found["ddp bare"][0][0]))
+        for kind in ("ddp", "fsdp"):
+            (weights, first, _), (_, second, _) = self.found[f"{kind} failing"]
+            self.assertEqual(len([e for e in first if e["event"] == "failure"]), 3)
+            self.assertEqual([e["step"] for e in first if e["event"] == "failure"],
+                             [e["step"] for e in second if e["event"] == "failure"])
+            self.assertIn("1 of 2 ranks", [e for e in first if e["event"] == "failure"][0]["reason"])
+            self.assertTrue(equal(weights, self.found[f"{kind} bare"][0][0]))
 
     def test_shards_lead_where_whole_tensors_do(self):
         # Gram matrices, norms and distances are summed over shards, so coefficients and verdicts agree up to rounding.

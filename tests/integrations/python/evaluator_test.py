@@ -100,6 +100,13 @@ class FromLoader(unittest.TestCase):
                 make()
 
 
+    def test_activations_that_tell_the_regime_are_asked_for_at_once(self):
+        evaluator = BatchEvaluator.from_loader(self.model, F.cross_entropy, self.loader(), sequences_per_step=8)
+        base = torch.optim.SGD(self.model.parameters(), lr=0.1)
+        with self.assertRaisesRegex(leapverify.InvalidOption, "gives no activations"):
+            leapverify.LeapVerify(base, evaluator, preset="paper", probes=4, verification={"sequences": 8})
+
+
 class LeavesNoTrace(unittest.TestCase):
     def test_modes_buffers_and_generators_are_put_back_also_after_a_failure(self):
         for fails in (False, True):

@@ -411,6 +411,8 @@ class State(unittest.TestCase):
         state["param_groups"].append(state["param_groups"][0])
         with self.assertRaises(ValueError):
             run.optimizer.load_state_dict(state)
+        with self.assertRaisesRegex(leapverify.FormatError, r"holds \['leapverify', 'state'\]"):
+            run.optimizer.load_state_dict({name: part for name, part in good.items() if name != "param_groups"})
         self.assertEqual(run.optimizer.status(), status)
 
     def test_pickle_and_deepcopy(self):

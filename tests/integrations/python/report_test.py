@@ -220,6 +220,25 @@ class Pictures(ReportTest):
         config.write_text(config.read_text().replace("name: gpt", "name: gpt2"))
         self.assertIn("loss, nats per token", self.page(run).words)
 
+    def test_losses_of_a_trace_alone_have_no_unit_and_say_when(self):
+        trace = small_runs.leaping_run(self.folder / "run") / "trace.jsonl"
+        words = " ".join(self.page(trace).words)
+        self.assertNotIn("nats per", words)
+        self.assertIn("probe loss 2.800 at step 100", words)
+
+    def test_traces_are_not_compared_by_what_tries_were_compared_on(self):
+        traces = []
+        for name in ("one", "two"):
+            trace = small_runs.leaping_run(self.folder / name) / "trace.jsonl"
+            lines = [json.loads(line) for line in trace.read_text().splitlines()]
+            for line in lines:
+                line.pop("probe_loss", None)
+            trace.write_text("".join(json.dumps(line) + "\n" for line in lines))
+            traces.append(trace)
+        words = " ".join(self.page(*traces).words)
+        self.assertIn("no held-out losses that compare", words)
+        self.assertNotIn("At equal loss", words)
+
 
 class CallTest(ReportTest):
     def assert_refused(self, result, *words, status=2):
