@@ -91,10 +91,11 @@ def runs_of(grid, rates):
             yield AUTO, rate, seed
 
 
-def train(program, text, device, name, rate, seed):
+def train(program, text, device, name, rate, seed, **more):
+    """One run; `more` are overrides of the program over those of this bench. Returns its line of the log."""
     with tempfile.TemporaryDirectory() as folder:
         run = pathlib.Path(folder) / "run"
-        settings = {**settings_on(device), **options_of(name), "optimizer.lr": rate, "run.seed": seed}
+        settings = {**settings_on(device), **options_of(name), "optimizer.lr": rate, "run.seed": seed, **more}
         overrides = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
         start = time.monotonic()
         result = subprocess.run([program, "train", "--data", text, "--run", run, *overrides],

@@ -58,6 +58,16 @@ class ClosedLoop(unittest.TestCase):
         self.assertEqual(len(runs), len(set(runs)))
         self.assertGreater(len(every), len(first))
 
+    def test_cost_of_a_run_comes_from_the_same_runs(self):
+        done = subprocess.run([sys.executable, BENCH.with_name("run_cost.py"), self.program, "text", "--rounds", "2"],
+                              capture_output=True, text=True, timeout=120)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertEqual(len(lines), 8)
+        self.assertEqual({line["steps"] for line in lines if "variant" in line}, {1000})
+        self.assertEqual([line["rounds"] for line in lines if "rounds" in line], [2])
+        self.assertEqual(lines[-1]["share_of_its_steps"], 1)
+
 
 if __name__ == "__main__":
     unittest.main()
