@@ -1,9 +1,10 @@
-// The program `leapverify`: train, resume, export, report, explain-config, calibrate-regimes.
+// The program `leapverify`: train, resume, export, report, bench, explain-config,
+// calibrate-regimes.
 #include <leapverify/integrations/trainer/calibrate.h>
 #include <leapverify/integrations/trainer/export.h>
+#include <leapverify/integrations/trainer/hand_over.h>
 #include <leapverify/integrations/trainer/presets.h>
 #include <leapverify/integrations/trainer/progress.h>
-#include <leapverify/integrations/trainer/report.h>
 #include <leapverify/integrations/trainer/run_folder.h>
 #include <leapverify/integrations/trainer/trainer.h>
 #include <leapverify/runtime/error_text.h>
@@ -220,6 +221,14 @@ int main(int argc, char** argv) {
     if (!report_file.empty()) reported.insert(reported.end(), {"-o", report_file});
     trainer::become_report(reported);
   });
+
+  std::vector<std::string> benches;
+  CLI::App* bench_command = app.add_subcommand("bench",
+                                               "Measure on this machine: scripts/bench.sh of the "
+                                               "source tree that this program was built in; "
+                                               "'bench help' lists what");
+  bench_command->add_option("what", benches, "One measurement; all that are quick if not given");
+  bench_command->callback([&] { trainer::become_bench(benches); });
 
   CLI::App* explain_command =
       app.add_subcommand("explain-config", "Every key with its default, legal values and meaning");

@@ -48,10 +48,8 @@ void warn_of_leaps(Lines& lines, const StartFacts& facts) {
   const Options& options = facts.config.leapverify.options;
   const std::int64_t sequences = facts.config.batch.sequences_of_step();
   const TryCost cost = facts.leaps.try_cost(sequences);
-  if (options.controller.first_leap >= facts.config.run.steps) {
-    add(lines, "no leap will be tried: leapverify.first_leap is " +
-                   std::to_string(options.controller.first_leap) + " of " +
-                   std::to_string(facts.config.run.steps) + " steps");
+  if (const std::string reason = options.no_try_reason(); !reason.empty()) {
+    add(lines, "no leap will be tried: " + reason);
   } else if (static_cast<double>(cost.least) > cost.allowed) {
     add(lines, "no leap will be tried: one takes at least " + std::to_string(cost.least) +
                    " forward passes of a sequence, and leapverify.max_overhead = " +

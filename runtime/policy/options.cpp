@@ -51,6 +51,18 @@ policy::ControllerOptions Options::resolved_controller() const {
   return resolved;
 }
 
+std::string Options::no_try_reason() const {
+  if (!enabled || planned_steps == 0) return "";
+  const std::string run = std::to_string(planned_steps) + " steps";
+  if (controller.first_leap >= planned_steps) {
+    return "first_leap is " + std::to_string(controller.first_leap) + " of " + run;
+  }
+  const std::int64_t window = observe_every * policy::Portfolio(predictor).snapshots_needed();
+  if (window < planned_steps) return "";
+  return "the snapshots that predictor " + std::string(name_of(predictor.kind)) + " needs span " +
+         std::to_string(window) + " of " + run;
+}
+
 policy::VerifierOptions Options::verification_of_one() const {
   policy::VerifierOptions one = verification;
   one.alpha /= static_cast<double>(policy::Portfolio(predictor).members().size());
@@ -105,22 +117,17 @@ void Options::describe(FieldVisitor& visitor) {
 
 namespace {
 
-void check_horizons(const Options& options, const policy::Portfolio& portfolio) {
+void check_horizons(const Options& options) {
   if (options.planned_steps < 0) {
     throw InvalidOption("planned_steps", std::to_string(options.planned_steps),
                         at_least(0).text("an integer"));
   }
   if (!options.enabled || options.planned_steps == 0) return;
-  const std::string run = "the run of " + std::to_string(options.planned_steps) + " steps";
-  const std::int64_t window = options.observe_every * portfolio.snapshots_needed();
-  if (window >= options.planned_steps) {
-    throw InvalidOption("observe_every", std::to_string(options.observe_every),
-                        "a window (" + std::to_string(window) + " steps with predictor " +
-                            name_of(options.predictor.kind) + ") shorter than " + run);
-  }
-  for (const std::int64_t steps : options.resolved_controller().horizons) {
+  for (const std::int64_t steps : options.controller.horizons) {
     if (steps >= options.planned_steps) {
-      throw InvalidOption("horizons", std::to_string(steps), "a horizon shorter than " + run);
+      throw InvalidOption(
+          "horizons", std::to_string(steps),
+          "a horizon shorter than the run of " + std::to_string(options.planned_steps) + " steps");
     }
   }
 }
@@ -253,7 +260,7 @@ void Options::validate() const {
                         "fresh with the rule sequential, whose promise needs sequences not seen "
                         "before");
   }
-  check_horizons(*this, portfolio);
+  check_horizons(*this);
   check_rehearsals(*this);
   check_positions(*this);
   check_cascade(*this, portfolio);

@@ -154,6 +154,9 @@ struct Options {
     return rehearses() || schedule == SchedulePolicy::kAdvance || data == DataPolicy::kSkip;
   }
 
+  /// Why a run of planned_steps ends before a first try can be made; empty where one can.
+  std::string no_try_reason() const;
+
   /// Throws InvalidOption for the first option that is not legal by itself or beside the others.
   void validate() const;
 

@@ -167,6 +167,7 @@ PYBIND11_MODULE(_core, m) {
       .def_property_readonly(
           "touches_moments",
           [](const Options& options) { return options.moments != MomentPolicy::kKeep; })
+      .def_property_readonly("no_try_reason", &Options::no_try_reason)
       .def_property_readonly("tells_by_activations",
                              [](const Options& options) {
                                return options.detector.signal == SignalKind::kActivationCosine;

@@ -203,7 +203,10 @@ class LeapVerify(torch.optim.Optimizer):
     def _checked(self, planned_steps: int) -> _core.Options:
         if planned_steps != int(planned_steps):
             raise InvalidOption(f"planned_steps = {planned_steps!r}; legal is an integer ≥ 0")
-        return _core.Options(self._preset, self._values, int(planned_steps))
+        options = _core.Options(self._preset, self._values, int(planned_steps))
+        if options.no_try_reason:
+            warnings.warn(f"LeapVerify: nothing will be tried, for {options.no_try_reason}")
+        return options
 
     @property
     def _options(self) -> _core.Options:

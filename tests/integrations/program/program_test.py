@@ -179,6 +179,13 @@ class Training(ProgramTest):
             self.assertEqual(self.events(run, "leap"), [])
         self.assertNotIn(words, self.train(self.folder / "uncapped", *race).stdout)
 
+    def test_a_run_that_ends_before_a_first_try_says_so_at_the_start(self):
+        words = "no leap will be tried: the snapshots that predictor linear needs span 30 of 30 steps"
+        short = self.train(self.folder / "short", "--set", "run.steps=30", "--set", "leapverify.observe_every=15",
+                           "--set", "leapverify.predictor=linear", "--set", "leapverify.horizons=[]")
+        self.assertIn(words, short.stdout)
+        self.assertEqual(self.events(self.folder / "short", "leap"), [])
+
     def test_batches_too_small_to_accept_on_are_said_at_the_start(self):
         sequential = ["--set", "leapverify.gate=next_batch", "--set",
                       "leapverify.verification.rule=sequential"]
@@ -578,6 +585,22 @@ class BadInput(ProgramTest):
         self.assert_refused(result, "the weights '", " at step 61; a lower optimizer.lr may help")
         self.assertEqual(self.final_state(run), before)
         self.assertEqual(leapverify("resume", run, "--set", "run.steps=61").returncode, 0)
+
+
+class Bench(ProgramTest):
+    def test_hands_over_to_the_script_of_its_source_tree(self):
+        result = leapverify("bench", "everything")
+        self.assertEqual(result.returncode, 1)
+        self.assertEqual(len(result.stderr.strip().splitlines()), 1, result.stderr)
+        self.assertIn("unknown measurement 'everything'; legal are all ", result.stderr)
+
+    def test_without_a_source_tree_it_says_what_it_needs(self):
+        alone = self.folder / "build" / "leapverify"
+        alone.parent.mkdir()
+        shutil.copy(PROGRAM, alone)
+        result = subprocess.run([alone, "bench"], capture_output=True, text=True, timeout=60)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("the benches need the source tree", result.stderr)
 
 
 class Help(ProgramTest):

@@ -63,8 +63,11 @@ class TrainerTest(unittest.TestCase):
         self.assertEqual(trainer.optimizer.optimizer.status()["step"], 30)
         self.assertEqual(trainer.optimizer.optimizer.planned_steps, 30)
         self.assertTrue([line for line in trainer.state.log_history if line.get("learning_rate_scale", 1) > 1])
-        with self.assertRaisesRegex(leapverify.InvalidOption, "shorter than the run of 7 steps"):
-            train(self.path, max_steps=7)
+
+    def test_a_run_that_ends_before_a_first_try_says_so(self):
+        with self.assertWarnsRegex(UserWarning, "nothing will be tried, for .* span 40 of 7 steps"):
+            trainer = train(self.path, max_steps=7)
+        self.assertEqual(trainer.optimizer.optimizer.status()["tries"], 0)
 
     def test_trains_again_without_another_wrapper(self):
         trainer = train(self.path, max_steps=25)

@@ -267,9 +267,6 @@ TEST_F(ConfigErrorsTest, AHorizonBeyondTheRun) {
   EXPECT_EQ(error_of(steps + "leapverify: {enabled: true}", {"leapverify.horizons=[300]"}),
             "--set leapverify.horizons=[300]: leapverify.horizons: 300 is not legal, expected a "
             "horizon shorter than the run of 200 steps");
-  EXPECT_EQ(error_of("run: {steps: 100}\nleapverify:\n  enabled: true\n  preset: paper\n"),
-            "FILE:4: leapverify.observe_every: 50 is not legal, expected a window (100 steps with "
-            "predictor linear) shorter than the run of 100 steps");
 }
 
 TEST_F(ConfigErrorsTest, AnOverride) {

@@ -195,10 +195,25 @@ TEST(Options, RefusesNegativeHorizon) {
   expect_refusal(options, "horizons: -10 is not legal, expected an integer ≥ 1");
 }
 
-TEST(Options, RefusesWindowAndHorizonAsLongAsTheRun) {
+TEST(Options, ARunThatEndsBeforeAFirstTryIsToldNotRefused) {
   Options options;
+  EXPECT_EQ(options.no_try_reason(), "");
   options.planned_steps = 40;
-  expect_refusal(options, "observe_every: 10 is not legal");
+  EXPECT_NO_THROW(options.validate());
+  EXPECT_EQ(options.no_try_reason(),
+            "the snapshots that predictor ema_trend needs span 40 of 40 steps");
+  options.planned_steps = 2;
+  EXPECT_NO_THROW(options.validate());
+  options.planned_steps = 41;
+  EXPECT_EQ(options.no_try_reason(), "");
+  options.controller.first_leap = 41;
+  EXPECT_EQ(options.no_try_reason(), "first_leap is 41 of 41 steps");
+  options.enabled = false;
+  EXPECT_EQ(options.no_try_reason(), "");
+}
+
+TEST(Options, RefusesAHorizonAsLongAsTheRun) {
+  Options options;
   options.planned_steps = 51;
   options.controller.horizons = {51};
   expect_refusal(options, "horizons: 51 is not legal");

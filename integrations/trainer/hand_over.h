@@ -1,4 +1,4 @@
-// `leapverify report`: the report is made by the Python package, which this hands over to.
+// Commands that other programs carry out: `leapverify report` and `leapverify bench`.
 #pragma once
 
 #include <string>
@@ -10,5 +10,9 @@ namespace leapverify::trainer {
 /// python3 on PATH. Returns only by throwing: FileError when the interpreter cannot be run. A
 /// package that is missing there is one line on stderr and exit status 2.
 [[noreturn]] void become_report(const std::vector<std::string>& arguments);
+
+/// Becomes `scripts/bench.sh ARGUMENTS...` of the source tree in whose build folder this program
+/// lies, with that build's preset. Returns only by throwing: FileError where there is none.
+[[noreturn]] void become_bench(const std::vector<std::string>& arguments);
 
 }  // namespace leapverify::trainer

@@ -1,0 +1,1 @@
+"""What the comparison of optimizers trains: models, texts, and the methods themselves."""

@@ -1,0 +1,237 @@
+"""The methods that are compared. Each trains the same model from the same weights on the same batches.
+
+All but schedulefree, which has no schedule, warm up for a tenth of the steps and then follow a cosine to 2 % of their
+rate; all clip gradients to norm 1 and decay weights by 0.01, decoupled.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from harness.model import sequence_losses
+from torch import Tensor, nn
+
+WARMUP = 0.1
+FINAL = 0.02
+DECAY = 0.01
+
+
+def schedule(step: int, steps: int) -> float:
+    warmup = max(1, round(WARMUP * steps))
+    if step < warmup:
+        return (step + 1) / warmup
+    share = (step - warmup) / max(1, steps - warmup)
+    return FINAL + (1 - FINAL) * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def trained(model: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+class Method:
+    """An optimizer with its schedule."""
+
+    #: Which texts it trains on.
+    split = "train"
+
+    def __init__(self, model: nn.Module, rate: float, steps: int):
+        self.model = model
+        self.optimizers = self.make(model, rate, steps)
+        self.schedulers = [torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.factor(step, steps))
+                           for optimizer in self.optimizers]
+
+    def make(self, model: nn.Module, rate: float, steps: int) -> list[torch.optim.Optimizer]:
+        return [torch.optim.AdamW(trained(model), lr=rate, weight_decay=DECAY)]
+
+    def factor(self, step: int, steps: int) -> float:
+        return schedule(step, steps)
+
+    def zero_grad(self) -> None:
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+
+    def step(self) -> None:
+        for optimizer, scheduler in zip(self.optimizers, self.schedulers, strict=True):
+            optimizer.step()
+            scheduler.step()
+
+    def judged(self, score: Callable[[], float]) -> float:
+        """What `score` returns at the weights that the method would hand out."""
+        return score()
+
+    def spent(self) -> dict[str, float]:
+        """What verification took and gave: nothing, but for LeapVerify."""
+        return {"cost_steps": 0.0, "tries": 0, "accepted": 0, "rate_scale": 1.0}
+
+
+class WithGateData(Method):
+    """A user without LeapVerify trains on what it would have kept back."""
+
+    split = "train and gate"
+
+
+class LeapVerify(Method):
+    enabled = True
+
+    def __init__(self, model: nn.Module, rate: float, steps: int, gate: Tensor, batch: int):
+        import leapverify
+
+        self.evaluator = leapverify.BatchEvaluator(
+            model, gate.split(64), sequence_losses, sequences_per_step=batch, max_sequences=gate.shape[0])
+        self.wrap = leapverify.LeapVerify
+        super().__init__(model, rate, steps)
+
+    def make(self, model: nn.Module, rate: float, steps: int) -> list[torch.optim.Optimizer]:
+        base, = super().make(model, rate, steps)
+        self.wrapper = self.wrap(base, self.evaluator, planned_steps=steps, enabled=self.enabled)
+        return [self.wrapper]
+
+    def spent(self) -> dict[str, float]:
+        if not self.enabled:
+            return super().spent()
+        status = self.wrapper.status()
+        if status["off_reason"]:
+            raise RuntimeError(f"leaps went off: {status['off_reason']}")
+        return {"cost_steps": status["forwards"] / self.evaluator.step_cost, "tries": status["tries"],
+                "accepted": status["accepted"], "rate_scale": status["learning_rate_scale"]}
+
+
+class LeapVerifyOff(LeapVerify):
+    enabled = False
+
+
+class Average(Method):
+    """AdamW, judged at the exponential average of its weights over some 5 % of the run."""
+
+    def __init__(self, model: nn.Module, rate: float, steps: int):
+        super().__init__(model, rate, steps)
+        self.weight = min(1.0, 20 / steps)
+        self.average = [parameter.detach().clone() for parameter in trained(model)]
+
+    def step(self) -> None:
+        super().step()
+        with torch.no_grad():
+            torch._foreach_lerp_(self.average, [p.detach() for p in trained(self.model)], self.weight)
+
+    def judged(self, score: Callable[[], float]) -> float:
+        own = [parameter.detach().clone() for parameter in trained(self.model)]
+        _set(trained(self.model), self.average)
+        try:
+            return score()
+        finally:
+            _set(trained(self.model), own)
+
+
+class Outer(Method):
+    """SNOO (arXiv 2510.15830): after every `interval` steps of AdamW a Nesterov step on how far they went. With momentum
+    0 it is Lookahead (arXiv 1907.08610). Judged at the slow weights, as published."""
+
+    interval = 20
+    outer_rate = 0.8
+    momentum = 0.5
+
+    def __init__(self, model: nn.Module, rate: float, steps: int):
+        super().__init__(model, rate, steps)
+        self.done = 0
+        self.slow = [parameter.detach().clone() for parameter in trained(model)]
+        self.buffer = [torch.zeros_like(parameter) for parameter in self.slow]
+
+    @torch.no_grad()
+    def step(self) -> None:
+        super().step()
+        self.done += 1
+        if self.done % self.interval != 0:
+            return
+        fast = [parameter.detach() for parameter in trained(self.model)]
+        gone = torch._foreach_sub(self.slow, fast)
+        torch._foreach_mul_(self.buffer, self.momentum)
+        torch._foreach_add_(self.buffer, gone)
+        torch._foreach_add_(self.slow, gone, alpha=-self.outer_rate)
+        torch._foreach_add_(self.slow, self.buffer, alpha=-self.outer_rate * self.momentum)
+        _set(trained(self.model), self.slow)
+
+    def judged(self, score: Callable[[], float]) -> float:
+        own = [parameter.detach().clone() for parameter in trained(self.model)]
+        _set(trained(self.model), self.slow)
+        try:
+            return score()
+        finally:
+            _set(trained(self.model), own)
+
+
+class Lookahead(Outer):
+    interval = 5
+    outer_rate = 0.5
+    momentum = 0.0
+
+
+class ScheduleFree(Method):
+    def make(self, model: nn.Module, rate: float, steps: int) -> list[torch.optim.Optimizer]:
+        import schedulefree
+
+        optimizer = schedulefree.AdamWScheduleFree(
+            trained(model), lr=rate, weight_decay=DECAY, warmup_steps=max(1, round(WARMUP * steps)))
+        optimizer.train()
+        return [optimizer]
+
+    def factor(self, step: int, steps: int) -> float:
+        return 1.0
+
+    def judged(self, score: Callable[[], float]) -> float:
+        optimizer: Any = self.optimizers[0]
+        optimizer.eval()
+        try:
+            return score()
+        finally:
+            optimizer.train()
+
+
+class Prodigy(Method):
+    def make(self, model: nn.Module, rate: float, steps: int) -> list[torch.optim.Optimizer]:
+        import prodigyopt
+
+        return [prodigyopt.Prodigy(trained(model), lr=rate, weight_decay=DECAY, decouple=True, use_bias_correction=True,
+                                   safeguard_warmup=True)]
+
+
+class DAdaptation(Method):
+    def make(self, model: nn.Module, rate: float, steps: int) -> list[torch.optim.Optimizer]:
+        import dadaptation
+
+        return [dadaptation.DAdaptAdam(trained(model), lr=rate, weight_decay=DECAY, decouple=True)]
+
+
+class Muon(Method):
+    """torch's Muon for the matrices inside, AdamW for the rest, at one rate as "match_rms_adamw" is meant."""
+
+    def make(self, model: nn.Module, rate: float, steps: int) -> list[torch.optim.Optimizer]:
+        inside = [p for name, p in model.named_parameters() if p.requires_grad and p.dim() == 2 and "blocks" in name]
+        rest = _without(trained(model), inside)
+        found: list[torch.optim.Optimizer] = [
+            torch.optim.Muon(inside, lr=rate, weight_decay=DECAY, adjust_lr_fn="match_rms_adamw")]
+        if rest:
+            found.append(torch.optim.AdamW(rest, lr=rate, weight_decay=DECAY))
+        return found
+
+
+def _without(parameters: Iterable[nn.Parameter], taken: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+    known = {id(parameter) for parameter in taken}
+    return [parameter for parameter in parameters if id(parameter) not in known]
+
+
+@torch.no_grad()
+def _set(parameters: list[nn.Parameter], values: list[Tensor]) -> None:
+    torch._foreach_copy_([parameter.detach() for parameter in parameters], values)
+
+
+METHODS: dict[str, type[Method]] = {
+    "adamw": Method, "leapverify": LeapVerify, "adamw+gate-data": WithGateData, "ema": Average, "snoo": Outer,
+    "lookahead": Lookahead, "schedulefree": ScheduleFree, "prodigy": Prodigy, "dadaptation": DAdaptation, "muon": Muon,
+    "leapverify-off": LeapVerifyOff, "adamw-decay-shortened": Method,
+}
+
+# Their rate is a factor on one that they find themselves.
+FREE_OF_RATE = ("prodigy", "dadaptation")
