@@ -23,6 +23,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +31,17 @@ Line = dict[str, Any]
 KEY = ("arena", "method", "rate", "seed", "purpose")
 GRID_POINTS = 8
 MOST_WIDENINGS = 3
-SMOKE_STEPS = 10
+# Long enough for a try.
+SMOKE_STEPS = 48
+SMOKE_POINTS = 2
 
 
-def grid(arena: str, method: str) -> list[float]:
+def grid(arena: str, method: str, points: int) -> list[float]:
     from harness.methods import FREE_OF_RATE
     from harness.train import ARENAS
 
     lowest = 0.0625 if method in FREE_OF_RATE else ARENAS[arena]["lowest_rate"]
-    return [lowest * 2**k for k in range(GRID_POINTS)]
+    return [lowest * 2**k for k in range(points)]
 
 
 def key_of(line: Line) -> tuple[Any, ...]:
@@ -55,12 +58,12 @@ def best_rate(points: list[Line]) -> float | None:
     return min(good, key=lambda line: line["final"])["rate"] if good else None
 
 
-def widened(points: list[Line], rates: list[float]) -> float | None:
-    """The next rate beyond an edge at which the best one stands; None where it has neighbours on both sides, or the grid
-    was widened often enough."""
+def widened(points: list[Line], most: int) -> float | None:
+    """The next rate beyond an edge at which the best one stands; None where it has neighbours on both sides, or `most`
+    rates were run."""
     known = sorted({line["rate"] for line in points})
     best = best_rate(points)
-    if best is None or len(known) >= len(rates) + MOST_WIDENINGS:
+    if best is None or len(known) >= most:
         return None
     if best == known[0]:
         return best / 2
@@ -73,25 +76,35 @@ def target_of(lines: list[Line], arena: str) -> float | None:
     return statistics.median(finals) if finals else None
 
 
-def wanted(lines: list[Line], arena: str, method: str, seeds: int, steps: int) -> list[Line]:
+@dataclass(frozen=True)
+class Plan:
+    """How much is run of each method in an arena."""
+
+    steps: int
+    seeds: int = 5
+    points: int = GRID_POINTS
+    widenings: int = MOST_WIDENINGS
+
+
+def wanted(lines: list[Line], arena: str, method: str, plan: Plan) -> list[Line]:
     """The runs that can be started now for a method in an arena, done ones included."""
-    def job(rate: float, seed: int, purpose: str, count: int = steps) -> Line:
+    def job(rate: float, seed: int, purpose: str, count: int = plan.steps) -> Line:
         return {"arena": arena, "method": method, "rate": rate, "seed": seed, "purpose": purpose, "steps": count}
 
     if method == "adamw-decay-shortened":
         return [job(rate, seed, "confirm", count) for rate, seed, count in shortened(lines, arena)]
     if method == "leapverify-off":  # the same run as AdamW's, and so as long
         return [job(line["rate"], line["seed"], "confirm") for line in of(lines, arena, "adamw", "confirm")]
-    rates = grid(arena, method)
+    rates = grid(arena, method, plan.points)
     jobs = [job(rate, 0, "grid") for rate in rates]
     points = of(lines, arena, method, "grid")
     if len(points) < len(rates):
         return jobs
     jobs = [job(line["rate"], 0, "grid") for line in points]
-    if (further := widened(points, rates)) is not None:
+    if (further := widened(points, plan.points + plan.widenings)) is not None:
         return [*jobs, job(further, 0, "grid")]
     best = best_rate(points)
-    return jobs + ([job(best, seed, "confirm") for seed in range(1, seeds + 1)] if best is not None else [])
+    return jobs + ([job(best, seed, "confirm") for seed in range(1, plan.seeds + 1)] if best is not None else [])
 
 
 def shortened(lines: list[Line], arena: str) -> Iterator[tuple[float, int, int]]:
@@ -132,13 +145,14 @@ class Bench:
         self.log = self.folder / "time_to_target.jsonl"
         self.lines = [json.loads(text) for text in self.log.read_text().splitlines()] if self.log.exists() else []
         self.end = time.monotonic() + arguments.seconds
-        self.steps = {arena: SMOKE_STEPS if arguments.smoke else about["steps"] for arena, about in ARENAS.items()}
+        self.plans = {arena: Plan(SMOKE_STEPS, arguments.seeds, SMOKE_POINTS, 0) if arguments.smoke
+                      else Plan(about["steps"], arguments.seeds) for arena, about in ARENAS.items()}
         self.size = "smoke" if arguments.smoke else arguments.device
 
     def pending(self, taken: set[tuple[Any, ...]]) -> list[Line]:
         done = {key_of(line) for line in self.lines} | taken
         jobs = [job for arena in self.arguments.arenas for method in self.arguments.methods
-                for job in wanted(self.lines, arena, method, self.arguments.seeds, self.steps[arena])]
+                for job in wanted(self.lines, arena, method, self.plans[arena])]
         return sorted((job for job in jobs if key_of(job) not in done), key=order)
 
     def add(self, line: Line) -> None:
@@ -199,7 +213,7 @@ def main() -> int:
     arguments.folder.mkdir(parents=True, exist_ok=True)
     bench = Bench(arguments)
     others = {(line["device"], line["steps"]) for line in bench.lines if line["purpose"] == "grid"} - {
-        (arguments.device, steps) for steps in bench.steps.values()}
+        (arguments.device, plan.steps) for plan in bench.plans.values()}
     if others:
         parser.error(f"{bench.log} holds runs of another device or length: name another folder")
     if set(arguments.arenas) != {"pretrain"}:

@@ -76,9 +76,10 @@ class WithGateData(Method):
 class LeapVerify(Method):
     enabled = True
 
-    def __init__(self, model: nn.Module, rate: float, steps: int, gate: Tensor, batch: int):
+    def __init__(self, model: nn.Module, rate: float, steps: int, gate: Tensor, batch: int, **options: Any):
         import leapverify
 
+        self.options = options
         self.evaluator = leapverify.BatchEvaluator(
             model, gate.split(64), sequence_losses, sequences_per_step=batch, max_sequences=gate.shape[0])
         self.wrap = leapverify.LeapVerify
@@ -86,7 +87,7 @@ class LeapVerify(Method):
 
     def make(self, model: nn.Module, rate: float, steps: int) -> list[torch.optim.Optimizer]:
         base, = super().make(model, rate, steps)
-        self.wrapper = self.wrap(base, self.evaluator, planned_steps=steps, enabled=self.enabled)
+        self.wrapper = self.wrap(base, self.evaluator, planned_steps=steps, enabled=self.enabled, **self.options)
         return [self.wrapper]
 
     def spent(self) -> dict[str, float]:

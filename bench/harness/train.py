@@ -22,6 +22,8 @@ ARENAS = {"pretrain": {"steps": 400, "lowest_rate": 2.5e-4, "text": "python"},
 #: Of the model that finetune and lora start from, on the other text.
 BASE = {"steps": 1200, "rate": 4e-3, "seed": 1000}
 POINTS = 40
+# So short a run would pay for no try.
+SMOKE_OPTIONS = {"observe_every": 5, "max_overhead": math.inf}
 GATE_SEQUENCES = 512
 VALIDATION_SEQUENCES = 128
 
@@ -84,7 +86,7 @@ def _method(job: dict[str, Any], model: nn.Module, data: text.Text, size: Size) 
     if not issubclass(kind, LeapVerify):
         return kind(model, job["rate"], job["steps"])
     gate = data.batch("gate", 0, 0, GATE_SEQUENCES, size.context + 1)
-    return kind(model, job["rate"], job["steps"], gate, size.batch)
+    return kind(model, job["rate"], job["steps"], gate, size.batch, **(SMOKE_OPTIONS if job["size"] == "smoke" else {}))
 
 
 def make_base(size_name: str, steps: int, folder: Path) -> None:
