@@ -6,7 +6,7 @@ from __future__ import annotations
 import numbers
 import random
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -319,23 +319,25 @@ class _PythonGenerators:
 
 
 class EvaluatorAccess:
-    def __init__(self, evaluator: Evaluator, ranks: Ranks):
+    def __init__(self, evaluator: Evaluator, ranks: Ranks, sharded: bool):
+        """With `sharded` parameters every rank takes part in every forward pass; else each runs its share of them."""
         self._evaluator = evaluator
         self._ranks = ranks
+        self._sharded = sharded
 
     def sequence_count(self) -> int:
         return len(self._evaluator)
 
     def step_cost(self) -> float:
-        # Every rank runs every gate sequence, beside its own part of the training step.
-        return float(self._evaluator.step_cost) / self._ranks.size
+        # Where every rank runs every gate sequence, it does so beside its own part of the training step.
+        return float(self._evaluator.step_cost) / (self._ranks.size if self._sharded else 1)
 
     def evaluate(self, sequences: list[int], activations: bool) -> tuple[Tensor, Tensor | None]:
-        def compute() -> tuple[Tensor, Tensor | None]:
-            found = self._evaluator.evaluate(sequences, activations)
+        def compute(asked: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+            found = self._evaluator.evaluate(asked, activations)
             losses, vectors = found if isinstance(found, tuple) else (found, None)
             if not isinstance(losses, Tensor):
                 raise ContractError(f"the evaluator must return a tensor of losses, got {type(losses).__name__}")
             return losses, vectors
 
-        return self._ranks.agree(compute, len(sequences))
+        return self._ranks.agree(compute, sequences, self._sharded)

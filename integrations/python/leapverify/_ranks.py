@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -34,36 +34,50 @@ class Ranks:
         self.rank: int = dist.get_rank(group) if self.size > 1 else 0
         self.first: bool = self.rank == 0
 
-    def agree(self, compute: Callable[[], tuple[Tensor, Tensor | None]], count: int) -> tuple[Tensor, Tensor | None]:
-        """What `compute` returns on the first rank: losses [count] and activations. Raises everywhere where it raises
-        anywhere."""
+    def agree(
+        self,
+        compute: Callable[[Sequence[int]], tuple[Tensor, Tensor | None]],
+        sequences: Sequence[int],
+        together: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Losses of the sequences and activations, the same on every rank; each rank computes a share of them, or all
+        with `together`, and then the first rank's count. Raises everywhere where `compute` raises anywhere."""
         if self.size == 1:
-            return compute()
+            return compute(sequences)
+        count = len(sequences)
+        if together or count < self.size:
+            asked, places = sequences, slice(0, count if self.first else 0)
+        else:
+            places = slice(self.rank, count, self.size)
+            asked = sequences[places]
+        written = len(range(count)[places])
         failure: Exception | None = None
         losses: Tensor | None = None
         activations: Tensor | None = None
         try:
-            losses, activations = compute()
-            if losses.shape != (count,):
-                raise ContractError(f"the evaluator must return one loss for each of {count} sequences")
+            losses, activations = compute(asked)
+            if losses.shape != (len(asked),):
+                raise ContractError(f"the evaluator must return one loss for each of {len(asked)} sequences")
         except Exception as error:
             failure = error
-        # One sum carries both: only the first rank adds losses, and zeros leave them bitwise as they are.
+        # One sum carries all: each place is written by one rank, and zeros leave it bitwise as it is.
         device = _device_of(self._group)
         shared = torch.zeros(count + 1, dtype=torch.float64, device=device)
         if failure is not None:
             shared[count] = 1
-        elif self.first and losses is not None:
-            shared[:count] = losses.detach().double().to(device)
+        elif losses is not None:
+            shared[places] = losses.detach()[:written].double().to(device)
         dist.all_reduce(shared, group=self._group)
         if failure is not None:
             raise failure
         if shared[count] > 0:
             raise ContractError(f"the evaluator failed on {int(shared[count])} of {self.size} ranks")
         if activations is not None:
-            agreed = activations.detach().to(device).contiguous()
-            dist.broadcast(agreed, dist.get_global_rank(self._group, 0), group=self._group)
-            activations = agreed.to(activations.device)
+            mine = activations.detach()
+            agreed = torch.zeros((count, *mine.shape[1:]), dtype=mine.dtype, device=device)
+            agreed[places] = mine[:written].to(device)
+            dist.all_reduce(agreed, group=self._group)
+            activations = agreed.to(mine.device)
         return shared[:count].cpu(), activations
 
 

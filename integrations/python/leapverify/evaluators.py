@@ -24,7 +24,8 @@ class Evaluator:
     is reported. evaluate() is called in evaluation mode and without gradients; modes, buffers and random generators
     (torch's, Python's, NumPy's) are put back afterwards, also when it raises, which ends the try and not the run. It must
     be deterministic and answer for the weights of now: before the first try LeapVerify changes all weights by a
-    sixteenth and back, and leaps stay off where the losses do not follow exactly.
+    sixteenth and back, and leaps stay off where the losses do not follow exactly. Among several ranks each is asked for
+    its share of the sequences; with sharded parameters (FSDP2) each for all of them, for all take part in a forward pass.
     """
 
     #: The model that the optimizer trains.

@@ -233,7 +233,7 @@ class LeapVerify(torch.optim.Optimizer):
         return _core.Engine(
             optimizer,
             live.model,
-            EvaluatorAccess(self.evaluator, live.ranks),
+            EvaluatorAccess(self.evaluator, live.ranks, live.sharded),
             live.options,
             _sink(live, self._trace),
             self._runner,

@@ -34,7 +34,10 @@ def evaluator_of(model, noise=0.0, fails=False):
     x = inputs(999, 128)
 
     class Evaluator(leapverify.BatchEvaluator):
+        evaluated = 0
+
         def evaluate(self, sequences, activations):
+            self.evaluated += len(sequences)
             losses, vectors = super().evaluate(sequences, activations)
             if fails and dist.get_rank() == 1:
                 raise RuntimeError("mine")
@@ -68,6 +71,8 @@ def train(rank, kind, options, steps, noise=0.0, fails=False):
         return [], events, optimizer.status()
     whole = [p.full_tensor() if kind == "fsdp" else p for p in model.parameters()]
     status = optimizer.status() if options is not None else {}
+    if options is not None:
+        status["evaluated"] = gate.evaluated
     if kind == "fsdp" and options is not None:
         status["state"] = sorted(optimizer.leap_state()["tensors"])
         optimizer.load_state_dict(optimizer.state_dict())
@@ -147,6 +152,11 @@ class TwoRanks(unittest.TestCase):
             _, events = self.check_same_on_both(name)
             self.assertTrue([e for e in events if e["event"] == "leap" and e["outcome"] == "committed"], name)
             self.assertFalse([e for e in events if e["event"] == "failure"], name)
+
+    def test_replicas_share_the_sequences_and_shards_run_all(self):
+        for name, share in (("ddp accepting", 1 / WORLD), ("ddp rejecting", 1 / WORLD), ("fsdp rejecting", 1)):
+            for _, _, status in self.found[name]:
+                self.assertEqual(status["evaluated"], status["forwards"] * share, name)
 
     def test_root_that_stays_whole_is_found_out(self):
         for _, _, status in self.found["fsdp stale"]:
