@@ -27,7 +27,8 @@ if _public(_torch.__version__) != _public(TORCH_VERSION):
 
 from ._core import ContractError, Error, FileError, FormatError, InvalidOption  # noqa: E402
 from .evaluators import BatchEvaluator, Evaluator  # noqa: E402
-from .optimizer import LeapVerify, StepRunner, TrainingBatch  # noqa: E402
+from .optimizer import LeapVerify  # noqa: E402
+from .training import StepRunner, TrainingBatch  # noqa: E402
 
 __version__ = VERSION
 #: Whether this build has the CUDA kernels; without them, models must be on the CPU.

@@ -7,7 +7,7 @@ import numbers
 import random
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +15,7 @@ from torch import Tensor, nn
 from ._build import CUDA
 from ._core import ContractError, InvalidOption
 from ._ranks import Ranks, Shards, is_distributed, local
-
-if TYPE_CHECKING:
-    from .evaluators import Evaluator
+from .evaluators import Evaluator, bare_model
 
 # The moments of torch's own optimizers, by their names in the state.
 _MOMENTS = {
@@ -212,14 +210,6 @@ class _StatisticsCollection:
     def end(self) -> None:
         for norm, momentum in self._norms:
             norm.momentum = momentum
-
-
-def bare_model(model: nn.Module) -> nn.Module:
-    """The model without DDP's wrapper, whose forward would start collectives of its own, and without torch.compile's, which
-    would compile once more for evaluation and sees no hooks."""
-    while hasattr(model, "_orig_mod") or isinstance(model, nn.parallel.DistributedDataParallel):
-        model = model._orig_mod if hasattr(model, "_orig_mod") else model.module  # type: ignore[assignment]
-    return model
 
 
 class ModelAccess:

@@ -10,10 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from ._access import bare_model
-
 #: A batch as a DataLoader gives it: tensors with the sequences along dimension 0, in tuples, lists and dictionaries.
 Batch = Any
+
+
+def bare_model(model: nn.Module) -> nn.Module:
+    """The model without DDP's wrapper, whose forward would start collectives of its own, and without torch.compile's, which
+    would compile once more for evaluation and sees no hooks."""
+    while hasattr(model, "_orig_mod") or isinstance(model, nn.parallel.DistributedDataParallel):
+        model = model._orig_mod if hasattr(model, "_orig_mod") else model.module  # type: ignore[assignment]
+    return model
 
 
 class Evaluator:

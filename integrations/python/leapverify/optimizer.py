@@ -2,128 +2,25 @@
 
 from __future__ import annotations
 
-import difflib
-import json
 import os
 import warnings
-import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from . import _core
 from ._access import EvaluatorAccess, ModelAccess, OptimizerAccess, check_base
 from ._core import ContractError, FormatError, InvalidOption
-from ._ranks import Ranks, local
+from ._live import Live, carried_over, sink
+from ._options import flattened, option_lines
+from ._ranks import Ranks
 from .evaluators import Evaluator
+from .training import StepRunner, TrainingBatch
 
 # Of what state_dict() holds under "leapverify".
 _STATE_VERSION = 1
-
-
-class StepRunner(Protocol):
-    """A training loop that can compute the gradients of any step again. Needed for ``verification.when``: settled and
-    raced, for ``schedule="advance"`` and ``data="skip"``. The loop then takes its own positions from here too."""
-
-    def position(self) -> tuple[int, int]:
-        """Steps of the data and of the learning-rate schedule done so far."""
-
-    def seek(self, data: int, schedule: int) -> None:
-        """Moves both."""
-
-    def backward(self) -> None:
-        """One step up to the optimizer's: zeroes the gradients, sets the learning rates that the schedule says, runs
-        forward and backward on the batch, clips; moves both positions on by one. Depends on nothing but the positions,
-        the model and torch's random generators."""
-
-
-@dataclass
-class TrainingBatch:
-    """A training step as a closure whose batch can serve as held-out data first: with ``gate="next_batch"``, a try that
-    is due is made on it before the step is taken. Any optimizer's ``step(closure)`` takes it.
-
-    Args:
-        sequences: n.
-        losses: runs the model forward on the batch as training does and returns the loss of each sequence, [n].
-        zero_grad: called before the step's own forward pass.
-        backward: instead of ``losses().mean().backward()``: forward, backward, clipping; returns the loss.
-        seen: the batch was trained on before, as in a later epoch; then it is not held out.
-    """
-
-    sequences: int
-    losses: Callable[[], Tensor]
-    zero_grad: Callable[[], None] | None = None
-    backward: Callable[[], Any] | None = None
-    seen: bool = False
-
-    def __call__(self) -> Any:
-        if self.zero_grad is not None:
-            self.zero_grad()
-        with torch.enable_grad():
-            if self.backward is not None:
-                return self.backward()
-            loss = self.losses().mean()
-            loss.backward()  # type: ignore[no-untyped-call]
-            return loss
-
-
-@dataclass
-class _Live:
-    """What changes while a wrapper lives. Held by reference, for Lightning makes copies of an optimizer's attributes."""
-
-    options: _core.Options
-    planned_steps: int
-    engine: _core.Engine | None = None
-    ranks: Ranks | None = None
-    model: ModelAccess | None = None
-    sharded: bool = False
-    trace_file: _core.TraceFile | None = None
-    trace_bytes: int = 0
-
-
-def _sink(live: _Live, trace: str | Callable[[dict[str, Any]], None] | None) -> Callable[[str], None]:
-    """Takes the core's events. Refers to `live` weakly, for that holds the core, which holds this."""
-    reference = weakref.ref(live)
-    failed: list[Exception] = []
-
-    def to_function(event: str) -> None:
-        assert callable(trace)
-        try:
-            trace(json.loads(event))
-        except Exception as error:
-            if not failed:
-                warnings.warn(f"the trace function failed, training goes on: {type(error).__name__}: {error}")
-            failed.append(error)
-
-    def to_file(event: str) -> None:
-        live = reference()
-        if live is None or live.ranks is None or not live.ranks.first:
-            return
-        if live.trace_file is None:
-            live.trace_file = _core.TraceFile(str(trace), live.trace_bytes)
-        live.trace_file.write(event)
-
-    told: set[str] = set()
-
-    def tell(event: str) -> None:
-        failure = json.loads(event)
-        if failure["event"] != "failure" or (failure["reason"] in told and not failure["off"]):
-            return
-        told.add(failure["reason"])
-        rest = "leaps are off for the rest of the run" if failure["off"] else "training goes on without this try"
-        warnings.warn(f"LeapVerify at step {failure['step']}: {failure['reason']}; {rest}")
-
-    def take(event: str) -> None:
-        if trace is not None:
-            (to_function if callable(trace) else to_file)(event)
-        if '"failure"' in event:
-            tell(event)
-
-    return take
 
 
 class LeapVerify(torch.optim.Optimizer):
@@ -179,13 +76,13 @@ class LeapVerify(torch.optim.Optimizer):
         self._trace = os.fspath(trace) if isinstance(trace, os.PathLike) else trace
         self._runner = runner
         self._process_group = process_group
-        self._values = _flat(options)
+        self._values = flattened(options)
         self._open(planned_steps)
 
     # --- The core
 
     def _open(self, planned_steps: int) -> None:
-        self._live = _Live(self._checked(planned_steps), planned_steps)
+        self._live = Live(self._checked(planned_steps), planned_steps)
         check_base(self.base_optimizer)
         if not self._options.enabled:
             return
@@ -235,7 +132,7 @@ class LeapVerify(torch.optim.Optimizer):
             live.model,
             EvaluatorAccess(self.evaluator, live.ranks, live.sharded),
             live.options,
-            _sink(live, self._trace),
+            sink(live, self._trace),
             self._runner,
         )
 
@@ -251,7 +148,7 @@ class LeapVerify(torch.optim.Optimizer):
 
     def _renew(self, old: _core.Engine) -> None:
         engine = self._new_engine()
-        engine.restore(*_carried_over(old, engine))
+        engine.restore(*carried_over(old, engine))
         self._live.engine = engine
 
     @property
@@ -474,55 +371,5 @@ class LeapVerify(torch.optim.Optimizer):
         self._patch_step_function()  # type: ignore[no-untyped-call, unused-ignore]
 
 
-def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"verification": {"rule": x}} as {"verification.rule": x}; refuses names that are no options."""
-    known = [name for name, _, _, _ in _core.Options("auto", {}, 0).describe()]
-    groups = {name.split(".")[0] for name in known if "." in name}
-    flat: dict[str, Any] = {}
-    for name, value in options.items():
-        full = prefix + name
-        if isinstance(value, Mapping) and (full in groups):
-            flat.update(_flat(value, full + "."))
-        elif full in known:
-            flat[full] = value
-        else:
-            near = difflib.get_close_matches(full, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else "legal are " + ", ".join(known)
-            raise InvalidOption(f"unknown option {full} = {value!r}; {hint}")
-    return flat
-
-
-def _carried_over(old: _core.Engine, new: _core.Engine) -> tuple[str, list[tuple[str, Tensor]]]:
-    """The state of `old` for `new`, whose parameters may be others: history begins anew where they are."""
-    text, named = old.state()
-    before, after = old.trained(), new.trained()
-    if len(before) == len(after) and all(a is b for a, b in zip(before, after)):
-        return text, named
-    data = json.loads(text)
-    data["snapshot_steps"] = []
-    data["activations"] = False
-    data["pending"] = []
-    tensors = dict(named)
-    # Before the first step there is no average yet.
-    position = {id(parameter): i for i, parameter in enumerate(before)} if data["step"] > 0 else {}
-    averages = []
-    for i, parameter in enumerate(after):
-        known = tensors.get(f"average.{position.get(id(parameter))}")
-        averages.append((f"average.{i}", known if known is not None else parameter.detach().to(_average_dtype(parameter))))
-    return json.dumps(data), averages
-
-
-def _average_dtype(parameter: Tensor) -> torch.dtype:
-    return torch.float64 if parameter.dtype == torch.float64 else torch.float32
-
-
-def _option_lines() -> str:
-    lines = ["    Options (default): what is legal; what it means."]
-    for name, default, legal, meaning in _core.Options("auto", {}, 0).describe():
-        shown = f'"{default}"' if isinstance(default, str) else default
-        lines.append(f"        {name} ({shown}): {legal + '; ' if legal else ''}{meaning}")
-    return "\n".join(lines)
-
-
 if LeapVerify.__doc__ is not None:
-    LeapVerify.__doc__ = LeapVerify.__doc__.rstrip() + "\n\n" + _option_lines() + "\n"
+    LeapVerify.__doc__ = LeapVerify.__doc__.rstrip() + "\n\n" + option_lines() + "\n"

@@ -19,9 +19,8 @@ import transformers
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from ._access import bare_model
 from ._core import InvalidOption
-from .evaluators import Batch, BatchEvaluator, _rows_of
+from .evaluators import Batch, BatchEvaluator, _rows_of, bare_model
 from .optimizer import LeapVerify
 
 _IGNORED = -100
