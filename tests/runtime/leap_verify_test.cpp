@@ -573,33 +573,40 @@ TEST(LeapVerify, GainIsMeasuredBeforeAndAfterTheLeapOnSequencesThatDidNotAcceptI
 TEST(LeapVerify, NanInTheWeightsRejectsAndSaysSo) {
   ToyRun run;
   run.wrap(accepting_options());
-  run.train(9);
-  // One snapshot is behind; the next holds a NaN.
+  run.train(14);
+  // The canary has passed. Now the losses alone do not tell.
+  run.change_losses = [](const at::Tensor& losses) { return losses.nan_to_num(1); };
   torch::Tensor weight = run.model->second->bias;
   {
     torch::NoGradGuard no_grad;
     weight.fill_(std::nan(""));
   }
   run.train(1);
-  const json candidate = events_of(run, "candidate").at(0);
+  const json candidate = events_of(run, "candidate").back();
+  EXPECT_EQ(candidate.at("step"), 15);
   EXPECT_EQ(candidate.at("verdict"), "rejected");
   EXPECT_EQ(candidate.at("reason"), "predicted weights are not finite");
   EXPECT_GE(candidate.at("non_finite").get<int>(), 1);
   EXPECT_FALSE(candidate.contains("candidate_loss")) << "no forward pass is spent on it";
 }
 
-TEST(LeapVerify, NanInTheLossesRejectsAndSaysSo) {
-  ToyRun run;
-  run.wrap(accepting_options());
-  run.change_losses = [](const at::Tensor& losses) {
-    at::Tensor changed = losses.clone();
-    changed[0] = std::nan("");
-    return changed;
-  };
-  run.train(10);
-  const json candidate = events_of(run, "candidate").at(0);
-  EXPECT_EQ(candidate.at("verdict"), "rejected");
-  EXPECT_THAT(candidate.at("reason").get<std::string>(), HasSubstr("not finite"));
+TEST(LeapVerify, NanInACandidatesLossesRejectsAndSaysSo) {
+  ToyRun whole;
+  whole.wrap(accepting_options());
+  whole.train(10);
+  std::vector<std::string> reasons;
+  for (int at = 1; at <= whole.evaluations; ++at) {
+    ToyRun run;
+    run.wrap(accepting_options());
+    run.change_losses = [&run, at](const at::Tensor& losses) {
+      return run.evaluations == at ? losses * std::nan("") : losses;
+    };
+    run.train(10);
+    for (const json& candidate : events_of(run, "candidate")) {
+      if (candidate.at("verdict") == "rejected") reasons.push_back(candidate.at("reason"));
+    }
+  }
+  EXPECT_THAT(reasons, testing::Contains("a held-out loss is not finite"));
 }
 
 class EverySnapshotFormat : public testing::TestWithParam<SnapshotFormat> {
