@@ -3,9 +3,9 @@
 Usage: compare.py BEFORE AFTER
 
 For each figure that both hold it prints AFTER ÷ BEFORE with an interval from the repetitions in the raw logs, and
-whether that is a regression, an improvement or within noise. The intervals hold for all figures together at 95 %: each
-is of 95 % by Bonferroni. Losses are paired by seed. An interval must lie wholly beyond what is no change of ours (5 % of
-a clock, 1 % of a ratio within one run or of a memory, nothing of a loss); what has one repetition is not judged.
+whether that is a regression, an improvement or within noise. The intervals hold for all figures together at 95 %
+(Bonferroni). Losses are paired by seed. To be flagged an interval must lie wholly beyond what is no change of ours (5 %
+of a clock, 1 % of a ratio within one run or of a memory, nothing of a loss); what has one repetition is not judged.
 Clocks that are not ours (bare, eager, compiled) are judged too: where they move, the machine or torch did.
 Exit status: 0, 1 where there is a regression, 2 where the folders do not compare.
 """
@@ -61,8 +61,8 @@ def compare(before, after):
 
 def show(rows):
     for log, name, before, after, ratio, judged in rows:
-        print(f"{judged:12}  {log}: {name}: {before.value:.4g} → {after.value:.4g} {after.unit}, ratio {ratio.value:.4f} "
-              f"({ratio.show('.4f')}), n {before.n} and {after.n}")
+        print(f"{judged:12}  {log}: {name}: {before.value:.4g} → {after.value:.4g} {after.unit}, "
+              f"ratio {ratio.value:.4f} ({ratio.show('.4f')}), n {before.n} and {after.n}")
     counts = Counter(row[-1] for row in rows)
     print(f"{len(rows)} figures: " + ", ".join(f"{counts[judged]} {judged}" for judged in
                                                (REGRESSION, IMPROVEMENT, WITHIN, NOT_JUDGED)))

@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 
 import inference
+from closed_loop import first_below
 from results_folder import Unusable
 
 #: What machines and logs differ by without a change of ours: of clocks read in different runs (the bare step of two
@@ -159,9 +160,13 @@ def python_overhead(folder):
         figures[f"Python step, {way} ÷ bare"] = ratios([line["step"] for line, _ in found],
                                                        [bare["step"] for _, bare in found])
         figures[f"Python step, {way}"] = clock([line["step"] for line, _ in found], "s")
-        figures[f"Python call, {way}"] = clock([line["call"] for line, _ in found], "s")
+        figures[f"Python call, {way} ÷ bare step"] = ratios([line["call"] for line, _ in found],
+                                                            [bare["step"] for _, bare in found])
     if lines:
-        figures["Python step, bare"] = clock([line["step"] for line in lines if line["way"] == "bare"], "s")
+        bare = [line for line in lines if line["way"] == "bare"]
+        figures["Python call, bare ÷ bare step"] = ratios([line["call"] for line in bare],
+                                                          [line["step"] for line in bare])
+        figures["Python step, bare"] = clock([line["step"] for line in bare], "s")
     return figures
 
 
@@ -172,16 +177,20 @@ def cost(folder):
     runs = [line for line in lines if "variant" in line and ended(line)]
     figures = {}
     for name in ("train_seconds", "cpu_seconds"):
-        bare, verified = ([line[name] for line in runs if line["lr"] == tuned and (line["variant"] == "bare") == is_bare]
+        bare, verified = ([line[name] for line in runs
+                           if line["lr"] == tuned and (line["variant"] == "bare") == is_bare]
                           for is_bare in (True, False))
         if bare and verified:
             figures[f"whole run, {name}, every try rejected ÷ bare"] = ratios(verified, bare)
             figures[f"whole run, {name}, every try rejected"] = clock(verified, "s")
             figures[f"whole run, {name}, bare"] = clock(bare, "s")
-    for line in runs:
-        if line["lr"] != tuned:
-            figures[f"{line['variant']} at {line['lr']:g}: final loss"] = Paired(
-                "nats", COUNTED, by_seed={line["seed"]: line["final"]})
+    slow = {line["variant"]: line for line in runs if line["lr"] != tuned}
+    for name, line in slow.items():
+        figures[f"{name} at {line['lr']:g}: final loss"] = Paired("nats", COUNTED, by_seed={0: line["final"]})
+        reached = first_below(line["curve"], slow["bare"]["final"]) if name != "bare" and "bare" in slow else None
+        if reached is not None:
+            figures[f"{name} at {line['lr']:g}: steps to the bare run's final loss"] = Paired(
+                "steps", COUNTED, by_seed={0: reached})
     return figures
 
 
@@ -242,15 +251,15 @@ def calibration(folder):
 
 
 def time_to_target(folder):
-    """The confirming runs of each method."""
-    runs = defaultdict(list)
+    """The confirming runs of each method, and how many of all its runs failed."""
+    every, confirming = defaultdict(list), defaultdict(list)
     for line in folder.lines("time_to_target"):
+        every[f"{line['arena']}, {line['method']}"].append(line)
         if line["purpose"] == "confirm":
-            runs[f"{line['arena']}, {line['method']} at {line['rate']:g}, {line['steps']} steps, {line['device']}"
-                 ].append(line)
-    figures = {}
-    for name, lines in runs.items():
-        figures[f"{name}: failed runs"] = failures(lines)
+            confirming[f"{line['arena']}, {line['method']} at {line['rate']:g}, {line['steps']} steps, "
+                       f"{line['device']}"].append(line)
+    figures = {f"{name}: failed runs": failures(lines) for name, lines in every.items()}
+    for name, lines in confirming.items():
         good = [line for line in lines if ended(line)]
         if good:
             figures[f"{name}: final loss"] = Paired("nats", COUNTED, by_seed={

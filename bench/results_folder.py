@@ -53,12 +53,12 @@ class ResultsFolder:
 
     def command(self, name):
         """What made a raw log: its own first line, else those of environment.txt; "" where neither says it."""
-        file = self.log(name)
-        if file is not None:
-            with file.open(encoding="utf-8") as opened:
-                first = opened.readline()
-            if first.startswith("# "):
-                return first[2:].strip()
+        for file in (self.log(name), self.path / f"{name.replace('_', '-')}.log"):
+            if file is not None and file.exists():
+                with file.open(encoding="utf-8") as opened:
+                    first = opened.readline()
+                if first.startswith("# "):
+                    return first[2:].strip()
         commands = [line[len("command "):] for line in self.environment if line.startswith("command ")]
         return "; ".join(command for command in commands if len(commands) == 1 or name in command)
 

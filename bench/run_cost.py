@@ -3,11 +3,10 @@
 Usage: run_cost.py PATH_OF_LEAPVERIFY TEXT [--rounds 3]
 
 The model and the runs of closed_loop.py, on one thread. First the bare optimizer and the defaults in turns at the tuned
-learning rate, where every try is rejected and both end with the same weights: seconds and processor time of the whole runs;
-it fails where they do not. Then both at a
-sixteenth of it: how many steps the defaults take to the bare run's final validation loss, with their weights and with
-the running average of these. Prints one JSON object a run,
-and a summary each.
+learning rate, where every try is rejected and both end with the same weights: seconds and processor time of the whole
+runs; it fails where they do not. Then both at a sixteenth of it: how many steps the defaults take to the bare run's
+final validation loss, with their weights and with the running average of these. Prints one JSON object a run, and a
+summary each.
 """
 
 import argparse
@@ -29,7 +28,7 @@ def main():
 
     def run(name, rate, **settings):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        line = train(arguments.program, arguments.text, name, rate, 0, settings)
+        line = train(arguments.program, arguments.text, "cpu", name, rate, 0, settings)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         # Of the whole program, reading the text and the last validation included, on both sides alike.
         line["cpu_seconds"] = round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 3)

@@ -115,8 +115,8 @@ def calibration(seed, false_accepts=0.02, leaps=20000):
 
     def judged(rate, **more):
         accepted = int(random.binomial(leaps, rate))
-        return {**rule, **more, "leaps": leaps, "accepted": accepted, "rate": accepted / leaps, "upper_95": rate + 0.002,
-                "mean_pairs": 90.0, "decided_early": 300}
+        return {**rule, **more, "leaps": leaps, "accepted": accepted, "rate": accepted / leaps,
+                "upper_95": rate + 0.002, "mean_pairs": 90.0, "decided_early": 300}
 
     return [*candidates, *(judged(false_accepts, candidate=number, step=50, horizon=5) for number in (1, 2)),
             judged(false_accepts, null="gaussian", effect=0.0), judged(0.9, null="gaussian", effect=0.5)]
