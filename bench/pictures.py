@@ -37,7 +37,7 @@ def picture(file, width, height, rows=1, columns=1, **subplots):
 
 def short(number, _=None):
     """0.0003 as 3e-4: what learning rates are called."""
-    return f"{number:g}" if 0.1 <= number < 1000 else f"{number:.1e}".replace(".0e", "e").replace("e-0", "e-")
+    return f"{number:.3g}" if 0.1 <= number < 1000 else f"{number:.1e}".replace(".0e", "e").replace("e-0", "e-")
 
 
 def learning_rates(axes, rates):

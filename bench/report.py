@@ -8,16 +8,14 @@ none, and the command that made the log.
 
 import argparse
 import sys
-from pathlib import Path
 
 import calibration_table
 import closed_loop_report
+import inference
 import time_to_target_report
+from kernels import table as kernels_table
 from measured import LOGS, Repeated, figures_of
 from results_folder import ResultsFolder, Unusable
-
-sys.path.append(str(Path(__file__).parent / "kernels"))
-import table as kernels_table  # noqa: E402
 
 TITLES = {
     "time_to_target": "Time to the loss of tuned AdamW", "closed_loop": "Final losses at every learning rate",
@@ -48,6 +46,13 @@ def plain_section(figures):
 
 
 def section_of(log, folder, figures):
+    try:
+        return known_section(log, folder, figures)
+    except KeyError as error:
+        raise Unusable(f"{folder.path}: the log {log} has a line without {error}") from None
+
+
+def known_section(log, folder, figures):
     if log == "time_to_target":
         return time_to_target_report.section(folder)
     if log == "closed_loop":
@@ -64,7 +69,9 @@ def report(folder):
     if not found:
         raise Unusable(f"{folder.path} holds no log with figures; known are {', '.join(LOGS)}")
     made_on = ["```", *folder.environment, "```"] if folder.environment else ["The machine is not recorded."]
-    lines = [f"# {folder.path.resolve().name}", "", *made_on]
+    lines = [f"# {folder.path.resolve().name}", "", *made_on, "",
+             f"Of fewer than {inference.LEAST_OF_BOOTSTRAP} values no bootstrap interval is given; of that many one of 95 % "
+             "covers the median in some 90 % of cases. Each interval and each p is for itself, not for a table together."]
     for log, figures in found.items():
         command = folder.command(log)
         file = "kernels.json" if log == "kernels" else folder.log(log).name

@@ -208,6 +208,12 @@ class OtherLogs(Folder):
                          ["476.8 MiB", "5", "none: all equal"])
         self.assertIn("| gpt2 | gram-3 | leapverify | not enough memory |", text)
 
+    def test_a_line_that_lacks_something_is_refused_in_one_line(self):
+        lines = synthetic.closed_loop(1, seeds=1)
+        del lines[-1]["cost_steps"]
+        self.render(status=2, closed_loop=lines)
+        self.assertRegex(self.error, r"^error: .*made-up: the log closed_loop has a line without 'cost_steps'\n$")
+
     def test_a_folder_without_figures_is_refused_in_one_line(self):
         self.render(status=2)
         self.assertRegex(self.error, r"^error: .*made-up holds no log with figures; known are time_to_target, .*\n$")
