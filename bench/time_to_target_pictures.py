@@ -31,16 +31,17 @@ def color_of(name):
 
 
 def draw_dot(axes, row, name, speed_ups, least, offset, marker, filled):
-    """A median with its interval; at the left edge where the target is not reached."""
+    """A median with its interval; at the left edge where the target is not reached. Gives what the key must explain."""
     found = inference.bootstrap(list(speed_ups.values()))
     place, color = row + offset, color_of(name)
     if found.value == 0:
         axes.plot(least, place, marker="x", color=color, markersize=5.5, clip_on=False)
-        return
+        return "not reached"
     if found.has_interval:
         axes.plot([max(found.low, least), found.high], [place, place], color=color, linewidth=1.4)
     axes.plot(found.value, place, marker=marker, markersize=5.5, color=color,
               markerfacecolor=color if filled else "white")
+    return "95 % interval" if found.has_interval else ""
 
 
 def ticks_between(least, most):
@@ -66,7 +67,8 @@ def draw_speed_ups(arenas, file):
     if not names:
         return False
     least, most = range_of(arenas, names)
-    width, height = 2.0 + 2.6 * len(arenas), 1.15 + 0.34 * len(names)
+    width, height = max(6.2, 2.0 + 2.6 * len(arenas)), 1.15 + 0.34 * len(names)
+    drawn = set()
     with picture(file, width, height, 1, len(arenas), sharey=True) as (figure, axes):
         for axis, arena in zip(axes[0], arenas):
             axis.set_xscale("log")
@@ -79,7 +81,7 @@ def draw_speed_ups(arenas, file):
                 for clock, dot in DOTS.items():
                     speed_ups = arena.speed_ups(runs, clock)
                     if speed_ups:
-                        draw_dot(axis, row, name, speed_ups, least, **dot)
+                        drawn.add(draw_dot(axis, row, name, speed_ups, least, **dot))
             axis.set_xticks(ticks_between(least, most))
             axis.xaxis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:g}×"))
             axis.xaxis.set_minor_formatter(NullFormatter())
@@ -98,8 +100,9 @@ def draw_speed_ups(arenas, file):
         keys = [Line2D([], [], linestyle="", marker=dot["marker"], color=style.MUTED, markersize=5.5,
                        markerfacecolor=style.MUTED if dot["filled"] else "white", label=f"in {clock}")
                 for clock, dot in DOTS.items()]
-        keys.append(Line2D([], [], color=style.MUTED, linewidth=1.4, label="95 % interval"))
-        keys.append(Line2D([], [], linestyle="", marker="x", color=style.MUTED, markersize=5.5, label="not reached"))
+        keys += [Line2D([], [], color=style.MUTED, label=label, **look) for label, look in {
+            "95 % interval": dict(linewidth=1.4), "not reached": dict(linestyle="", marker="x", markersize=5.5)}.items()
+                 if label in drawn]
         figure.legend(handles=keys, loc="outside upper center", ncols=len(keys))
     return True
 
@@ -141,7 +144,7 @@ def cut_top(axis, losses):
 def draw_rates(arenas, file):
     names = list(dict.fromkeys(name for arena in arenas for name in arena.methods))
     drawn = looks(names)
-    with picture(file, 0.8 + 3.0 * len(arenas), 4.4, 1, len(arenas)) as (figure, axes):
+    with picture(file, max(5.8, 0.8 + 3.0 * len(arenas)), 4.4, 1, len(arenas)) as (figure, axes):
         for axis, arena in zip(axes[0], arenas):
             rates, losses = set(), []
             for name, method in arena.methods.items():
@@ -159,4 +162,4 @@ def draw_rates(arenas, file):
         axes[0, 0].set_ylabel("final validation loss, nats")
         keys = [Line2D([], [], label=name, **look) for name, look in drawn.items()]
         keys.append(Line2D([], [], color=style.QUIET_LINE, linewidth=0.8, linestyle=(0, (4, 3)), label="target"))
-        figure.legend(handles=keys, loc="outside lower center", ncols=min(4, len(keys)))
+        figure.legend(handles=keys, loc="outside lower center", ncols=min(1 + len(arenas), 4))
