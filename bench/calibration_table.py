@@ -1,10 +1,6 @@
-"""Renders the output of bench_calibration as Markdown.
-
-Usage: calibration_table.py CALIBRATION.jsonl CALIBRATION.md
-"""
+"""The output of bench_calibration as Markdown, for a report."""
 
 import json
-import sys
 
 
 def rows_of(path):
@@ -103,14 +99,3 @@ def text_of(candidates, judged_alone, judged):
         "**Power**: accepted leaps by their true mean gain, in standard deviations of the gains: %; mean pairs used; "
         "% decided before the last pair.", "", *power(gains), "",
         "Smallest of these gains that is found with a power of 80 %:", "", *smallest_found(gains), ""])
-
-
-def main():
-    if len(sys.argv) != 3:
-        sys.exit(__doc__)
-    with open(sys.argv[2], "w", encoding="utf-8") as file:
-        file.write(text_of(*rows_of(sys.argv[1])))
-
-
-if __name__ == "__main__":
-    main()

@@ -5,7 +5,7 @@ Usage: closed_loop.py PATH_OF_LEAPVERIFY TEXT FOLDER [--device cpu|cuda] [--grid
 
 On the CPU the model has 0.4M parameters and trains for 600 steps, on a GPU 11M and 1000: a folder is of one of them.
 One line of FOLDER/closed_loop.jsonl a run. Runs that are there already are not repeated, so it can be stopped at any
-time and called again; with --seconds it stops by itself. Writes FOLDER/closed_loop.md from all lines.
+time and called again; with --seconds it stops by itself. report.py makes tables and pictures of them.
 """
 
 import argparse
@@ -13,7 +13,6 @@ import concurrent.futures
 import json
 import math
 import pathlib
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -121,58 +120,9 @@ def train(program, text, device, name, rate, seed, **more):
             "curve": curve, "average_curve": average}
 
 
-def table(lines):
-    """Final validation losses: a row for each variant, a column for each learning rate."""
-    rates = sorted({line["lr"] for line in lines})
-    names = sorted({line["variant"] for line in lines}, key=lambda name: (name != "bare", name))
-    out = [f"Final validation loss in nats per byte after {lines[0]['steps']} steps (median where there are several seeds, their number "
-           "in brackets); below it the verification's cost in training steps, and what the learning rate ended at, as a "
-           "multiple of its schedule.", "",
-           "| predictor / reference / on_accept | " + " | ".join(f"{rate:g}" for rate in rates) + " |",
-           "|---|" + "--:|" * len(rates)]
-    for name in names:
-        cells = []
-        for rate in rates:
-            found = [line for line in lines if line["variant"] == name and line["lr"] == rate]
-            good = [line for line in found if "final" in line]
-            if not found:
-                cells.append("")
-            elif not good:
-                cells.append("failed")
-            else:
-                cell = f"{statistics.median([line['final'] for line in good]):.3f}"
-                if len(found) > 1:
-                    cell += f" ({len(good)} of {len(found)})"
-                if name != "bare":
-                    ends = [line["rates"][-1][1] if line["rates"] else 1 for line in good]
-                    cell += f"<br>{statistics.median([line['cost_steps'] for line in good]):.0f}, ×{statistics.median(ends):.3g}"
-                cells.append(cell)
-        out.append(f"| {name} | " + " | ".join(cells) + " |")
-    out += ["", *headway(lines)]
-    return "\n".join(out) + "\n"
-
-
 def first_below(curve, loss):
     """First step at which the curve is at or below the loss; None where it never is."""
     return next((step for step, value in curve if value <= loss), None)
-
-
-def headway(lines):
-    """When the default variant has passed the final loss of the bare run at the same rate, by seed. What verification
-    costs up to there is at most the whole run's in the table."""
-    def cell(step):
-        return "not reached" if step is None else step
-
-    bare = {(line["lr"], line["seed"]): line for line in lines if line["variant"] == "bare" and "final" in line}
-    out = [f"Steps until {AUTO} has reached the final loss of the bare run at the same rate, verification not included, "
-           "with its weights and with their running average:", "",
-           "| learning rate | seed | steps | with the average |", "|--:|--:|--:|--:|"]
-    for line in sorted(lines, key=lambda line: (line["lr"], line["seed"])):
-        rival = bare.get((line["lr"], line["seed"]))
-        if line["variant"] == AUTO and "final" in line and rival:
-            steps = [cell(first_below(line[curve], rival["final"])) for curve in ("curve", "average_curve")]
-            out.append(f"| {line['lr']:g} | {line['seed']} | {steps[0]} | {steps[1]} |")
-    return out
 
 
 def main():
@@ -208,12 +158,10 @@ def main():
             line = future.result()
             if line is None:
                 continue
-            lines.append(line)
             file.write(json.dumps(line) + "\n")
             file.flush()
             print(f"{number} of {len(wanted)}: {line['variant']} at {line['lr']:g}, seed {line['seed']}: "
                   f"{line.get('final', line.get('failed'))}", flush=True)
-    (arguments.folder / "closed_loop.md").write_text(table(lines))
     return 0
 
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs the measurements and leaves raw logs, the commands and the environment in a new folder under bench/results/.
+# Runs the measurements and leaves raw logs, the commands and the environment in a new folder under bench/results/, and
+# a report of them. bench/compare.py holds two such folders against each other.
 #
 # Usage: scripts/bench.sh [all|overhead|throughput|demo|kernels|cost|python-overhead|calibration|closed-loop]
 # cost and calibration take ten to twenty minutes each and closed-loop an hour or two; they are not part of all.
@@ -52,7 +53,6 @@ measure_kernels() {
   say "Measuring kernels"
   "$build_dir/bench/bench_kernels" --benchmark_out_format=json --benchmark_out="$results/kernels.json" \
     2>&1 | tee "$results/kernels.log"
-  "$venv/bin/python" "$root/bench/kernels/table.py" "$results/kernels.json" "$results/kernels.md"
 }
 
 measure_cost() {
@@ -79,15 +79,17 @@ measure_calibration() {
   "$venv/bin/python" "$root/bench/candidates.py" 4 "$runs"/*/trace.jsonl >"$results/candidates.jsonl"
   rm -rf "$runs"
   measure calibration "$build_dir/bench/bench_calibration" 20000 1 "$results/candidates.jsonl"
-  "$venv/bin/python" "$root/bench/calibration_table.py" "$results/calibration.jsonl" "$results/calibration.md"
 }
 
 measure_closed_loop() {
   say "Measuring closed-loop"
+  printf 'command bench/closed_loop.py %s PYTHON_STANDARD_LIBRARY FOLDER\n' "${build_dir#"$root/"}/leapverify" \
+    >>"$results/environment.txt"
   "$venv/bin/python" "$root/bench/closed_loop.py" "$build_dir/leapverify" "$(demo_text)" "$results"
 }
 
 for name in $([ "$what" = all ] && echo "$quick" || echo "$what"); do
   "measure_${name//-/_}"
 done
+[ "$what" = demo ] || "$venv/bin/python" "$root/bench/report.py" "$results"
 say "Raw logs are in ${results#"$root/"}"

@@ -157,6 +157,9 @@ for part in "${chosen[@]}"; do
   "run_${part//-/_}"
 done
 
+# Where nothing can be built, SciPy and matplotlib may be missing too.
+[ -n "$built" ] || step report 300 "$python" "$root/bench/report.py" "$results"
+
 say "Raw logs are in ${results#"$root/"}"
 if [ "${#failed[@]}" -gt 0 ]; then
   printf 'failed: %s\n' "${failed[@]}" >&2

@@ -47,6 +47,24 @@ std::string why_not_text(const std::vector<std::uint8_t>& bytes) {
   return "";
 }
 
+std::string shown_text(const std::vector<std::uint8_t>& bytes) {
+  std::string text;
+  for (std::size_t position = 0; position < bytes.size();) {
+    const std::size_t length = character_length(bytes, position);
+    const std::uint8_t first = bytes[position];
+    const bool control = (first < 0x20 && first != '\n' && first != '\t') || first == 0x7f;
+    if (length == 0 || control) {
+      text += "\xef\xbf\xbd";
+      ++position;
+      continue;
+    }
+    text.append(bytes.begin() + static_cast<std::ptrdiff_t>(position),
+                bytes.begin() + static_cast<std::ptrdiff_t>(position + length));
+    position += length;
+  }
+  return text;
+}
+
 void drop_cut_character(std::vector<std::uint8_t>& bytes) {
   if (bytes.empty()) return;
   std::size_t start = bytes.size() - 1;

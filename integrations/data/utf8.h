@@ -12,6 +12,10 @@ namespace leapverify::data {
 /// (Unicode 15, table 3-7) without NUL bytes.
 std::string why_not_text(const std::vector<std::uint8_t>& bytes);
 
+/// `bytes` as a terminal shows them: a replacement character for each that is no part of well-formed
+/// UTF-8, and for control characters but tabs and ends of lines.
+std::string shown_text(const std::vector<std::uint8_t>& bytes);
+
 /// Drops the last character where the end of `bytes` cuts it.
 void drop_cut_character(std::vector<std::uint8_t>& bytes);
 

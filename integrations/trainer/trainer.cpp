@@ -1,4 +1,5 @@
 #include <leapverify/integrations/data/text.h>
+#include <leapverify/integrations/data/utf8.h>
 #include <leapverify/integrations/models/sample.h>
 #include <leapverify/integrations/trainer/base_optimizer.h>
 #include <leapverify/integrations/trainer/batch_loader.h>
@@ -43,14 +44,9 @@ double seconds_since(Clock::time_point start) {
 
 /// Tokens of a tokenizer stay numbers: only it can decode them.
 std::string sample_text(const std::vector<std::int64_t>& tokens, bool bytes) {
-  std::string text = bytes ? "" : "(numbers of tokens)";
-  for (const std::int64_t token : tokens) {
-    if (bytes) {
-      text += static_cast<char>(token);
-    } else {
-      text += " " + std::to_string(token);
-    }
-  }
+  if (bytes) return data::shown_text({tokens.begin(), tokens.end()});
+  std::string text = "(numbers of tokens)";
+  for (const std::int64_t token : tokens) text += " " + std::to_string(token);
   return text;
 }
 

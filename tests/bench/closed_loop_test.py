@@ -1,4 +1,4 @@
-"""The closed-loop bench keeps a folder to one device and length, and goes on where it was.
+"""The closed-loop bench keeps a folder to one device and length, and goes on where it was; run_cost.py runs its runs.
 
 Usage: closed_loop_test.py [unittest options]
 """
@@ -10,7 +10,7 @@ import sys
 import tempfile
 import unittest
 
-BENCH = pathlib.Path(__file__).parents[2] / "bench" / "closed_loop.py"
+BENCH = pathlib.Path(__file__).parents[2] / "bench"
 
 # Stands in for the program: a run whose validation loss is its learning rate.
 STAND_IN = """#!/bin/sh
@@ -31,7 +31,7 @@ class ClosedLoop(unittest.TestCase):
         self.program.chmod(0o755)
 
     def bench(self, *arguments):
-        return subprocess.run([sys.executable, BENCH, self.program, "text", self.folder, *arguments],
+        return subprocess.run([sys.executable, BENCH / "closed_loop.py", self.program, "text", self.folder, *arguments],
                               capture_output=True, text=True, timeout=120)
 
     def lines(self):
@@ -58,15 +58,17 @@ class ClosedLoop(unittest.TestCase):
         self.assertEqual(len(runs), len(set(runs)))
         self.assertGreater(len(every), len(first))
 
-    def test_cost_of_a_run_comes_from_the_same_runs(self):
-        done = subprocess.run([sys.executable, BENCH.with_name("run_cost.py"), self.program, "text", "--rounds", "2"],
-                              capture_output=True, text=True, timeout=120)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        lines = [json.loads(line) for line in done.stdout.splitlines()]
-        self.assertEqual(len(lines), 8)
+    def test_the_cost_is_of_two_runs_in_turns_and_of_two_slow_ones(self):
+        result = subprocess.run([sys.executable, BENCH / "run_cost.py", self.program, "text", "--rounds", "2"],
+                                capture_output=True, text=True, timeout=120)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        lines = [json.loads(line) for line in result.stdout.splitlines()]
         self.assertEqual({line["steps"] for line in lines if "variant" in line}, {1000})
-        self.assertEqual([line["rounds"] for line in lines if "rounds" in line], [2])
-        self.assertEqual(lines[-1]["share_of_its_steps"], 1)
+        variants = [line["variant"] for line in lines if "variant" in line]
+        default = variants[1]
+        self.assertEqual(variants, ["bare", default, default, "bare", "bare", default])
+        self.assertEqual((lines[4]["rounds"], lines[4]["time_ratios"]), (2, [1, 1]))
+        self.assertEqual((lines[-1]["lr"], lines[-1]["steps_to_bare_final"]), (5e-4, 1000))
 
 
 if __name__ == "__main__":

@@ -37,6 +37,14 @@ TEST(WhyNotText, NamesTheFirstIllFormedCharacter) {
   }
 }
 
+TEST(ShownText, HasAReplacementForWhatNoTerminalShows) {
+  EXPECT_EQ(shown_text(bytes_of("a\tb\n\xc3\xa9\xf0\x9f\x98\x80")),
+            "a\tb\n\xc3\xa9\xf0\x9f\x98\x80");
+  EXPECT_EQ(shown_text(bytes_of("a\xc3")), "a\xef\xbf\xbd");
+  EXPECT_EQ(shown_text(bytes_of("\xa6z\x1b[2J\x7f")), "\xef\xbf\xbdz\xef\xbf\xbd[2J\xef\xbf\xbd");
+  EXPECT_EQ(shown_text({}), "");
+}
+
 TEST(DropCutCharacter, DropsOnlyACharacterThatIsNotComplete) {
   const auto dropped = [](const std::string& text) {
     std::vector<std::uint8_t> bytes = bytes_of(text);
