@@ -60,7 +60,7 @@ def target_table(arena):
     return [f"Target: {arena.target:.4f} nats, the median final validation loss of {BASELINE} at "
             f"{short(arena.baseline.rate)}, which {arena.reached(seeds)} of its {len(seeds)} seeds reach; where one "
             "does not, its whole run stands for its way. Speed-up: that way over the method's own by seed, above 1 the "
-            "method is faster, 0 where it does not reach the target; steps hold the verification of the whole run. "
+            "method is faster, 0 where it does not reach the target; steps hold the verification until then. "
             f"Median over n seeds, and the {INTERVAL}; then the seeds that were faster, slower and equal in steps, and "
             "the chance of so uneven a split (two-sided sign test).", "",
             "| method | rate | n | reached | " + " | ".join(f"{clock} | interval" for clock in CLOCKS) +

@@ -1,8 +1,8 @@
 """The runs of the time-to-target bench, by arena and method: which rate is a method's best, and when it is there.
 
 The target of an arena is the median final validation loss of plain AdamW at its best rate. A method's speed-up is
-AdamW's way to the target over its own, seed by seed: in steps with the whole run's verification on top of its own, for
-a log does not say how much of it fell before, and in time as the clocks ran. Where AdamW itself does not reach the
+AdamW's way to the target over its own, seed by seed: in steps with the verification until then on top of its own, and
+in time as the clocks ran. Where AdamW itself does not reach the
 target, its whole run stands for its way, which is less than it would take; a run that does not reach it has a speed-up
 of 0.
 """
@@ -75,10 +75,11 @@ class Method:
 
 def way(line, target):
     """{clock: how far to the target}, None where it is not reached. Before the first step nobody has trained."""
+    costs = dict(map(tuple, line.get("cost_curve") or []))
     for row in line["curve"]:
         if row[0] > 0 and row[3] <= target:
             found = {clock: row[place] for clock, place in CLOCKS.items()}
-            found["steps"] += line.get("cost_steps") or 0
+            found["steps"] += costs.get(row[0], line.get("cost_steps") or 0)
             return found
     return None
 

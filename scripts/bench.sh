@@ -2,25 +2,35 @@
 # Runs the measurements and leaves raw logs, the commands and the environment in a new folder under bench/results/, and
 # a report of them. bench/compare.py holds two such folders against each other.
 #
-# Usage: scripts/bench.sh [all|overhead|throughput|demo|kernels|cost|python-overhead|calibration|closed-loop]
-# cost and calibration take ten to twenty minutes each and closed-loop an hour or two; they are not part of all.
-# bench/closed_loop.py says how to do that in parts.
+# Usage: scripts/bench.sh [all|overhead|throughput|demo|kernels|cost|python-overhead|calibration]
+#        scripts/bench.sh closed-loop|time-to-target [FOLDER]
+# cost and calibration take ten to twenty minutes each, closed-loop an hour or two and time-to-target two or three; they
+# are not part of all. Those of the second line may be stopped at any time: with FOLDER they go on with what they left
+# under bench/results/. Their programs in bench/ take more, such as a limit of time.
 # LEAPVERIFY_PRESET chooses the build, as in scripts/setup.sh.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 quick="overhead throughput demo kernels"
-legal="all $quick cost python-overhead calibration closed-loop"
-[ $# -le 1 ] || die "one measurement at a time; legal are $legal"
+in_parts="closed-loop time-to-target"
+legal="all $quick cost python-overhead calibration $in_parts"
 what="${1:-all}"
 [[ " $legal " == *" $what "* ]] || die "unknown measurement '$what'; legal are $legal"
+[ $# -le 2 ] && { [ $# -le 1 ] || [[ " $in_parts " == *" $what "* ]]; } ||
+  die "'${*:2}' is too much; a folder to go on with is legal after $in_parts"
+[ $# -lt 2 ] || [ -f "$2/environment.txt" ] || die "$2: not a folder of results"
 preset="${LEAPVERIFY_PRESET:-dev}"
 "$root/scripts/setup.sh" "$preset"
 build_dir="$(build_dir_of "$preset")"
-results="$(new_results_folder "$(nproc)cpu-$what")"
-
-describe_environment "$preset" >"$results/environment.txt"
+if [ $# -eq 2 ]; then
+  results="$(cd "$2" && pwd)"
+  printf 'continued at commit %s\n' "$(git -C "$root" describe --always --dirty 2>/dev/null || echo unknown)" \
+    >>"$results/environment.txt"
+else
+  results="$(new_results_folder "$(nproc)cpu-$what")"
+  describe_environment "$preset" >"$results/environment.txt"
+fi
 
 measure() { # NAME COMMAND...
   local name="$1"
@@ -28,6 +38,10 @@ measure() { # NAME COMMAND...
   say "Measuring $name"
   local shown="${*//"$root/"/}"
   { printf '# %s\n' "${shown//"$(demo_text)"/PYTHON_STANDARD_LIBRARY}"; "$@"; } | tee "$results/$name.jsonl" | tail -n 1
+}
+
+note_command() { # COMMAND: once
+  grep -qxF "command $1" "$results/environment.txt" || printf 'command %s\n' "$1" >>"$results/environment.txt"
 }
 
 measure_overhead() {
@@ -83,9 +97,14 @@ measure_calibration() {
 
 measure_closed_loop() {
   say "Measuring closed-loop"
-  printf 'command bench/closed_loop.py %s PYTHON_STANDARD_LIBRARY FOLDER\n' "${build_dir#"$root/"}/leapverify" \
-    >>"$results/environment.txt"
+  note_command "bench/closed_loop.py ${build_dir#"$root/"}/leapverify PYTHON_STANDARD_LIBRARY FOLDER"
   "$venv/bin/python" "$root/bench/closed_loop.py" "$build_dir/leapverify" "$(demo_text)" "$results"
+}
+
+measure_time_to_target() {
+  say "Measuring time-to-target"
+  note_command "bench/time_to_target.py FOLDER"
+  PYTHONPATH="$build_dir/python" "$venv/bin/python" "$root/bench/time_to_target.py" "$results"
 }
 
 for name in $([ "$what" = all ] && echo "$quick" || echo "$what"); do

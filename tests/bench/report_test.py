@@ -166,6 +166,11 @@ class Runs(unittest.TestCase):
         self.assertEqual(way(line, 2.0), {"steps": 23, "time": 2, "processor time": 4})
         self.assertIsNone(way(line, 1.4))
 
+    def test_verification_counts_until_the_target(self):
+        line = {"curve": [[10, 1, 2, 3.0], [20, 2, 4, 1.5], [30, 3, 6, 1.4]], "cost_steps": 9,
+                "cost_curve": [[10, 2], [20, 5], [30, 9]]}
+        self.assertEqual(way(line, 2.0)["steps"], 25)
+
     def test_the_best_rate_of_a_grid_and_its_neighbours(self):
         def bracket(**paces):
             method = self.arena(*(self.run_of(rate=float(rate[1:]), purpose="grid", pace=pace)
