@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # Runs the measurements and leaves raw logs, the commands and the environment in a new folder under bench/results/.
 #
-# Usage: scripts/bench.sh [all|overhead|throughput|demo|kernels|cost|python-overhead|calibration|closed-loop]
-# cost and calibration take ten to twenty minutes each and closed-loop an hour or two; they are not part of all.
-# bench/closed_loop.py says how to do that in parts.
+# Usage: scripts/bench.sh [all|overhead|throughput|demo|kernels|cost|python-overhead|calibration|closed-loop|ksweep]
+# cost and calibration take ten to twenty minutes each, ksweep half an hour and closed-loop an hour or two; they are not
+# part of all. bench/closed_loop.py and bench/ksweep.py say how to do those in parts.
 # LEAPVERIFY_PRESET chooses the build, as in scripts/setup.sh.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 quick="overhead throughput demo kernels"
-legal="all $quick cost python-overhead calibration closed-loop"
+legal="all $quick cost python-overhead calibration closed-loop ksweep"
 [ $# -le 1 ] || die "one measurement at a time; legal are $legal"
 what="${1:-all}"
 [[ " $legal " == *" $what "* ]] || die "unknown measurement '$what'; legal are $legal"
@@ -85,6 +85,12 @@ measure_calibration() {
 measure_closed_loop() {
   say "Measuring closed-loop"
   "$venv/bin/python" "$root/bench/closed_loop.py" "$build_dir/leapverify" "$(demo_text)" "$results"
+}
+
+measure_ksweep() {
+  say "Measuring ksweep"
+  "$venv/bin/python" "$root/bench/ksweep.py" "$build_dir/leapverify" "$(demo_text)" "$results"
+  "$venv/bin/python" "$root/bench/ksweep_table.py" "$results" "$results/ksweep.md"
 }
 
 for name in $([ "$what" = all ] && echo "$quick" || echo "$what"); do
