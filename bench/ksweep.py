@@ -3,9 +3,9 @@
 Usage: ksweep.py PATH_OF_LEAPVERIFY DATA FOLDER [--device cpu|cuda] [--seeds 42 43 44 45 46] [--seconds N] [--jobs 2]
                  [--smoke]
 
-On a GPU it is GPT-2 124M from fresh weights with the published settings (preset paper-gpt2); on the CPU the demo's
-byte-level model, with the same settings of training (preset paper). DATA is text, or tokens in a format of
-docs/data.md. For each seed, which draws the weights, the split and the batches:
+On a GPU it is GPT-2 124M from fresh weights with the published settings (preset paper-gpt2); on the CPU a byte-level
+model of the size of closed_loop.py's, with the same settings of training (preset paper). DATA is text, or tokens in a
+format of docs/data.md. For each seed, which draws the weights, the split and the batches:
 
   shadow   one run that nothing changes, in which every predictor makes a candidate for every horizon at each checkpoint
   fp16     the same run, with the momentum predictor alone, on moments in float16
@@ -45,9 +45,9 @@ BATCH = 32
 
 # How a run is called, its length and checkpoints, and how many held-out sequences all candidates are scored on.
 Size = collections.namedtuple("Size", "name preset steps spacing sequences settings")
-SMALL = {"data.extensions": "[.py]", "model.context": 128, "model.width": 128, "model.heads": 4, "model.layers": 4}
+SMALL = {"data.extensions": "[.py]", "model.context": 64, "model.width": 96, "model.heads": 4, "model.layers": 3}
 SIZES = {
-    "cpu": Size("byte-level GPT, 0.8M parameters", "paper", 2000, 50, BATCH, SMALL),
+    "cpu": Size("byte-level GPT, 0.35M parameters", "paper", 2000, 50, BATCH, SMALL),
     "cuda": Size("GPT-2 124M", "paper-gpt2", 2000, 50, 128, {"model.name": "gpt2", "run.threads": 2}),
     "smoke": Size("smoke", "paper", 130, 10, 48,
                   {"model.context": 16, "model.width": 16, "model.heads": 2, "model.layers": 1, "schedule.warmup": 10,

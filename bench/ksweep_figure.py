@@ -22,7 +22,8 @@ def share(candidates):
     return 100 * sum("strict" in line["accepted"] for line in candidates) / len(candidates)
 
 
-def draw(candidates, path):
+def draw(candidates, published, path):
+    """published: acceptance of `linear` in %, by regime and horizon."""
     regimes = [regime for regime in REGIMES if any(line["regime"] == regime for line in candidates)]
     figure, panels = plt.subplots(1, len(regimes), figsize=(2.2 + 4.0 * len(regimes), 4.2), sharey=True, squeeze=False,
                                   layout="constrained")
@@ -35,6 +36,9 @@ def draw(candidates, path):
                       for horizon in HORIZONS]
             panel.plot(HORIZONS, shares, color=color, marker=marker, linestyle=dashes, label=predictor, markersize=5,
                        linewidth=1.5)
+        if regime in published:
+            panel.plot(*zip(*published[regime].items()), color=STYLES["linear"][0], marker="o", markersize=8, linestyle="",
+                       markerfacecolor="none", label="linear, published\n(GPT-2 124M)")
         panel.set_title(f"{regime}, {checkpoints} checkpoints", fontsize=10)
         panel.set_xscale("log")
         panel.set_xticks(HORIZONS, [str(horizon) for horizon in HORIZONS])
@@ -45,6 +49,6 @@ def draw(candidates, path):
         panel.set_axisbelow(True)
         panel.spines[["top", "right"]].set_visible(False)
     panels[0][0].set_ylabel("accepted by strict, %")
-    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside right center", frameon=False)
+    figure.legend(*panels[0][-1].get_legend_handles_labels(), loc="outside right center", frameon=False)
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)

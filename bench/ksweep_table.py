@@ -236,7 +236,9 @@ def main():
     out = pathlib.Path(sys.argv[-1])
     picture = out.with_suffix(".svg")
     out.write_text(text_of(lines, picture.name), encoding="utf-8")
-    draw(full(lines.candidates), picture)
+    published = {regime: {horizon: float(cell.split()[0]) for horizon, cell in cells.items()}
+                 for regime, cells in PAPER_STRICT.items()}
+    draw(full(lines.candidates), published, picture)
 
 
 if __name__ == "__main__":

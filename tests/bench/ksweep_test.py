@@ -14,6 +14,9 @@ import unittest
 
 PROGRAM, VERDICTS = (pathlib.Path(sys.argv.pop(1)).absolute() for _ in range(2))
 BENCH = pathlib.Path(__file__).parents[2] / "bench"
+sys.path.insert(0, str(BENCH))
+import ksweep  # noqa: E402
+
 PREDICTORS = ("linear", "quadratic", "quadratic_paper", "quadratic_code", "least_squares", "average", "outer_momentum",
               "ema_trend", "low_rank", "momentum")
 HORIZONS = (5, 10, 25, 50, 75, 100)
@@ -101,6 +104,27 @@ class Verdicts(Folder):
             self.assertEqual(self.result.returncode, 1)
             self.assertEqual(len(self.result.stderr.strip().splitlines()), 1, self.result.stderr)
             self.assertIn(words, self.result.stderr)
+
+
+class Lines(unittest.TestCase):
+    def setUp(self):
+        self.trace = [{"event": "observation", "step": step, "action": "try", "reading": "stable"} for step in STEPS]
+
+    def lines(self, verdicts):
+        return ksweep.candidate_lines("fp16", ksweep.SIZES["smoke"], self.trace, verdicts)
+
+    def test_candidates_behind_one_that_is_not_finite_are_named(self):
+        tried = [{"step": step, "horizon": horizon, "candidate_loss": 3.0, "accepted": ["strict"]}
+                 for step in STEPS for horizon in HORIZONS if (step, horizon) < (120, 50)]
+        lines = self.lines(tried)
+        self.assertEqual(len(lines), len(STEPS) * len(HORIZONS))
+        self.assertEqual([line["horizon"] for line in lines if "not_tried" in line], [50, 75, 100])
+        self.assertEqual({tuple(line["accepted"]) for line in lines if "not_tried" in line}, {()})
+
+    def test_a_checkpoint_without_tries_fails_the_run(self):
+        self.trace[3] = {**self.trace[3], "action": "wait", "reason": "overhead cap reached"}
+        with self.assertRaisesRegex(ksweep.Failed, "step 70: nothing was tried: overhead cap reached"):
+            self.lines([])
 
 
 class Sweep(Folder):
