@@ -16,7 +16,8 @@ ends, so candidates are made at 36 of 40.
 
 FOLDER/ksweep.jsonl gets the lines of a run when it has ended; such runs are not repeated. With --seconds the others are
 stopped then, each with a checkpoint in FOLDER/runs, from which the next call goes on to the same lines. A run that
-failed is a line that says why; remove it to have it tried again. bench/ksweep_table.py makes the tables.
+failed is a line that says why until a later call, which tries it again, is luckier. bench/ksweep_table.py makes the
+tables.
 """
 
 import argparse
@@ -252,8 +253,13 @@ class Sweep:
         aside.write_text(text)
         aside.replace(self.log)
 
+    def failed(self, run):
+        return run in self.lines and "failed" in self.lines[run][0]
+
     def go(self, seeds, jobs, seconds):
-        wanted = [(seed, kind) for seed in seeds for kind in KINDS if (seed, kind) not in self.lines]
+        """Returns whether no run failed."""
+        wanted = [(seed, kind) for seed in seeds for kind in KINDS
+                  if (seed, kind) not in self.lines or self.failed((seed, kind))]
         timer = threading.Timer(seconds, self.stop.set) if math.isfinite(seconds) else None
         if timer:
             timer.start()
@@ -265,7 +271,7 @@ class Sweep:
         left = [run for run in wanted if run not in self.lines]
         if left:
             print(f"{len(left)} of {len(wanted)} runs are left: call again", flush=True)
-        return left
+        return not any(map(self.failed, wanted))
 
 
 def main():
@@ -284,8 +290,7 @@ def main():
     sweep.check_log()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sweep.stop.set())
-    sweep.go(arguments.seeds, arguments.jobs, arguments.seconds)
-    return 0
+    return 0 if sweep.go(arguments.seeds, arguments.jobs, arguments.seconds) else 1
 
 
 if __name__ == "__main__":

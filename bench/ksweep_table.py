@@ -122,6 +122,8 @@ def published_layout(candidates, cell, paper):
 
 def strict_cell(candidates):
     linear = choose(candidates, predictor="linear")
+    if not linear:
+        return "–"
     return f"{with_interval(linear, 'strict')} ({percent(choose(candidates, predictor='quadratic_code'), 'strict')})"
 
 
@@ -198,6 +200,8 @@ def text_of(lines, picture):
     more = head["all_sequences"] > head["sequences"]
     beyond = (f"; the gains and `sequential_all` rest on all {head['all_sequences']} that were scored" if more else "")
     failed = [f"- {line['run']} of seed {line['seed']}: {line['failed']}" for line in lines.runs if "failed" in line]
+    there = {(line["seed"], line["run"]) for line in lines.runs}
+    missing = [f"{kind} of seed {seed}" for seed in seeds for kind in KINDS if (seed, kind) not in there]
     untried = sum("not_tried" in line for line in lines.candidates)
     tries = len({(line["seed"], line["step"]) for line in candidates})
     out = [f"{head['model']} from fresh weights, {head['steps']} steps; seeds {', '.join(map(str, seeds))}. Candidates "
@@ -222,6 +226,8 @@ def text_of(lines, picture):
     if untried:
         out += [f"{untried} candidates were not made, since a shorter horizon of theirs gave no finite loss; they "
                 "count as rejected.", ""]
+    if missing:
+        out += [f"**Not run:** {', '.join(missing)}.", ""]
     if failed:
         out += ["**Runs that failed:**", "", *failed, ""]
     return "\n".join(out)

@@ -147,11 +147,11 @@ class Sweep(Folder):
         return program
 
     @classmethod
-    def sweep(cls, program, folder, *arguments):
+    def sweep(cls, program, folder, *arguments, status=0):
         result = run(sys.executable, BENCH / "ksweep.py", program, cls.text, folder, "--smoke", "--seeds", "42",
                      *arguments)
-        if result.returncode != 0:
-            raise AssertionError(result.stderr)
+        if result.returncode != status:
+            raise AssertionError(f"ended with {result.returncode}: {result.stdout}{result.stderr}")
         return result.stdout
 
     def lines(self, folder):
@@ -211,12 +211,16 @@ class Sweep(Folder):
 
     def test_names_what_failed_and_goes_on(self):
         folder = self.folder / "sweep"
-        said = self.sweep(self.programs(self.folder, FAILS), folder)
+        program = self.programs(self.folder, FAILS)
+        said = self.sweep(program, folder, status=1)
         self.assertIn("shadow of seed 42: failed: leapverify: no such luck", said)
         runs = {line["run"]: line.get("failed") for line in self.choose(folder, event="run")}
         failed = ("shadow", "fp16", "cascade-4x25", "cascade-10x10")
         self.assertEqual(runs, {**dict.fromkeys(failed, "leapverify: no such luck"), "cascade-2x50": None})
         self.assertEqual(self.choose(folder, run="cascade-2x50"), self.choose(self.whole, run="cascade-2x50"))
+        said = self.sweep(program, folder, status=1)
+        self.assertIn("shadow of seed 42: failed", said)
+        self.assertNotIn("cascade-2x50", said)
 
     def test_a_folder_is_of_one_model(self):
         result = run(sys.executable, BENCH / "ksweep.py", self.programs(self.folder), self.text, self.whole)
@@ -228,6 +232,7 @@ class Sweep(Folder):
         other = self.folder / "other"
         other.mkdir()
         lines = [{**line, "seed": 43} for line in self.lines(self.whole) if line["run"] != "fp16"]
+        lines = [line for line in lines if line["run"] != "cascade-2x50"]
         failed = {**self.choose(self.whole, event="run", run="fp16")[0], "seed": 43, "failed": "no such luck"}
         (other / "ksweep.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [*lines, failed]))
         table = self.folder / "table.md"
@@ -236,6 +241,7 @@ class Sweep(Folder):
         text = table.read_text()
         self.assertIn("seeds 42, 43.", text)
         self.assertIn("- fp16 of seed 43: no such luck", text)
+        self.assertIn("**Not run:** cascade-2x50 of seed 43.", text)
         self.assertIn("over all 18 checkpoints", text)
         of_linear = self.choose(self.whole, event="candidate", predictor="linear", horizon=5)
         share = 100 * sum("strict" in line["accepted"] for line in of_linear) / len(of_linear)
