@@ -214,7 +214,8 @@ LeapVerify::Implementation::SearchResult LeapVerify::Implementation::search(
       result.member = member;
     }
   }
-  portfolio_.record(asked, result.member);
+  // Nothing is won in mode shadow, and whoever looks wants to see all.
+  if (options_.mode != Mode::kShadow) portfolio_.record(asked, result.member);
   return result;
 }
 

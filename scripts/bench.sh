@@ -3,17 +3,17 @@
 # a report of them. bench/compare.py holds two such folders against each other.
 #
 # Usage: scripts/bench.sh [all|overhead|throughput|demo|kernels|cost|python-overhead|calibration]
-#        scripts/bench.sh closed-loop|time-to-target [FOLDER]
-# cost and calibration take ten to twenty minutes each, closed-loop an hour or two and time-to-target two or three; they
-# are not part of all. Those of the second line may be stopped at any time: with FOLDER they go on with what they left
-# under bench/results/. Their programs in bench/ take more, such as a limit of time.
+#        scripts/bench.sh closed-loop|ksweep|time-to-target [FOLDER]
+# cost and calibration take ten to twenty minutes each, ksweep half an hour, closed-loop an hour or two and
+# time-to-target two or three; they are not part of all. Those of the second line may be stopped at any time: with FOLDER
+# they go on with what they left under bench/results/. Their programs in bench/ take more, such as a limit of time.
 # LEAPVERIFY_PRESET chooses the build, as in scripts/setup.sh.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 quick="overhead throughput demo kernels"
-in_parts="closed-loop time-to-target"
+in_parts="closed-loop ksweep time-to-target"
 legal="all $quick cost python-overhead calibration $in_parts"
 what="${1:-all}"
 [[ " $legal " == *" $what "* ]] || die "unknown measurement '$what'; legal are $legal"
@@ -107,8 +107,15 @@ measure_time_to_target() {
   PYTHONPATH="$build_dir/python" "$venv/bin/python" "$root/bench/time_to_target.py" "$results"
 }
 
+measure_ksweep() {
+  say "Measuring ksweep"
+  note_command "bench/ksweep.py ${build_dir#"$root/"}/leapverify PYTHON_STANDARD_LIBRARY FOLDER"
+  "$venv/bin/python" "$root/bench/ksweep.py" "$build_dir/leapverify" "$(demo_text)" "$results"
+  "$venv/bin/python" "$root/bench/ksweep_table.py" "$results" "$results/ksweep.md"
+}
+
 for name in $([ "$what" = all ] && echo "$quick" || echo "$what"); do
   "measure_${name//-/_}"
 done
-[ "$what" = demo ] || "$venv/bin/python" "$root/bench/report.py" "$results"
+[[ " demo ksweep " == *" $what "* ]] || "$venv/bin/python" "$root/bench/report.py" "$results"
 say "Raw logs are in ${results#"$root/"}"

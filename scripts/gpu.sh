@@ -3,9 +3,12 @@
 # kernels and the runtime, the measurements, and a profile of the kernels. Raw logs go to bench/results/; a part that
 # fails or runs out of its time does not keep the others from running.
 #
-# Usage: scripts/gpu.sh [--built FOLDER] [PART...]
-#   PART            tests, sanitizer, kernels, overhead, throughput, closed-loop, profile; default: all of them
+# Usage: scripts/gpu.sh [--built FOLDER] [--data PATH] [--seconds N] [PART...]
+#   PART            tests, sanitizer, kernels, overhead, throughput, closed-loop, profile; default: all of them; and
+#                   ksweep, the published experiment, which is asked for by name
 #   --built FOLDER  no setup and no build: the programs of scripts/pack_for_gpu.sh, and the python3 of the PATH
+#   --data PATH     what ksweep trains on: text, or tokens of GPT-2 (docs/data.md)
+#   --seconds N     ksweep stops then, default 3600, and goes on in runs/ksweep at the next call
 # LEAPVERIFY_PRESET chooses the build, as in scripts/setup.sh.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
@@ -13,6 +16,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 parts="tests sanitizer kernels overhead throughput closed-loop profile"
 built=""
+data=""
+seconds=3600
 chosen=()
 while [ $# -gt 0 ]; do
   case "$1" in
@@ -21,14 +26,25 @@ while [ $# -gt 0 ]; do
       built="$(cd "$2" && pwd)"
       shift
       ;;
+    --data)
+      [ $# -ge 2 ] && [ -e "$2" ] || die "--data needs a file or folder that is there, got '${2:-}'"
+      data="$(cd "$(dirname "$2")" && pwd)/$(basename "$2")"
+      shift
+      ;;
+    --seconds)
+      [[ "${2:-}" =~ ^[1-9][0-9]*$ ]] || die "--seconds needs a whole number of at least 1, got '${2:-}'"
+      seconds="$2"
+      shift
+      ;;
     *)
-      [[ " $parts " == *" $1 "* ]] || die "unknown part '$1'; legal are $parts"
+      [[ " $parts ksweep " == *" $1 "* ]] || die "unknown part '$1'; legal are $parts ksweep"
       chosen+=("$1")
       ;;
   esac
   shift
 done
 [ "${#chosen[@]}" -gt 0 ] || read -ra chosen <<<"$parts"
+[[ -n "$data" || " ${chosen[*]} " != *" ksweep "* ]] || die "the part ksweep needs --data"
 
 command -v nvidia-smi >/dev/null && nvidia-smi -L | grep -q GPU || die "no NVIDIA GPU on this machine"
 preset="${LEAPVERIFY_PRESET:-dev}"
@@ -57,7 +73,9 @@ failed=()
 step() { # NAME SECONDS COMMAND...: its output goes to NAME.log too
   local name="$1" limit="$2" start="$SECONDS"
   shift 2
-  if { printf '# %s\n' "${*//"$root/"/}"; timeout "$limit" "$@" 2>&1; } >"$results/$name.log"; then
+  local shown="${*//"$root/"/}"
+  [ -z "$data" ] || shown="${shown//"$data"/DATA}"
+  if { printf '# %s\n' "$shown"; timeout "$limit" "$@" 2>&1; } >"$results/$name.log"; then
     say "$name: done in $((SECONDS - start)) s"
   else
     failed+=("$name")
@@ -135,6 +153,17 @@ run_throughput() {
 run_closed_loop() {
   step closed-loop 3600 "$python" "$root/bench/closed_loop.py" "$(program leapverify)" \
     "$("$python" -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" "$results" --jobs 4 --device cuda
+}
+
+run_ksweep() {
+  local folder="$root/runs/ksweep"
+  # What stops in time has some more to save its checkpoints.
+  step ksweep $((seconds + 600)) "$python" "$root/bench/ksweep.py" "$(program leapverify)" "$data" "$folder" \
+    --device cuda --seconds "$seconds"
+  if [ -e "$folder/ksweep.jsonl" ]; then
+    cp "$folder/ksweep.jsonl" "$results/"
+    say "Tables: bench/ksweep_table.py ${results#"$root/"} ${results#"$root/"}/ksweep.md"
+  fi
 }
 
 run_profile() {

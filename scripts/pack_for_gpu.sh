@@ -13,7 +13,8 @@ folder="$1"
 build_dir="$(build_dir_of "${LEAPVERIFY_PRESET:-dev}")"
 mkdir -p "$folder/lib"
 for name in leapverify tests/kernels/test_kernels tests/runtime/test_runtime \
-  tests/integrations/trainer/test_trainer bench/bench_kernels bench/bench_step_overhead; do
+  tests/integrations/trainer/test_trainer bench/bench_kernels bench/bench_step_overhead \
+  bench/bench_ksweep_verdicts; do
   [ -x "$build_dir/$name" ] || die "$build_dir/$name is not built; scripts/setup.sh builds it"
   strip -o "$folder/$(basename "$name")" "$build_dir/$name"
   # Whatever is neither torch's nor CUDA's nor the C and C++ runtimes'.

@@ -75,7 +75,8 @@ bool Options::has_trust_region() const {
 
 void Options::describe(FieldVisitor& visitor) {
   visitor.field("enabled", enabled, "the whole switch; off: exactly the base optimizer");
-  visitor.choice("mode", mode, "shadow: try, verify and trace, but never commit");
+  visitor.choice("mode", mode,
+                 "shadow: try, verify and trace, but never commit; all of a portfolio are asked");
   visitor.field("observe_every", observe_every, at_least(1),
                 "steps between two snapshots of the weights");
   visitor.field("probes", probes, at_least(0),
@@ -198,10 +199,11 @@ void check_cascade(const Options& options, const policy::Portfolio& portfolio) {
 void check_portfolio(const Options& options, const policy::Portfolio& portfolio) {
   const policy::Rule rule = options.verification.rule;
   const bool tolerant = rule == policy::Rule::kAdaptive || rule == policy::Rule::kProximity;
-  if (portfolio.members().size() > 1 && tolerant) {
+  // In mode shadow none lands, so that each may be judged by itself.
+  if (portfolio.members().size() > 1 && tolerant && options.mode != Mode::kShadow) {
     throw InvalidOption("rule", name_of(rule),
                         "strict or sequential with a portfolio, whose candidates must be better "
-                        "than the best so far");
+                        "than the best so far; any in mode: shadow");
   }
 }
 

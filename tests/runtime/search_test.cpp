@@ -60,6 +60,26 @@ TEST(PortfolioRun, TheBestOfAllPredictorsIsCommittedAndAskedFirstNextTime) {
   EXPECT_EQ(events_of(run, "candidate").at(0).at("predictor"), "average");
 }
 
+TEST(PortfolioRun, ShadowAsksEveryMemberForEveryHorizonAtEachTry) {
+  ToyRun run;
+  Options options = portfolio();
+  options.mode = Mode::kShadow;
+  options.controller.horizons = {2, 5};
+  options.verification.rule = policy::Rule::kProximity;
+  options.verification.proximity_tolerance = 1e9;
+  run.wrap(options);
+  run.train(150);
+  const std::size_t tries = events_of(run, "leap").size();
+  ASSERT_GE(tries, 10u);
+  const std::vector<json> candidates = events_of(run, "candidate");
+  ASSERT_EQ(candidates.size(), 6 * tries);
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    const char* expected[] = {"linear", "average", "least_squares"};
+    EXPECT_EQ(candidates[i].at("predictor"), expected[i / 2 % 3]);
+    EXPECT_EQ(candidates[i].at("horizon"), i % 2 == 0 ? 2 : 5);
+  }
+}
+
 struct Cascade {
   std::int64_t depth;
   std::int64_t horizon;

@@ -176,6 +176,8 @@ TEST(Options, PortfolioSharesAlphaAndNeedsARuleThatTellsBetterFromWorse) {
   EXPECT_NO_THROW(options.validate());
   options.verification.rule = policy::Rule::kProximity;
   expect_refusal(options, "rule: proximity is not legal, expected strict or sequential with a");
+  options.mode = Mode::kShadow;
+  EXPECT_NO_THROW(options.validate());
 }
 
 TEST(Options, RefusesToExtrapolateStatisticsWithoutCommonCoefficients) {

@@ -1,0 +1,251 @@
+"""Renders the lines of ksweep.py as Markdown and as a picture, beside the published numbers.
+
+Usage: ksweep_table.py FOLDER... OUT.md; the picture is OUT.svg
+"""
+
+import collections
+import json
+import pathlib
+import statistics
+import sys
+
+from ksweep import CASCADES, HORIZONS, KINDS, PREDICTORS
+
+REGIMES = ["chaotic", "transition", "stable", "unknown"]
+RULES = {"strict": "strict: L̂ < L",
+         "adaptive": "adaptive: L̂ < L + σ, of the last ten reference losses before",
+         "proximity": "proximity: within 5 % of L",
+         "proximity_code": "proximity of the published code: L̂ < 1.005 L",
+         "sequential": "sequential, alpha 0.05",
+         "sequential_all": "sequential, alpha 0.05, on all sequences"}
+# Of GPT-2 124M, in arXiv 2602.19580: mean checkpoints by regime, acceptance in % by regime and horizon, and loss ratios
+# of the momentum predictor.
+PAPER_REGIMES = {"chaotic": 1.6, "transition": 24.0, "stable": 13.4}
+PAPER_STRICT = {"transition": {5: "9.3 (7.9)", 10: "3.3 (3.4)", 25: "0.7 (0.0)"},
+                "stable": {5: "24.3 (22.1)", 10: "18.8 (13.9)", 25: "5.8 (9.1)"}}
+PAPER_PROXIMITY = {"transition": {5: "99.1", 10: "97.3", 25: "44.0", 50: "14.1"},
+                   "stable": {5: "98.9", 10: "95.3", 25: "74.6", 50: "54.1"}}
+PAPER_MOMENTUM = {5: "122", 100: "10764"}
+
+Lines = collections.namedtuple("Lines", "runs candidates observations links")
+
+
+def read(folders):
+    """The lines of all folders by kind; a run that is in several is taken once."""
+    runs = {}
+    for folder in folders:
+        of_folder = {}
+        for line in map(json.loads, (pathlib.Path(folder) / "ksweep.jsonl").read_text().splitlines()):
+            of_folder.setdefault((line["seed"], line["run"]), []).append(line)
+        for key, lines in of_folder.items():
+            # A failed run gives way to one that has not.
+            if key not in runs or "failed" in runs[key][0]:
+                runs[key] = lines
+    if not runs:
+        sys.exit("no runs in " + ", ".join(map(str, folders)))
+    ordered = [line for key in sorted(runs, key=lambda key: (key[0], KINDS.index(key[1]))) for line in runs[key]]
+    models = sorted({(line["model"], line["steps"]) for line in ordered if line["event"] == "run"})
+    if len(models) > 1:
+        sys.exit(f"runs of different models or lengths, {models}: name folders of one")
+    return Lines(*([line for line in ordered if line["event"] == event]
+                   for event in ("run", "candidate", "observation", "link")))
+
+
+def interval(accepted, tried):
+    """95 % interval of Clopper and Pearson (1934), in %."""
+    from scipy.stats import binomtest
+
+    bounds = binomtest(accepted, tried).proportion_ci(method="exact")
+    return f"{100 * bounds.low:.1f}–{100 * bounds.high:.1f}"
+
+
+def count(candidates, rule):
+    return sum(rule in line["accepted"] for line in candidates), len(candidates)
+
+
+def percent(candidates, rule):
+    accepted, tried = count(candidates, rule)
+    return f"{100 * accepted / tried:.1f}" if tried else "–"
+
+
+def with_interval(candidates, rule):
+    accepted, tried = count(candidates, rule)
+    return f"{100 * accepted / tried:.1f} [{interval(accepted, tried)}]" if tried else "–"
+
+
+def markdown(head, rows):
+    return ["| " + " | ".join(head) + " |", "|---" + "|--:" * (len(head) - 1) + "|",
+            *("| " + " | ".join(map(str, row)) + " |" for row in rows)]
+
+
+def choose(lines, **wanted):
+    return [line for line in lines if all(line[key] == value for key, value in wanted.items())]
+
+
+def full(candidates):
+    """Those with the optimizer's moments as they are."""
+    return choose(candidates, moments="fp32")
+
+
+def occurring(candidates):
+    return [regime for regime in REGIMES if any(line["regime"] == regime for line in candidates)]
+
+
+def regimes_by_seed(lines):
+    seeds = sorted({line["seed"] for line in lines.observations})
+    rows = []
+    for seed in seeds:
+        counts = collections.Counter(line["regime"] for line in choose(lines.observations, seed=seed))
+        rows.append([seed, *(counts[regime] for regime in REGIMES)])
+    means = [f"{statistics.mean(row[i + 1] for row in rows):.1f}" for i in range(len(REGIMES))]
+    rows += [["mean", *means], ["published, GPT-2 124M", *(PAPER_REGIMES.get(regime, "1") for regime in REGIMES)]]
+    return markdown(["seed", *REGIMES], rows)
+
+
+def published_layout(candidates, cell, paper):
+    """Rows by horizon, columns by regime, each beside the published."""
+    regimes = [regime for regime in REGIMES if regime in occurring(candidates) or regime in paper]
+    head = ["K"]
+    for regime in regimes:
+        tried = len({(line["seed"], line["step"]) for line in choose(candidates, regime=regime)})
+        head += [f"{regime} (n = {tried})"] + ([f"{regime}, published"] if regime in paper else [])
+    rows = []
+    for horizon in HORIZONS:
+        row = [horizon]
+        for regime in regimes:
+            row.append(cell(choose(candidates, regime=regime, horizon=horizon)))
+            if regime in paper:
+                row.append(paper[regime].get(horizon, "–"))
+        rows.append(row)
+    return markdown(head, rows)
+
+
+def strict_cell(candidates):
+    linear = choose(candidates, predictor="linear")
+    if not linear:
+        return "–"
+    return f"{with_interval(linear, 'strict')} ({percent(choose(candidates, predictor='quadratic_code'), 'strict')})"
+
+
+def proximity_cell(candidates):
+    return with_interval(choose(candidates, predictor="linear"), "proximity")
+
+
+def by_predictor(candidates, cell):
+    rows = [[predictor, *(cell(choose(candidates, predictor=predictor, horizon=horizon)) for horizon in HORIZONS)]
+            for predictor in PREDICTORS]
+    return markdown(["predictor", *(f"K = {horizon}" for horizon in HORIZONS)], rows)
+
+
+def acceptance(candidates, all_are_more):
+    lines = []
+    for rule, meaning in RULES.items():
+        if rule == "sequential_all" and not all_are_more:
+            continue
+        cell = with_interval if rule == "strict" else percent
+        lines += [f"{meaning}:", "", *by_predictor(candidates, lambda some, rule=rule, cell=cell: cell(some, rule)), ""]
+    return lines
+
+
+def number(value):
+    """Four digits, however large."""
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def ratio_cell(candidates):
+    """Median and largest loss ratio, and how many were not finite."""
+    ratios = [line["candidate_loss"] / line["reference_loss"] for line in candidates
+              if line["candidate_loss"] is not None]
+    lost = len(candidates) - len(ratios)
+    if not ratios:
+        return "–" if not candidates else f"none of {lost} finite"
+    return f"{number(statistics.median(ratios))}; {number(max(ratios))}" + (f"; {lost} not finite" if lost else "")
+
+
+def momentum(candidates):
+    rows = []
+    for horizon in HORIZONS:
+        of_horizon = choose(candidates, predictor="momentum", horizon=horizon)
+        rows.append([horizon, *(ratio_cell(choose(of_horizon, moments=moments)) for moments in ("fp32", "fp16")),
+                     PAPER_MOMENTUM.get(horizon, "–")])
+    return markdown(["K", "moments in fp32", "moments in fp16", "published, GPT-2 124M"], rows)
+
+
+def gain_cell(candidates):
+    gains = [line["gain"] for line in candidates if line["gain"] is not None]
+    return f"{statistics.mean(gains):+.4f}; {statistics.median(gains):+.4f}" if gains else "–"
+
+
+def cascades(links):
+    rows = []
+    for depth, horizon in CASCADES.values():
+        of_cascade = choose(links, depth=depth, horizon=horizon)
+        for regime in occurring(of_cascade):
+            some = choose(of_cascade, regime=regime)
+            begun = len(choose(some, link=1))
+            held = sum(line["held"] for line in some)
+            shares = []
+            for link in range(1, depth + 1):
+                tried = choose(some, link=link)
+                if tried:
+                    shares.append(f"{sum(line['held'] for line in tried)}/{len(tried)}")
+            rows.append([f"({depth}, {horizon})", regime, begun, f"{held / begun:.2f}", ", ".join(shares)])
+    return markdown(["(depth, K)", "regime", "begun", "links held, mean", "held of tried, link by link"], rows)
+
+
+def text_of(lines, picture):
+    head = lines.runs[0]
+    seeds = sorted({line["seed"] for line in lines.runs})
+    candidates = full(lines.candidates)
+    more = head["all_sequences"] > head["sequences"]
+    beyond = (f"; the gains and `sequential_all` rest on all {head['all_sequences']} that were scored" if more else "")
+    failed = [f"- {line['run']} of seed {line['seed']}: {line['failed']}" for line in lines.runs if "failed" in line]
+    there = {(line["seed"], line["run"]) for line in lines.runs}
+    missing = [f"{kind} of seed {seed}" for seed in seeds for kind in KINDS if (seed, kind) not in there]
+    untried = sum("not_tried" in line for line in lines.candidates)
+    tries = len({(line["seed"], line["step"]) for line in candidates})
+    out = [f"{head['model']} from fresh weights, {head['steps']} steps; seeds {', '.join(map(str, seeds))}. Candidates "
+           f"are judged on the same {head['sequences']} held-out sequences at every checkpoint{beyond}. Acceptance in "
+           "%, with 95 % Clopper-Pearson intervals in brackets, which take candidates of one run for independent, as they "
+           "are not. L is the held-out loss now, L̂ at the candidate. Regimes are read at each checkpoint by the "
+           "published thresholds, without hysteresis.", "",
+           f"![acceptance by strict]({picture})", "",
+           "**Checkpoints by regime**; the first has none to compare with.", "", *regimes_by_seed(lines), "",
+           "**Strict acceptance**, linear (quadratic_code, as the published code computes it); the published figures "
+           "in the same order:", "", *published_layout(candidates, strict_cell, PAPER_STRICT), "",
+           "**Proximity acceptance** within 5 %, linear:", "",
+           *published_layout(candidates, proximity_cell, PAPER_PROXIMITY), "",
+           "**The momentum predictor**: loss at the candidate ÷ loss now, median; largest. The published code tries "
+           "three step lengths, keeps the best and corrects no bias; here it is one, with the optimizer's own bias "
+           "correction:", "", *momentum(lines.candidates), "",
+           "**Cascades** of linear leaps, begun at every checkpoint and committed where strict accepts, Adam's moments "
+           "zeroed after each leap, as published:", "", *cascades(lines.links), "",
+           "**Value**: gain of a candidate, L − L̂ in nats per token, mean; median, over all checkpoints:", "",
+           *by_predictor(candidates, gain_cell), "",
+           f"**Acceptance by every rule**, over all {tries} checkpoints:", "", *acceptance(candidates, more)]
+    if untried:
+        out += [f"{untried} candidates were not made, since a shorter horizon of theirs gave no finite loss; they "
+                "count as rejected.", ""]
+    if missing:
+        out += [f"**Not run:** {', '.join(missing)}.", ""]
+    if failed:
+        out += ["**Runs that failed:**", "", *failed, ""]
+    return "\n".join(out)
+
+
+def main():
+    if len(sys.argv) < 3 or not sys.argv[-1].endswith(".md"):
+        sys.exit(__doc__)
+    from ksweep_figure import draw
+
+    lines = read(sys.argv[1:-1])
+    out = pathlib.Path(sys.argv[-1])
+    picture = out.with_suffix(".svg")
+    out.write_text(text_of(lines, picture.name), encoding="utf-8")
+    published = {regime: {horizon: float(cell.split()[0]) for horizon, cell in cells.items()}
+                 for regime, cells in PAPER_STRICT.items()}
+    draw(full(lines.candidates), published, picture)
+
+
+if __name__ == "__main__":
+    main()
