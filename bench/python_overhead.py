@@ -1,6 +1,7 @@
 """What the Python wrapper costs when no leap is tried: steps of GPT-2 124M, bare and wrapped, in turns, in one process.
 
-Usage: python_overhead.py [--rounds 20] [--device cpu|cuda] [--batch 1] [--context 64] [--threads N]
+Usage: python_overhead.py [--rounds 20] [--device cpu|cuda] [--batch 1] [--context 64] [--threads N] [--layers 12]
+                          [--width 768]
 
 idle: nothing is ever due. observing: the defaults, with the average at every step and a snapshot of it at every tenth.
 The training step is forward, backward and AdamW (fused). Prints one JSON object a step and one summary each: the
@@ -55,12 +56,15 @@ def main():
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--context", type=int, default=64)
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--layers", type=int, default=12)
+    parser.add_argument("--width", type=int, default=768)
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
 
     torch.manual_seed(0)
-    model = transformers.GPT2LMHeadModel(transformers.GPT2Config()).to(arguments.device)
+    config = transformers.GPT2Config(n_layer=arguments.layers, n_embd=arguments.width)
+    model = transformers.GPT2LMHeadModel(config).to(arguments.device)
     tokens = torch.randint(50257, (arguments.batch, arguments.context), device=arguments.device)
     gate = [{"input_ids": row, "labels": row} for row in torch.randint(50257, (256, arguments.context))]
     never = {"first_leap": 10**9, "probes": 0, "least_regime": "chaotic"}
