@@ -7,6 +7,8 @@
 # cost and calibration take ten to twenty minutes each, ksweep half an hour, closed-loop an hour or two and
 # time-to-target two or three; they are not part of all. Those of the second line may be stopped at any time: with FOLDER
 # they go on with what they left under bench/results/. Their programs in bench/ take more, such as a limit of time.
+# LEAPVERIFY_DEVICE: cpu or cuda, which is the default where there is an NVIDIA GPU; cost and calibration are of the CPU.
+# LEAPVERIFY_DATA: what ksweep trains on, by default Python's standard library; text, or tokens of GPT-2 (docs/data.md).
 # LEAPVERIFY_PRESET chooses the build, as in scripts/setup.sh.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
@@ -17,9 +19,16 @@ in_parts="closed-loop ksweep time-to-target"
 legal="all $quick cost python-overhead calibration $in_parts"
 what="${1:-all}"
 [[ " $legal " == *" $what "* ]] || die "unknown measurement '$what'; legal are $legal"
-[ $# -le 2 ] && { [ $# -le 1 ] || [[ " $in_parts " == *" $what "* ]]; } ||
+if [ $# -gt 2 ] || { [ $# -eq 2 ] && [[ " $in_parts " != *" $what "* ]]; }; then
   die "'${*:2}' is too much; a folder to go on with is legal after $in_parts"
+fi
 [ $# -lt 2 ] || [ -f "$2/environment.txt" ] || die "$2: not a folder of results"
+device="${LEAPVERIFY_DEVICE:-}"
+if [ -z "$device" ]; then
+  device=cpu
+  ! nvidia-smi -L 2>/dev/null | grep -q GPU || device=cuda
+fi
+[[ " cpu cuda " == *" $device "* ]] || die "LEAPVERIFY_DEVICE is '$device'; legal are cpu and cuda"
 preset="${LEAPVERIFY_PRESET:-dev}"
 "$root/scripts/setup.sh" "$preset"
 build_dir="$(build_dir_of "$preset")"
@@ -28,7 +37,9 @@ if [ $# -eq 2 ]; then
   printf 'continued at commit %s\n' "$(git -C "$root" describe --always --dirty 2>/dev/null || echo unknown)" \
     >>"$results/environment.txt"
 else
-  results="$(new_results_folder "$(nproc)cpu-$what")"
+  machine="$(nproc)cpu"
+  [ "$device" = cpu ] || machine="$(gpu_name)"
+  results="$(new_results_folder "$machine-$what")"
   describe_environment "$preset" >"$results/environment.txt"
 fi
 
@@ -45,18 +56,22 @@ note_command() { # COMMAND: once
 }
 
 measure_overhead() {
-  measure step_overhead "$build_dir/bench/bench_step_overhead" 200
+  measure step_overhead "$build_dir/bench/bench_step_overhead" 200 "$device"
 }
 
 measure_throughput() {
-  measure throughput "$venv/bin/python" "$root/bench/throughput.py" "$build_dir/leapverify"
+  local size=()
+  [ "$device" = cpu ] || size=(--model gpt2-124m --device cuda --rounds 3)
+  measure throughput "$venv/bin/python" "$root/bench/throughput.py" "$build_dir/leapverify" "${size[@]}"
 }
 
 measure_demo() {
+  local preset_of_demo=demo
+  [ "$device" = cpu ] || preset_of_demo=demo-gpu
   for enabled in true false; do
     say "Measuring demo with leapverify.enabled=$enabled"
     run="$(mktemp -d)/run"
-    "$build_dir/leapverify" train --preset demo --data "$(demo_text)" --run "$run" \
+    "$build_dir/leapverify" train --preset "$preset_of_demo" --data "$(demo_text)" --run "$run" \
       --set "leapverify.enabled=$enabled" 2>&1 |
       sed "s#$run#RUN#" | tee "$results/demo-enabled-$enabled.log" | tail -n 3
     rm -rf "$(dirname "$run")"
@@ -65,7 +80,7 @@ measure_demo() {
 
 measure_kernels() {
   say "Measuring kernels"
-  "$build_dir/bench/bench_kernels" --benchmark_out_format=json --benchmark_out="$results/kernels.json" \
+  "$build_dir/bench/bench_kernels" "--device=$device" --benchmark_out_format=json --benchmark_out="$results/kernels.json" \
     2>&1 | tee "$results/kernels.log"
 }
 
@@ -74,7 +89,9 @@ measure_cost() {
 }
 
 measure_python_overhead() {
-  PYTHONPATH="$build_dir/python" measure python_overhead "$venv/bin/python" "$root/bench/python_overhead.py"
+  local size=()
+  [ "$device" = cpu ] || size=(--batch 8 --context 1024)
+  PYTHONPATH="$build_dir/python" measure python_overhead "$venv/bin/python" "$root/bench/python_overhead.py" --device "$device" "${size[@]}"
 }
 
 measure_calibration() {
@@ -97,20 +114,21 @@ measure_calibration() {
 
 measure_closed_loop() {
   say "Measuring closed-loop"
-  note_command "bench/closed_loop.py ${build_dir#"$root/"}/leapverify PYTHON_STANDARD_LIBRARY FOLDER"
-  "$venv/bin/python" "$root/bench/closed_loop.py" "$build_dir/leapverify" "$(demo_text)" "$results"
+  note_command "bench/closed_loop.py ${build_dir#"$root/"}/leapverify PYTHON_STANDARD_LIBRARY FOLDER --device $device"
+  "$venv/bin/python" "$root/bench/closed_loop.py" "$build_dir/leapverify" "$(demo_text)" "$results" --device "$device"
 }
 
 measure_time_to_target() {
   say "Measuring time-to-target"
-  note_command "bench/time_to_target.py FOLDER"
-  PYTHONPATH="$build_dir/python" "$venv/bin/python" "$root/bench/time_to_target.py" "$results"
+  note_command "bench/time_to_target.py FOLDER --device $device"
+  PYTHONPATH="$build_dir/python" "$venv/bin/python" "$root/bench/time_to_target.py" "$results" --device "$device"
 }
 
 measure_ksweep() {
   say "Measuring ksweep"
-  note_command "bench/ksweep.py ${build_dir#"$root/"}/leapverify PYTHON_STANDARD_LIBRARY FOLDER"
-  "$venv/bin/python" "$root/bench/ksweep.py" "$build_dir/leapverify" "$(demo_text)" "$results"
+  local data="${LEAPVERIFY_DATA:-$(demo_text)}"
+  note_command "bench/ksweep.py ${build_dir#"$root/"}/leapverify DATA FOLDER --device $device"
+  "$venv/bin/python" "$root/bench/ksweep.py" "$build_dir/leapverify" "$data" "$results" --device "$device"
   "$venv/bin/python" "$root/bench/ksweep_table.py" "$results" "$results/ksweep.md"
 }
 

@@ -33,6 +33,11 @@ describe_environment() { # PRESET
   "${python:-$venv/bin/python}" -W ignore -c 'import torch; print("torch", torch.__version__)'
 }
 
+# As a part of a folder's name.
+gpu_name() {
+  nvidia-smi --query-gpu=name --format=csv,noheader -i 0 | tr ' /' '--'
+}
+
 # Makes and prints a folder for raw logs; one from earlier the same day is never written over.
 new_results_folder() { # NAME
   local first folder number=1

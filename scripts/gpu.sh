@@ -58,7 +58,7 @@ else
   programs="$(build_dir_of "$preset")"
   python="$venv/bin/python"
 fi
-results="$(new_results_folder "$(nvidia-smi --query-gpu=name --format=csv,noheader -i 0 | tr ' /' '--')")"
+results="$(new_results_folder "$(gpu_name)")"
 describe_environment "$preset" >"$results/environment.txt"
 nvidia-smi -q -i 0 >"$results/gpu.txt"
 
