@@ -17,7 +17,10 @@ def flattened(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in options.items():
         full = prefix + name
-        if isinstance(value, Mapping) and (full in groups):
+        if full in groups:
+            if not isinstance(value, Mapping):
+                inside = ", ".join(name.removeprefix(full + ".") for name in known if name.startswith(full + "."))
+                raise InvalidOption(f"{full} = {value!r}; legal is a dictionary with any of {inside}")
             flat.update(flattened(value, full + "."))
         elif full in known:
             flat[full] = value
