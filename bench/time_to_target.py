@@ -6,7 +6,8 @@ Usage: time_to_target.py FOLDER [--device cpu|cuda] [--arenas pretrain finetune 
 Needs the packages leapverify, schedulefree, prodigyopt, dadaptation and peft. Every method trains the same model from the
 same weights on the same batches (bench/harness). It is tuned alike: a grid of eight learning rates over a range of 128,
 factors of 2 apart, at seed 0, widened on the side where the best one stands at the edge; then its best rate at --seeds
-other seeds. Decay shortened: AdamW at its best rate, with the steps that LeapVerify needed for the target as its schedule.
+other seeds. AdamW and LeapVerify are run at those seeds from the lowest rate too, which is what people start with. Decay
+shortened: AdamW at its best rate, with the steps that LeapVerify needed for the target as its schedule.
 One line of FOLDER/time_to_target.jsonl a run; what is there is not run again, so it can be stopped at any time and called
 again, or told to stop by --seconds. A run that fails is a line that says why. bench/report.py renders the folder.
 """
@@ -70,9 +71,15 @@ def widened(points: list[Line], most: int) -> float | None:
     return best * 2 if best == known[-1] else None
 
 
+def tuned(lines: list[Line], arena: str, method: str) -> list[Line]:
+    """The confirming runs at a method's best rate."""
+    best = best_rate(of(lines, arena, method, "grid"))
+    return [line for line in of(lines, arena, method, "confirm") if line["rate"] == best]
+
+
 def target_of(lines: list[Line], arena: str) -> float | None:
     """The median final loss of tuned AdamW."""
-    finals = [line["final"] for line in of(lines, arena, "adamw", "confirm") if "final" in line]
+    finals = [line["final"] for line in tuned(lines, arena, "adamw") if "final" in line]
     return statistics.median(finals) if finals else None
 
 
@@ -94,7 +101,7 @@ def wanted(lines: list[Line], arena: str, method: str, plan: Plan) -> list[Line]
     if method == "adamw-decay-shortened":
         return [job(rate, seed, "confirm", count) for rate, seed, count in shortened(lines, arena)]
     if method == "leapverify-off":  # the same run as AdamW's, and so as long
-        return [job(line["rate"], line["seed"], "confirm") for line in of(lines, arena, "adamw", "confirm")]
+        return [job(line["rate"], line["seed"], "confirm") for line in tuned(lines, arena, "adamw")]
     rates = grid(arena, method, plan.points)
     jobs = [job(rate, 0, "grid") for rate in rates]
     points = of(lines, arena, method, "grid")
@@ -103,8 +110,9 @@ def wanted(lines: list[Line], arena: str, method: str, plan: Plan) -> list[Line]
     jobs = [job(line["rate"], 0, "grid") for line in points]
     if (further := widened(points, plan.points + plan.widenings)) is not None:
         return [*jobs, job(further, 0, "grid")]
-    best = best_rate(points)
-    return jobs + ([job(best, seed, "confirm") for seed in range(1, plan.seeds + 1)] if best is not None else [])
+    # What people start with, beside what they could find.
+    confirmed = {best_rate(points), *(rates[:1] if method in ("adamw", "leapverify") else [])} - {None}
+    return jobs + [job(rate, seed, "confirm") for rate in sorted(confirmed) for seed in range(1, plan.seeds + 1)]
 
 
 def shortened(lines: list[Line], arena: str) -> Iterator[tuple[float, int, int]]:
@@ -114,7 +122,7 @@ def shortened(lines: list[Line], arena: str) -> Iterator[tuple[float, int, int]]
     rate = best_rate(of(lines, arena, "adamw", "grid"))
     if target is None or rate is None:
         return
-    for line in of(lines, arena, "leapverify", "confirm"):
+    for line in tuned(lines, arena, "leapverify"):
         costs = dict(map(tuple, line.get("cost_curve", [])))
         reached = next((step for step, _, _, loss in line.get("curve", []) if loss <= target), None)
         if reached is not None and reached + costs[reached] < line["steps"]:

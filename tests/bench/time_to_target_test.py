@@ -39,17 +39,26 @@ class Planning(unittest.TestCase):
 
     def test_the_best_of_a_grid_is_confirmed_at_other_seeds(self):
         lowest = bench.grid("pretrain", "adamw", 4)[0]
-        lines = self.jobs_until_nothing_is_left("adamw", lambda rate, seed: abs(rate - 2 * lowest) + seed)
+        lines = self.jobs_until_nothing_is_left("muon", lambda rate, seed: abs(rate - 2 * lowest) + seed)
         self.assertEqual([line["rate"] / lowest for line in lines], [1, 2, 4, 8, 2, 2])
         self.assertEqual([line["purpose"] for line in lines], ["grid"] * 4 + ["confirm"] * 2)
         self.assertEqual([line["seed"] for line in lines], [0, 0, 0, 0, 1, 2])
+
+    def test_adamw_and_leapverify_are_confirmed_at_the_usual_rate_too(self):
+        lowest = bench.grid("pretrain", "adamw", 4)[0]
+        for method in ("adamw", "leapverify"):
+            lines = self.jobs_until_nothing_is_left(method, lambda rate, seed: 3 + abs(rate - 2 * lowest))
+            self.assertEqual([(line["rate"] / lowest, line["seed"]) for line in lines if line["purpose"] == "confirm"],
+                             [(1, 1), (1, 2), (2, 1), (2, 2)])
+        lines = self.jobs_until_nothing_is_left("adamw", lambda rate, seed: 3 + abs(rate - 2 * lowest))
+        self.assertEqual(bench.target_of(lines, "pretrain"), 3)
 
     def test_a_grid_is_widened_where_its_best_stands_at_the_edge(self):
         lowest = bench.grid("pretrain", "adamw", 4)[0]
         for best, rates in ((16, [1, 2, 4, 8, 16, 32, 16, 16]), (0.5, [1, 2, 4, 8, 0.5, 0.25, 0.5, 0.5]),
                             (1000, [1, 2, 4, 8, 16, 32, 32, 32])):
             with self.subTest(best=best):
-                lines = self.jobs_until_nothing_is_left("adamw", lambda rate, _: abs(rate - best * lowest))
+                lines = self.jobs_until_nothing_is_left("muon", lambda rate, _: abs(rate - best * lowest))
                 self.assertEqual([line["rate"] / lowest for line in lines], rates)
 
     def test_runs_that_failed_are_neither_the_best_nor_repeated(self):
@@ -65,9 +74,10 @@ class Planning(unittest.TestCase):
     def test_the_shortened_decay_has_the_steps_that_leapverify_took(self):
         lowest = bench.grid("pretrain", "adamw", 4)[0]
         lines = self.jobs_until_nothing_is_left("adamw", lambda rate, _: 3 + abs(rate - 2 * lowest))
-        for seed, curve in ((1, [[50, 1, 1, 2.9], [100, 2, 2, 2.8]]), (2, [[50, 1, 1, 3.1], [100, 2, 2, 3.05]])):
+        for seed, curve in ((0, [[100, 2, 2, 2.8]]), (1, [[50, 1, 1, 2.9], [100, 2, 2, 2.8]]),
+                            (2, [[50, 1, 1, 3.1], [100, 2, 2, 3.05]])):
             lines.append({"arena": "pretrain", "method": "leapverify", "rate": 8 * lowest, "seed": seed, "steps": 100,
-                          "purpose": "confirm", "curve": curve, "cost_curve": [[50, 2], [100, 4]], "final": curve[-1][3]})
+                          "purpose": "confirm" if seed else "grid", "curve": curve, "cost_curve": [[50, 2], [100, 4]], "final": curve[-1][3]})
         jobs = bench.wanted(lines, "pretrain", "adamw-decay-shortened", PLAN)
         self.assertEqual([(job["rate"] / lowest, job["seed"], job["steps"]) for job in jobs], [(2, 1, 52)])
 
