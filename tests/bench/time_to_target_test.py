@@ -149,7 +149,7 @@ class Runs(unittest.TestCase):
         # Off, it is the base optimizer, bitwise; and the same in another process.
         for off in [line for line in lines if line["method"] == "leapverify-off"]:
             bare, = [line for line in lines if line["method"] == "adamw" and line["purpose"] == "confirm"
-                     and line["arena"] == off["arena"]]
+                     and (line["arena"], line["rate"]) == (off["arena"], off["rate"])]
             self.assertEqual([point[3] for point in off["curve"]], [point[3] for point in bare["curve"]])
         for line in lines:
             self.assertLess(line["final"], line["curve"][0][3] + 0.5)
