@@ -483,10 +483,6 @@ class BadInput(ProgramTest):
         result = self.train(self.folder / "run", "--set", "leapverify.horizons=[5,-10]")
         self.assert_refused(result, "leapverify.horizons", "-10", "≥ 1")
 
-    def test_window_longer_than_the_run(self):
-        result = self.train(self.folder / "run", "--set", "leapverify.observe_every=60")
-        self.assert_refused(result, "leapverify.observe_every", "60 steps")
-
     def test_statistics_of_a_model_without_batch_norm(self):
         for policy in ("extrapolate", "recompute"):
             run = self.folder / policy

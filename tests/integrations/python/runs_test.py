@@ -56,7 +56,7 @@ class EverySortOfRun(ReportTest):
         trace = (run / "trace.jsonl").rename(self.folder / "mine.jsonl")
         page = self.page(trace)
         self.assertIn("mine", page.words)
-        self.assertIn("probes", page.words)
+        self.assertIn("probe", page.words)
         self.assertIn("factor on the scheduled learning rate", page.words)
         self.assertEqual(page.column("results")["held-out loss at the end"], "2.800")
         self.assertEqual(page.column("ledger")["tries"], "7")
