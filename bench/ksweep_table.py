@@ -92,10 +92,10 @@ def occurring(candidates):
 
 
 def regimes_by_seed(lines):
-    seeds = sorted({line["seed"] for line in lines.observations})
+    observations = choose(lines.observations, run="shadow")
     rows = []
-    for seed in seeds:
-        counts = collections.Counter(line["regime"] for line in choose(lines.observations, seed=seed))
+    for seed in sorted({line["seed"] for line in observations}):
+        counts = collections.Counter(line["regime"] for line in choose(observations, seed=seed))
         rows.append([seed, *(counts[regime] for regime in REGIMES)])
     means = [f"{statistics.mean(row[i + 1] for row in rows):.1f}" for i in range(len(REGIMES))]
     rows += [["mean", *means], ["published, GPT-2 124M", *(PAPER_REGIMES.get(regime, "1") for regime in REGIMES)]]
@@ -193,6 +193,16 @@ def cascades(links):
     return markdown(["(depth, K)", "regime", "begun", "links held, mean", "held of tried, link by link"], rows)
 
 
+def last_losses(observations):
+    """Of the probes at the last observation, by seed and run."""
+    kinds = ["shadow", *CASCADES]
+    rows = []
+    for seed in sorted({line["seed"] for line in observations}):
+        losses = {line["run"]: line["loss"] for line in choose(observations, seed=seed)}
+        rows.append([seed, *(f"{losses[kind]:.4f}" if kind in losses else "–" for kind in kinds)])
+    return markdown(["seed", "no leaps", *(f"({depth}, {horizon})" for depth, horizon in CASCADES.values())], rows)
+
+
 def text_of(lines, picture):
     head = lines.runs[0]
     seeds = sorted({line["seed"] for line in lines.runs})
@@ -220,6 +230,8 @@ def text_of(lines, picture):
            "correction:", "", *momentum(lines.candidates), "",
            "**Cascades** of linear leaps, begun at every checkpoint and committed where strict accepts, Adam's moments "
            "zeroed after each leap, as published:", "", *cascades(lines.links), "",
+           "Held-out loss of these runs at the last checkpoint, and of the one that nothing changed:", "",
+           *last_losses(lines.observations), "",
            "**Value**: gain of a candidate, L − L̂ in nats per token, mean; median, over all checkpoints:", "",
            *by_predictor(candidates, gain_cell), "",
            f"**Acceptance by every rule**, over all {tries} checkpoints:", "", *acceptance(candidates, more)]
