@@ -144,7 +144,7 @@ def acceptance(candidates, all_are_more):
             continue
         cell = with_interval if rule == "strict" else percent
         lines += [f"{meaning}:", "", *by_predictor(candidates, lambda some, rule=rule, cell=cell: cell(some, rule)), ""]
-    return lines
+    return lines[:-1]
 
 
 def number(value):
@@ -203,38 +203,30 @@ def last_losses(observations):
     return markdown(["seed", "no leaps", *(f"({depth}, {horizon})" for depth, horizon in CASCADES.values())], rows)
 
 
-def text_of(lines, picture):
+def introduction(lines):
     head = lines.runs[0]
     seeds = sorted({line["seed"] for line in lines.runs})
-    candidates = full(lines.candidates)
-    more = head["all_sequences"] > head["sequences"]
-    beyond = (f"; the gains and `sequential_all` rest on all {head['all_sequences']} that were scored" if more else "")
+    beyond = ""
+    if has_more_sequences(lines):
+        beyond = f"; the gains and `sequential_all` rest on all {head['all_sequences']} that were scored"
+    return (f"{head['model']} from fresh weights, {head['steps']} steps; seeds {', '.join(map(str, seeds))}. "
+            f"Candidates are judged on the same {head['sequences']} held-out sequences at every checkpoint{beyond}. "
+            "Acceptance in %, with 95 % Clopper-Pearson intervals in brackets, which take candidates of one run for "
+            "independent, as they are not. L is the held-out loss now, L̂ at the candidate. Regimes are read at each "
+            "checkpoint by the published thresholds, without hysteresis.")
+
+
+def has_more_sequences(lines):
+    return lines.runs[0]["all_sequences"] > lines.runs[0]["sequences"]
+
+
+def what_is_not_there(lines):
     failed = [f"- {line['run']} of seed {line['seed']}: {line['failed']}" for line in lines.runs if "failed" in line]
     there = {(line["seed"], line["run"]) for line in lines.runs}
+    seeds = sorted({seed for seed, _ in there})
     missing = [f"{kind} of seed {seed}" for seed in seeds for kind in KINDS if (seed, kind) not in there]
     untried = sum("not_tried" in line for line in lines.candidates)
-    tries = len({(line["seed"], line["step"]) for line in candidates})
-    out = [f"{head['model']} from fresh weights, {head['steps']} steps; seeds {', '.join(map(str, seeds))}. Candidates "
-           f"are judged on the same {head['sequences']} held-out sequences at every checkpoint{beyond}. Acceptance in "
-           "%, with 95 % Clopper-Pearson intervals in brackets, which take candidates of one run for independent, as they "
-           "are not. L is the held-out loss now, L̂ at the candidate. Regimes are read at each checkpoint by the "
-           "published thresholds, without hysteresis.", "",
-           f"![acceptance by strict]({picture})", "",
-           "**Checkpoints by regime**; the first has none to compare with.", "", *regimes_by_seed(lines), "",
-           "**Strict acceptance**, linear (quadratic_code, as the published code computes it); the published figures "
-           "in the same order:", "", *published_layout(candidates, strict_cell, PAPER_STRICT), "",
-           "**Proximity acceptance** within 5 %, linear:", "",
-           *published_layout(candidates, proximity_cell, PAPER_PROXIMITY), "",
-           "**The momentum predictor**: loss at the candidate ÷ loss now, median; largest. The published code tries "
-           "three step lengths, keeps the best and corrects no bias; here it is one, with the optimizer's own bias "
-           "correction:", "", *momentum(lines.candidates), "",
-           "**Cascades** of linear leaps, begun at every checkpoint and committed where strict accepts, Adam's moments "
-           "zeroed after each leap, as published:", "", *cascades(lines.links), "",
-           "Held-out loss of these runs at the last checkpoint, and of the one that nothing changed:", "",
-           *last_losses(lines.observations), "",
-           "**Value**: gain of a candidate, L − L̂ in nats per token, mean; median, over all checkpoints:", "",
-           *by_predictor(candidates, gain_cell), "",
-           f"**Acceptance by every rule**, over all {tries} checkpoints:", "", *acceptance(candidates, more)]
+    out = []
     if untried:
         out += [f"{untried} candidates were not made, since a shorter horizon of theirs gave no finite loss; they "
                 "count as rejected.", ""]
@@ -242,7 +234,34 @@ def text_of(lines, picture):
         out += [f"**Not run:** {', '.join(missing)}.", ""]
     if failed:
         out += ["**Runs that failed:**", "", *failed, ""]
-    return "\n".join(out)
+    return out
+
+
+def text_of(lines, picture):
+    candidates = full(lines.candidates)
+    tries = len({(line["seed"], line["step"]) for line in candidates})
+    sections = {
+        "**Checkpoints by regime**; the first has none to compare with.": regimes_by_seed(lines),
+        "**Strict acceptance**, linear (quadratic_code, as the published code computes it); the published figures in "
+        "the same order:": published_layout(candidates, strict_cell, PAPER_STRICT),
+        "**Proximity acceptance** within 5 %, linear:": published_layout(candidates, proximity_cell, PAPER_PROXIMITY),
+        "**The momentum predictor**: loss at the candidate ÷ loss now, median; largest. The published code tries "
+        "three step lengths, keeps the best and corrects no bias; here it is one, with the optimizer's own bias "
+        "correction:":
+            momentum(lines.candidates),
+        "**Cascades** of linear leaps, begun at every checkpoint and committed where strict accepts, Adam's moments "
+        "zeroed after each leap, as published:": cascades(lines.links),
+        "Held-out loss of these runs at the last checkpoint, and of the one that nothing changed:":
+            last_losses(lines.observations),
+        "**Value**: gain of a candidate, L − L̂ in nats per token, mean; median, over all checkpoints:":
+            by_predictor(candidates, gain_cell),
+        f"**Acceptance by every rule**, over all {tries} checkpoints:":
+            acceptance(candidates, has_more_sequences(lines)),
+    }
+    out = [introduction(lines), "", f"![acceptance by strict]({picture})", ""]
+    for title, body in sections.items():
+        out += [title, "", *body, ""]
+    return "\n".join(out + what_is_not_there(lines))
 
 
 def main():
