@@ -99,15 +99,19 @@ def failures(trace):
     return next((f"step {event['step']}: {event['reason']}" for event in trace if event["event"] == "failure"), None)
 
 
+def observation_lines(trace):
+    """A line for each observation, with the held-out loss of the probes."""
+    return [{"event": "observation", "step": event["step"], "regime": event.get("reading", "unknown"),
+             "loss": rounded(event["probe_loss"])} for event in trace if event["event"] == "observation"]
+
+
 def candidate_lines(kind, size, trace, verdicts):
-    """A line for each checkpoint, predictor and horizon, and one for each observation of the run `shadow`."""
+    """A line for each checkpoint, predictor and horizon."""
     regimes = readings(trace)
     found = {(line["step"], line.get("predictor", "momentum"), line["horizon"]): line for line in verdicts}
     waits = {event["step"]: event["reason"] for event in trace
              if event["event"] == "observation" and event["action"] == "wait"}
     lines = []
-    if kind == "shadow":
-        lines += [{"event": "observation", "step": step, "regime": regime} for step, regime in regimes.items()]
     predictors = PREDICTORS if kind == "shadow" else ["momentum"]
     for step in range(FIRST_TRY * size.spacing, size.steps, size.spacing):
         if step in waits or step not in regimes:
@@ -235,6 +239,7 @@ class Sweep:
         trace = read_json_lines(run / "trace.jsonl")
         if failures(trace):
             raise Failed(failures(trace))
+        observed = observation_lines(trace)
         if kind in CASCADES:
             lines = link_lines(kind, trace)
         else:
@@ -243,7 +248,8 @@ class Sweep:
                 raise Failed(judged.stderr.strip())
             lines = candidate_lines(kind, self.size, trace, map(json.loads, judged.stdout.splitlines()))
         of_run = {"seed": seed, "run": kind}
-        return [self.head(seed, kind), *({"event": line.pop("event"), **of_run, **line} for line in lines)]
+        return [self.head(seed, kind),
+                *({"event": line.pop("event"), **of_run, **line} for line in [*observed, *lines])]
 
     def write(self):
         """All lines, ordered by seed and kind and not by when a run ended."""

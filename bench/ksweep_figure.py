@@ -37,8 +37,8 @@ def draw(candidates, published, path):
             panel.plot(HORIZONS, shares, color=color, marker=marker, linestyle=dashes, label=predictor, markersize=5,
                        linewidth=1.5)
         if regime in published:
-            panel.plot(*zip(*published[regime].items()), color=STYLES["linear"][0], marker="o", markersize=8, linestyle="",
-                       markerfacecolor="none", label="linear, published\n(GPT-2 124M)")
+            panel.plot(*zip(*published[regime].items()), color=STYLES["linear"][0], marker="o", markersize=8,
+                       linestyle="", markerfacecolor="none", label="linear, published\n(GPT-2 124M)")
         panel.set_title(f"{regime}, {checkpoints} checkpoints", fontsize=10)
         panel.set_xscale("log")
         panel.set_xticks(HORIZONS, [str(horizon) for horizon in HORIZONS])

@@ -92,10 +92,10 @@ def occurring(candidates):
 
 
 def regimes_by_seed(lines):
-    seeds = sorted({line["seed"] for line in lines.observations})
+    observations = choose(lines.observations, run="shadow")
     rows = []
-    for seed in seeds:
-        counts = collections.Counter(line["regime"] for line in choose(lines.observations, seed=seed))
+    for seed in sorted({line["seed"] for line in observations}):
+        counts = collections.Counter(line["regime"] for line in choose(observations, seed=seed))
         rows.append([seed, *(counts[regime] for regime in REGIMES)])
     means = [f"{statistics.mean(row[i + 1] for row in rows):.1f}" for i in range(len(REGIMES))]
     rows += [["mean", *means], ["published, GPT-2 124M", *(PAPER_REGIMES.get(regime, "1") for regime in REGIMES)]]
@@ -144,7 +144,7 @@ def acceptance(candidates, all_are_more):
             continue
         cell = with_interval if rule == "strict" else percent
         lines += [f"{meaning}:", "", *by_predictor(candidates, lambda some, rule=rule, cell=cell: cell(some, rule)), ""]
-    return lines
+    return lines[:-1]
 
 
 def number(value):
@@ -193,36 +193,40 @@ def cascades(links):
     return markdown(["(depth, K)", "regime", "begun", "links held, mean", "held of tried, link by link"], rows)
 
 
-def text_of(lines, picture):
+def last_losses(observations):
+    """Of the probes at the last observation, by seed and run."""
+    kinds = ["shadow", *CASCADES]
+    rows = []
+    for seed in sorted({line["seed"] for line in observations}):
+        losses = {line["run"]: line["loss"] for line in choose(observations, seed=seed)}
+        rows.append([seed, *(f"{losses[kind]:.4f}" if kind in losses else "–" for kind in kinds)])
+    return markdown(["seed", "no leaps", *(f"({depth}, {horizon})" for depth, horizon in CASCADES.values())], rows)
+
+
+def introduction(lines):
     head = lines.runs[0]
     seeds = sorted({line["seed"] for line in lines.runs})
-    candidates = full(lines.candidates)
-    more = head["all_sequences"] > head["sequences"]
-    beyond = (f"; the gains and `sequential_all` rest on all {head['all_sequences']} that were scored" if more else "")
+    beyond = ""
+    if has_more_sequences(lines):
+        beyond = f"; the gains and `sequential_all` rest on all {head['all_sequences']} that were scored"
+    return (f"{head['model']} from fresh weights, {head['steps']} steps; seeds {', '.join(map(str, seeds))}. "
+            f"Candidates are judged on the same {head['sequences']} held-out sequences at every checkpoint{beyond}. "
+            "Acceptance in %, with 95 % Clopper-Pearson intervals in brackets, which take candidates of one run for "
+            "independent, as they are not. L is the held-out loss now, L̂ at the candidate. Regimes are read at each "
+            "checkpoint by the published thresholds, without hysteresis.")
+
+
+def has_more_sequences(lines):
+    return lines.runs[0]["all_sequences"] > lines.runs[0]["sequences"]
+
+
+def what_is_not_there(lines):
     failed = [f"- {line['run']} of seed {line['seed']}: {line['failed']}" for line in lines.runs if "failed" in line]
     there = {(line["seed"], line["run"]) for line in lines.runs}
+    seeds = sorted({seed for seed, _ in there})
     missing = [f"{kind} of seed {seed}" for seed in seeds for kind in KINDS if (seed, kind) not in there]
     untried = sum("not_tried" in line for line in lines.candidates)
-    tries = len({(line["seed"], line["step"]) for line in candidates})
-    out = [f"{head['model']} from fresh weights, {head['steps']} steps; seeds {', '.join(map(str, seeds))}. Candidates "
-           f"are judged on the same {head['sequences']} held-out sequences at every checkpoint{beyond}. Acceptance in "
-           "%, with 95 % Clopper-Pearson intervals in brackets, which take candidates of one run for independent, as they "
-           "are not. L is the held-out loss now, L̂ at the candidate. Regimes are read at each checkpoint by the "
-           "published thresholds, without hysteresis.", "",
-           f"![acceptance by strict]({picture})", "",
-           "**Checkpoints by regime**; the first has none to compare with.", "", *regimes_by_seed(lines), "",
-           "**Strict acceptance**, linear (quadratic_code, as the published code computes it); the published figures "
-           "in the same order:", "", *published_layout(candidates, strict_cell, PAPER_STRICT), "",
-           "**Proximity acceptance** within 5 %, linear:", "",
-           *published_layout(candidates, proximity_cell, PAPER_PROXIMITY), "",
-           "**The momentum predictor**: loss at the candidate ÷ loss now, median; largest. The published code tries "
-           "three step lengths, keeps the best and corrects no bias; here it is one, with the optimizer's own bias "
-           "correction:", "", *momentum(lines.candidates), "",
-           "**Cascades** of linear leaps, begun at every checkpoint and committed where strict accepts, Adam's moments "
-           "zeroed after each leap, as published:", "", *cascades(lines.links), "",
-           "**Value**: gain of a candidate, L − L̂ in nats per token, mean; median, over all checkpoints:", "",
-           *by_predictor(candidates, gain_cell), "",
-           f"**Acceptance by every rule**, over all {tries} checkpoints:", "", *acceptance(candidates, more)]
+    out = []
     if untried:
         out += [f"{untried} candidates were not made, since a shorter horizon of theirs gave no finite loss; they "
                 "count as rejected.", ""]
@@ -230,7 +234,34 @@ def text_of(lines, picture):
         out += [f"**Not run:** {', '.join(missing)}.", ""]
     if failed:
         out += ["**Runs that failed:**", "", *failed, ""]
-    return "\n".join(out)
+    return out
+
+
+def text_of(lines, picture):
+    candidates = full(lines.candidates)
+    tries = len({(line["seed"], line["step"]) for line in candidates})
+    sections = {
+        "**Checkpoints by regime**; the first has none to compare with.": regimes_by_seed(lines),
+        "**Strict acceptance**, linear (quadratic_code, as the published code computes it); the published figures in "
+        "the same order:": published_layout(candidates, strict_cell, PAPER_STRICT),
+        "**Proximity acceptance** within 5 %, linear:": published_layout(candidates, proximity_cell, PAPER_PROXIMITY),
+        "**The momentum predictor**: loss at the candidate ÷ loss now, median; largest. The published code tries "
+        "three step lengths, keeps the best and corrects no bias; here it is one, with the optimizer's own bias "
+        "correction:":
+            momentum(lines.candidates),
+        "**Cascades** of linear leaps, begun at every checkpoint and committed where strict accepts, Adam's moments "
+        "zeroed after each leap, as published:": cascades(lines.links),
+        "Held-out loss of these runs at the last checkpoint, and of the one that nothing changed:":
+            last_losses(lines.observations),
+        "**Value**: gain of a candidate, L − L̂ in nats per token, mean; median, over all checkpoints:":
+            by_predictor(candidates, gain_cell),
+        f"**Acceptance by every rule**, over all {tries} checkpoints:":
+            acceptance(candidates, has_more_sequences(lines)),
+    }
+    out = [introduction(lines), "", f"![acceptance by strict]({picture})", ""]
+    for title, body in sections.items():
+        out += [title, "", *body, ""]
+    return "\n".join(out + what_is_not_there(lines))
 
 
 def main():

@@ -167,9 +167,10 @@ class Sweep(Folder):
                 [(line["step"], line["predictor"], line["horizon"]) for line in found],
                 [(step, predictor, horizon) for step in STEPS for predictor in predictors for horizon in HORIZONS])
             self.assertTrue(all(line["candidate_loss"] > 0 and "not_tried" not in line for line in found))
-        observed = self.choose(self.whole, event="observation")
+        observed = self.choose(self.whole, event="observation", run="shadow")
         self.assertEqual([line["step"] for line in observed], list(range(10, 140, 10)))
         self.assertEqual([line["regime"] for line in observed if line["regime"] == "unknown"], ["unknown"])
+        self.assertLess(observed[-1]["loss"], observed[0]["loss"])
         regimes = {line["step"]: line["regime"] for line in observed}
         for line in self.choose(self.whole, event="candidate"):
             self.assertEqual(line["regime"], regimes[line["step"]])
@@ -243,6 +244,10 @@ class Sweep(Folder):
         self.assertIn("- fp16 of seed 43: no such luck", text)
         self.assertIn("**Not run:** cascade-2x50 of seed 43.", text)
         self.assertIn("over all 18 checkpoints", text)
+        last = {line["run"]: line["loss"] for line in self.choose(self.whole, event="observation")}
+        shown = [f"{last[kind]:.4f}" for kind in ("shadow", "cascade-4x25", "cascade-2x50", "cascade-10x10")]
+        self.assertIn(f"| 42 | {' | '.join(shown)} |", text)
+        self.assertIn(f"| 43 | {' | '.join([*shown[:2], '–', shown[3]])} |", text)
         of_linear = self.choose(self.whole, event="candidate", predictor="linear", horizon=5)
         share = 100 * sum("strict" in line["accepted"] for line in of_linear) / len(of_linear)
         strict = text[text.index("strict: L̂ < L:"):]
