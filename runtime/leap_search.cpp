@@ -195,10 +195,12 @@ LeapVerify::Implementation::SearchResult LeapVerify::Implementation::search(
       "a held-out loss is not finite before anything was changed: training has diverged, or the "
       "evaluator divides by zero");
   if (options_.probes == 0) curve_.add(step_, first_reference);
-  verifier_.remember(first_reference);
   const double longest =
       options_.leaps() ? longest_leap() : std::numeric_limits<double>::infinity();
-  if (looked_back(reference, comparison)) return {std::nullopt, true};
+  if (looked_back(reference, comparison)) {
+    verifier_.remember(first_reference);
+    return {std::nullopt, true};
+  }
 
   std::vector<std::size_t> asked;
   SearchResult result;
@@ -214,6 +216,8 @@ LeapVerify::Implementation::SearchResult LeapVerify::Implementation::search(
       result.member = member;
     }
   }
+  // Only now: what `adaptive` tolerates follows from earlier tries.
+  verifier_.remember(first_reference);
   // Nothing is won in mode shadow, and whoever looks wants to see all.
   if (options_.mode != Mode::kShadow) portfolio_.record(asked, result.member);
   return result;

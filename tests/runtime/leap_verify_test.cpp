@@ -4,6 +4,7 @@
 #include <leapverify/runtime/leap_transaction.h>
 #include <leapverify/runtime/leap_verify.h>
 #include <leapverify/runtime/momentum.h>
+#include <leapverify/runtime/policy/statistics.h>
 #include <leapverify/runtime/torch_optimizer.h>
 
 #include <nlohmann/json.hpp>
@@ -568,6 +569,25 @@ TEST(LeapVerify, GainIsMeasuredBeforeAndAfterTheLeapOnSequencesThatDidNotAcceptI
   const double gain = loss(bare) - loss(run);
   EXPECT_NE(gain, 0);
   EXPECT_NEAR(events_of(run, "leap").at(0).at("gain").get<double>(), gain, 1e-5 * std::abs(gain));
+}
+
+TEST(LeapVerify, AdaptiveToleratesTheSpreadOfEarlierTries) {
+  ToyRun run;
+  Options options = accepting_options();
+  options.verification.rule = policy::Rule::kAdaptive;
+  options.controller.horizons = {2};
+  run.wrap(options);
+  run.train(60);
+  std::vector<double> earlier;
+  for (const json& candidate : events_of(run, "candidate")) {
+    const double reference = candidate.at("reference_loss").get<double>();
+    const double spread = std::sqrt(policy::summarize(earlier).variance);
+    EXPECT_NEAR(candidate.at("limit").get<double>() - reference,
+                spread - options.verification.margin, 1e-12)
+        << "after " << earlier.size() << " tries";
+    earlier.push_back(reference);
+  }
+  EXPECT_GE(earlier.size(), 5u);
 }
 
 TEST(LeapVerify, NanInTheWeightsRejectsAndSaysSo) {
