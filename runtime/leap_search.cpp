@@ -9,6 +9,15 @@
 #include <utility>
 
 namespace leapverify {
+namespace {
+
+/// Of held-out losses before anything is compared: told, but no reason to try never again.
+class NotFinite : public ContractError {
+ public:
+  using ContractError::ContractError;
+};
+
+}  // namespace
 
 void LeapVerify::Implementation::try_leap(const std::vector<std::int64_t>& horizons,
                                           const TrainingBatch* batch) {
@@ -48,6 +57,12 @@ void LeapVerify::Implementation::try_leap(const std::vector<std::int64_t>& horiz
       transaction.roll_back();
     }
     event.digest_after = weights_.digest();
+  } catch (const NotFinite& error) {
+    controller_.record(false);
+    controller_.end_cascade();
+    emit(failure_event(step_, error_text(error), ledger().forwards() - forwards_before,
+                       /*off=*/false));
+    return;
   } catch (const std::exception& error) {
     controller_.record(false);
     controller_.end_cascade();
@@ -190,10 +205,12 @@ LeapVerify::Implementation::SearchResult LeapVerify::Implementation::search(
   }
   know_losses(reference, first, comparison);
   const double first_reference = policy::summarize(reference.losses).mean;
-  LV_CHECK(
-      std::isfinite(first_reference),
-      "a held-out loss is not finite before anything was changed: training has diverged, or the "
-      "evaluator divides by zero");
+  if (!std::isfinite(first_reference)) {
+    throw NotFinite(
+        "a held-out loss is not finite where training is: it has diverged, or a sequence has "
+        "nothing "
+        "that counts");
+  }
   if (options_.probes == 0) curve_.add(step_, first_reference);
   const double longest =
       options_.leaps() ? longest_leap() : std::numeric_limits<double>::infinity();

@@ -1,5 +1,7 @@
 #include <leapverify/integrations/data/utf8.h>
 
+#include <algorithm>
+
 namespace leapverify::data {
 namespace {
 
@@ -52,10 +54,11 @@ std::string shown_text(const std::vector<std::uint8_t>& bytes) {
   for (std::size_t position = 0; position < bytes.size();) {
     const std::size_t length = character_length(bytes, position);
     const std::uint8_t first = bytes[position];
-    const bool control = (first < 0x20 && first != '\n' && first != '\t') || first == 0x7f;
+    const bool control = (first < 0x20 && first != '\n' && first != '\t') || first == 0x7f ||
+                         (length == 2 && first == 0xc2 && bytes[position + 1] < 0xa0);
     if (length == 0 || control) {
       text += "\xef\xbf\xbd";
-      ++position;
+      position += std::max<std::size_t>(length, 1);
       continue;
     }
     text.append(bytes.begin() + static_cast<std::ptrdiff_t>(position),

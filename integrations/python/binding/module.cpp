@@ -99,6 +99,11 @@ class Engine {
     return out;
   }
 
+  std::pair<std::int64_t, double> try_cost(std::int64_t sequences) const {
+    const TryCost cost = leaps_->try_cost(sequences);
+    return {cost.least, cost.allowed};
+  }
+
   std::int64_t memory_bytes() const { return leaps_->memory_bytes(); }
   bool has_average() const { return leaps_->has_average(); }
 
@@ -167,10 +172,13 @@ PYBIND11_MODULE(_core, m) {
       .def_property_readonly(
           "touches_moments",
           [](const Options& options) { return options.moments != MomentPolicy::kKeep; })
+      .def_property_readonly("sequences",
+                             [](const Options& options) { return options.verification.sequences; })
       .def_property_readonly("no_try_reason", &Options::no_try_reason)
       .def_property_readonly("tells_by_activations",
                              [](const Options& options) {
-                               return options.detector.signal == SignalKind::kActivationCosine;
+                               return options.detector.signal == SignalKind::kActivationCosine &&
+                                      options.probes > 0;
                              })
       .def("describe", &describe_options);
 
@@ -191,6 +199,7 @@ PYBIND11_MODULE(_core, m) {
       .def("trained", &Engine::trained)
       .def("has_gradients", &Engine::has_gradients)
       .def("status", &Engine::status)
+      .def("try_cost", &Engine::try_cost)
       .def("memory_bytes", &Engine::memory_bytes)
       .def("has_average", &Engine::has_average)
       .def("at_average", &Engine::at_average)

@@ -290,6 +290,14 @@ class ModelAccess:
     def running_variances(self) -> list[Tensor]:
         return [norm.running_var for norm in self._batch_norms()]
 
+    def collects_statistics(self) -> bool:
+        """Nothing else runs batch norms in training mode while others than the training's weights are in place."""
+        return any(norm.training for norm in self._batch_norms())
+
+    def has_shards(self) -> bool:
+        """Whether a forward pass takes all ranks, for trained parameters or frozen ones."""
+        return any(is_distributed(parameter) for parameter in self.model.parameters())
+
     def collect_statistics(self) -> _StatisticsCollection:
         return _StatisticsCollection(self._batch_norms())
 
@@ -309,18 +317,20 @@ class _PythonGenerators:
 
 
 class EvaluatorAccess:
-    def __init__(self, evaluator: Evaluator, ranks: Ranks, sharded: bool):
-        """With `sharded` parameters every rank takes part in every forward pass; else each runs its share of them."""
+    def __init__(self, evaluator: Evaluator, ranks: Ranks, model: ModelAccess, usual: int):
+        """`usual`: sequences of a comparison, in one call."""
         self._evaluator = evaluator
         self._ranks = ranks
-        self._sharded = sharded
+        self._model = model
+        self._together = model.has_shards() or evaluator.together
+        self._sharing = 1 if self._together else min(ranks.size, usual)
 
     def sequence_count(self) -> int:
         return len(self._evaluator)
 
     def step_cost(self) -> float:
-        # Where every rank runs every gate sequence, it does so beside its own part of the training step.
-        return float(self._evaluator.step_cost) / (self._ranks.size if self._sharded else 1)
+        # A rank runs gate sequences beside its own part of the training step, and not all ranks may have some to run.
+        return float(self._evaluator.step_cost) * self._sharing / self._ranks.size
 
     def evaluate(self, sequences: list[int], activations: bool) -> tuple[Tensor, Tensor | None]:
         def compute(asked: Sequence[int]) -> tuple[Tensor, Tensor | None]:
@@ -330,4 +340,6 @@ class EvaluatorAccess:
                 raise ContractError(f"the evaluator must return a tensor of losses, got {type(losses).__name__}")
             return losses, vectors
 
-        return self._ranks.agree(compute, sequences, self._sharded)
+        # The statistics of batch norms come from all of the sequences.
+        together = self._together or self._model.collects_statistics()
+        return self._ranks.agree(compute, sequences, activations, together)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -38,26 +39,25 @@ class Ranks:
         self,
         compute: Callable[[Sequence[int]], tuple[Tensor, Tensor | None]],
         sequences: Sequence[int],
+        activations: bool,
         together: bool,
     ) -> tuple[Tensor, Tensor | None]:
-        """Losses of the sequences and activations, the same on every rank; each rank computes a share of them, or all
-        with `together`, and then the first rank's count. Raises everywhere where `compute` raises anywhere."""
+        """Losses of the sequences and their activations if asked for, the same on every rank. Each rank computes those
+        whose number is its own modulo the number of ranks, so that a sequence is always the same rank's; with `together`
+        each computes all, and the first rank's count. Raises everywhere where `compute` raises anywhere."""
         if self.size == 1:
             return compute(sequences)
         count = len(sequences)
-        if together or count < self.size:
-            asked, places = sequences, slice(0, count if self.first else 0)
-        else:
-            places = slice(self.rank, count, self.size)
-            asked = sequences[places]
-        written = len(range(count)[places])
+        places = [place for place, sequence in enumerate(sequences) if sequence % self.size == self.rank]
+        asked = [sequences[place] for place in places]
+        if together:
+            asked, places = list(sequences), list(range(count)) if self.first else []
         failure: Exception | None = None
-        losses: Tensor | None = None
-        activations: Tensor | None = None
+        losses, vectors = torch.empty(0), None
         try:
-            losses, activations = compute(asked)
-            if losses.shape != (len(asked),):
-                raise ContractError(f"the evaluator must return one loss for each of {len(asked)} sequences")
+            if asked:
+                losses, vectors = compute(asked)
+                _check_shapes(losses, vectors if activations else None, len(asked), activations)
         except Exception as error:
             failure = error
         # One sum carries all: each place is written by one rank, and zeros leave it bitwise as it is.
@@ -65,20 +65,34 @@ class Ranks:
         shared = torch.zeros(count + 1, dtype=torch.float64, device=device)
         if failure is not None:
             shared[count] = 1
-        elif losses is not None:
-            shared[places] = losses.detach()[:written].double().to(device)
+        elif places:
+            shared[places] = losses.detach().double().to(device)
         dist.all_reduce(shared, group=self._group)
         if failure is not None:
             raise failure
         if shared[count] > 0:
             raise ContractError(f"the evaluator failed on {int(shared[count])} of {self.size} ranks")
-        if activations is not None:
-            mine = activations.detach()
-            agreed = torch.zeros((count, *mine.shape[1:]), dtype=mine.dtype, device=device)
-            agreed[places] = mine[:written].to(device)
-            dist.all_reduce(agreed, group=self._group)
-            activations = agreed.to(mine.device)
-        return shared[:count].cpu(), activations
+        return shared[:count].cpu(), self._gathered(vectors, places, count, device) if activations else None
+
+    def _gathered(self, vectors: Tensor | None, places: list[int], count: int, device: torch.device) -> Tensor:
+        # A rank that had nothing to run does not know how wide they are.
+        width = float(vectors.shape[1]) if vectors is not None else -math.inf
+        widths = torch.tensor([width, -width if vectors is not None else -math.inf], dtype=torch.float64, device=device)
+        dist.all_reduce(widths, dist.ReduceOp.MAX, group=self._group)
+        if widths[0] != -widths[1]:
+            raise ContractError("activation vectors are of different lengths on different ranks")
+        whole = torch.zeros(count, int(widths[0]), device=device)
+        if places and vectors is not None:
+            whole[places] = vectors.detach().float().to(device)
+        dist.all_reduce(whole, group=self._group)
+        return whole
+
+
+def _check_shapes(losses: Tensor, vectors: Tensor | None, count: int, activations: bool) -> None:
+    if losses.shape != (count,):
+        raise ContractError(f"the evaluator must return one loss for each of {count} sequences")
+    if activations and (vectors is None or vectors.dim() != 2 or vectors.shape[0] != count):
+        raise ContractError(f"the evaluator must return one activation vector for each of {count} sequences")
 
 
 def is_distributed(tensor: Tensor) -> bool:

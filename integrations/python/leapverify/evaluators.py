@@ -31,7 +31,7 @@ class Evaluator:
     (torch's, Python's, NumPy's) are put back afterwards, also when it raises, which ends the try and not the run. It must
     be deterministic and answer for the weights of now: before the first try LeapVerify changes all weights by a
     sixteenth and back, and leaps stay off where the losses do not follow exactly. Among several ranks each is asked for
-    its share of the sequences; with sharded parameters (FSDP2) each for all of them, for all take part in a forward pass.
+    its share of the sequences, or for all of them where the model is sharded and a forward pass takes all ranks.
     """
 
     #: The model that the optimizer trains.
@@ -41,6 +41,9 @@ class Evaluator:
 
     #: Whether evaluate() returns activations when asked.
     gives_activations: bool = True
+    #: Whether all ranks must run the same sequences at the same time, for the model has collectives of its own, as in
+    #: tensor parallelism by hand. FSDP2 and other DTensors are known.
+    together: bool = False
 
     @property
     def step_cost(self) -> float:

@@ -38,7 +38,8 @@ class LeapVerify(torch.optim.Optimizer):
         evaluator: gives held-out losses; BatchEvaluator makes one of a DataLoader. None only with enabled=False.
         planned_steps: optimizer steps of the whole run, 0 when not known: the cap on the overhead is a share of them.
         preset: "auto", or "paper" for the method as published (arXiv 2602.19580).
-        trace: a file for the trace (JSON lines, docs/trace.md), or a function that takes each event as a dictionary.
+        trace: a file for the trace (JSON lines, docs/trace.md), in place of an older one unless a state that was saved
+            beside it is loaded; or a function that takes each event as a dictionary.
         runner: a StepRunner, for the options that need one.
         process_group: the ranks that decide together; "auto": all of torch.distributed where it is initialised.
         options: those below. ``verification={"rule": "strict"}`` and ``**{"verification.rule": "strict"}`` are the same.
@@ -127,14 +128,26 @@ class LeapVerify(torch.optim.Optimizer):
             )
         live.sharded = optimizer.sharded()
         live.model = ModelAccess(self.evaluator.model, optimizer.trained())
-        return _core.Engine(
+        engine = _core.Engine(
             optimizer,
             live.model,
-            EvaluatorAccess(self.evaluator, live.ranks, live.sharded),
+            EvaluatorAccess(self.evaluator, live.ranks, live.model, live.options.sequences),
             live.options,
             sink(live, self._trace),
             self._runner,
         )
+        self._warn_of_cost(engine)
+        return engine
+
+    def _warn_of_cost(self, engine: _core.Engine) -> None:
+        if self.planned_steps == 0 or self._options.no_try_reason:
+            return
+        least, allowed = engine.try_cost(self.evaluator.sequences_per_step if self.evaluator is not None else 0)
+        if least > allowed:
+            warnings.warn(
+                f"LeapVerify: nothing will be tried, for a try takes at least {least} forward passes of a sequence and "
+                f"max_overhead allows {int(allowed)} in the {self.planned_steps} planned steps"
+            )
 
     def _fitting_engine(self) -> _core.Engine:
         """The core for the parameters as they are now: made anew, with what it knows, after add_param_group(), a

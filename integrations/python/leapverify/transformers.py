@@ -87,6 +87,7 @@ class LeapVerifyMixin:
         gate_dataset: held-out sequences for decisions, carved from the training data. Without it the evaluation data
             serve, whose loss then is no fair measure of the run any more.
         gate_sequences: kept of it at most.
+        gate_probe: the module whose output tells the regime, as BatchEvaluator's `probe`; for ``preset="paper"``.
     """
 
     optimizer: Any
@@ -97,11 +98,13 @@ class LeapVerifyMixin:
         leapverify: Mapping[str, Any] | None = {},  # noqa: B006: never changed
         gate_dataset: Any = None,
         gate_sequences: int = 256,
+        gate_probe: str | None = None,
         **kwargs: Any,
     ):
         self._leapverify = leapverify
         self._gate_dataset = gate_dataset
         self._gate_sequences = gate_sequences
+        self._gate_probe = gate_probe
         super().__init__(*args, **kwargs)
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
@@ -149,6 +152,7 @@ class LeapVerifyMixin:
             collator=self._get_collator_with_removed_columns(self.data_collator, "gate"),  # type: ignore[attr-defined]
             batch_size=args.eval_batch_size,
             max_sequences=self._gate_sequences,
+            probe=self._gate_probe,
             context=self._autocast,
         )
 

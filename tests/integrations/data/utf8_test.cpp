@@ -42,6 +42,7 @@ TEST(ShownText, HasAReplacementForWhatNoTerminalShows) {
             "a\tb\n\xc3\xa9\xf0\x9f\x98\x80");
   EXPECT_EQ(shown_text(bytes_of("a\xc3")), "a\xef\xbf\xbd");
   EXPECT_EQ(shown_text(bytes_of("\xa6z\x1b[2J\x7f")), "\xef\xbf\xbdz\xef\xbf\xbd[2J\xef\xbf\xbd");
+  EXPECT_EQ(shown_text(bytes_of("\xc2\x9b\xc2\xa0")), "\xef\xbf\xbd\xc2\xa0");
   EXPECT_EQ(shown_text({}), "");
 }
 

@@ -1,4 +1,4 @@
-"""Two processes over Gloo: DDP, and FSDP2 on local shards. Every rank comes to the same verdicts.
+"""Two and three processes over Gloo: DDP, and FSDP2 on local shards. Every rank comes to the same verdicts.
 
 Usage: distributed_test.py [unittest options], with the package on PYTHONPATH
 """
@@ -102,15 +102,52 @@ def start(rank, port, out, jobs):
     dist.destroy_process_group()
 
 
-def on_two_ranks(*jobs):
-    """What each rank found in each job: [job][rank] (weights, events, status)."""
+def on_ranks(world, function, **arguments):
+    """What function(rank, port, out) saved on each rank."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with tempfile.TemporaryDirectory() as out:
-        mp.start_processes(functools.partial(start, port=port, out=out, jobs=jobs), nprocs=WORLD, start_method="spawn")
-        found = [torch.load(f"{out}/{rank}.pt") for rank in range(WORLD)]
-    return list(zip(*found, strict=True))
+        mp.start_processes(functools.partial(function, port=port, out=out, **arguments), nprocs=world, start_method="spawn")
+        return [torch.load(f"{out}/{rank}.pt") for rank in range(world)]
+
+
+def on_two_ranks(*jobs):
+    """What each rank found in each job: [job][rank] (weights, events, status)."""
+    return list(zip(*on_ranks(WORLD, start, jobs=jobs), strict=True))
+
+
+ASKED = ([4], [0, 1], [0, 1, 2, 3, 4], [7, 3, 5])
+
+
+def agree(rank, port, out):
+    """On three ranks: losses that tell the sequence and the rank, and vectors, some of them wrong on one rank."""
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    dist.init_process_group("gloo", rank=rank, world_size=3)
+    ranks = leapverify._ranks.Ranks()
+    seen = []
+
+    def compute(asked, width=2, given=True):
+        seen.append(len(asked))
+        losses = torch.tensor([float(sequence + 100 * rank) for sequence in asked])
+        return losses, torch.stack([losses] * width, 1) if given else None
+
+    def fail(asked):
+        if rank == 1:
+            raise RuntimeError("mine")
+        return compute(asked)
+
+    found = {"apart": [ranks.agree(compute, asked, True, False) for asked in ASKED], "counts": list(seen),
+             "together": [ranks.agree(compute, asked, True, True) for asked in ASKED], "errors": []}
+    for broken in (fail, lambda asked: compute(asked, width=rank + 1), lambda asked: compute(asked, given=rank != 2),
+                   lambda asked: (torch.zeros(len(asked) + (rank == 0)), None)):
+        try:
+            ranks.agree(broken, ASKED[2], True, False)
+            found["errors"].append("")
+        except Exception as error:
+            found["errors"].append(f"{type(error).__name__}: {error}")
+    torch.save(found, f"{out}/{rank}.pt")
+    dist.destroy_process_group()
 
 
 def verdicts(events):
@@ -120,6 +157,34 @@ def verdicts(events):
 
 def equal(a, b):
     return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+class ThreeRanks(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.found = on_ranks(3, agree)
+
+    def test_each_runs_its_own_sequences_and_all_know_all(self):
+        for found in self.found:
+            for asked, (losses, vectors) in zip(ASKED, found["apart"], strict=True):
+                expected = [sequence + 100 * (sequence % 3) for sequence in asked]
+                self.assertEqual(losses.tolist(), expected)
+                self.assertEqual(vectors.tolist(), [[value, value] for value in expected])
+            for asked, (losses, vectors) in zip(ASKED, found["together"], strict=True):
+                self.assertEqual(losses.tolist(), asked)
+                self.assertEqual(vectors.tolist(), [[value, value] for value in asked])
+        self.assertEqual([found["counts"] for found in self.found], [[1, 2, 1], [1, 1, 2, 1], [1, 1]])
+
+    def test_what_is_wrong_on_one_rank_is_an_error_on_all(self):
+        first, second, third = (found["errors"] for found in self.found)
+        self.assertEqual([error[0] for error in (first, second, third)],
+                         ["ContractError: the evaluator failed on 1 of 3 ranks", "RuntimeError: mine",
+                          "ContractError: the evaluator failed on 1 of 3 ranks"])
+        for errors in (first, second, third):
+            self.assertIn("of different lengths", errors[1])
+            self.assertTrue(all(errors))
+        self.assertIn("one activation vector for each of 1", third[2])
+        self.assertIn("one loss for each of 2", first[3])
 
 
 class TwoRanks(unittest.TestCase):
