@@ -65,7 +65,7 @@ class EverySortOfRun(ReportTest):
             line.pop("probe_loss", None)
         small_runs.write_lines(trace, lines)
         page = self.page(trace)
-        self.assertIn("gate sequences", page.words)
+        self.assertIn("gate", page.words)
         self.assertEqual(page.column("results")["held-out loss at the end"], "2.700")
 
     def test_losses_that_are_not_finite(self):
