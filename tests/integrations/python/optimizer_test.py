@@ -6,6 +6,7 @@ Usage: optimizer_test.py [unittest options], with the package on PYTHONPATH
 import copy
 import gc
 import io
+import math
 import pickle
 import tempfile
 import unittest
@@ -468,6 +469,27 @@ class State(unittest.TestCase):
 
 
 class ThirdParties(unittest.TestCase):
+    def test_sparse_gradients(self):
+        def trained(wrapped):
+            torch.manual_seed(1)
+            model = torch.nn.EmbeddingBag(50, 4, mode="sum", sparse=True)
+            x = torch.arange(600).view(200, 3) % 50
+            evaluator = leapverify.BatchEvaluator(model, [x], lambda m, b: m(b).square().sum(1), sequences_per_step=20)
+            optimizer = torch.optim.SparseAdam(list(model.parameters()), lr=1e-2)
+            if wrapped:
+                optimizer = leapverify.LeapVerify(optimizer, evaluator, **{
+                    **EAGER, "probes": 0, "detector.signal": "delta_cosine",
+                    "verification": {"sequences": 16, "margin": 1e9}})
+            for step in range(60):
+                optimizer.zero_grad()
+                model(x[step % 10 * 20:][:20]).square().sum().backward()
+                optimizer.step()
+            return model.weight.detach(), optimizer
+        bare, _ = trained(False)
+        weights, optimizer = trained(True)
+        self.assertGreater(optimizer.status()["candidates"], 0)
+        self.assertTrue(torch.equal(weights, bare))
+
     def test_every_optimizer_of_torch(self):
         skipped = {"Optimizer", "LBFGS", "SparseAdam"}
         names = [n for n in dir(torch.optim) if isinstance(getattr(torch.optim, n), type)
@@ -522,6 +544,13 @@ class ThirdParties(unittest.TestCase):
 
 
 class Options(unittest.TestCase):
+    def test_a_cap_that_pays_for_no_try_is_told(self):
+        with self.assertWarnsRegex(UserWarning, r"nothing will be tried, for a try takes at least \d+ forward passes"):
+            Run({"planned_steps": 60})
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            Run({"planned_steps": 60, "max_overhead": math.inf})
+
     def test_wrong_options_name_value_and_what_is_legal(self):
         for options, words in (
             ({"observe_evry": 5}, "observe_evry = 5; did you mean observe_every?"),

@@ -38,10 +38,10 @@ def weights(model):
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
-def train(folder, leaps=OPTIONS, model=None, resume=None, **more):
+def train(folder, leaps=OPTIONS, model=None, resume=None, probe=None, **more):
     trainer = LeapVerifyTrainer(
         model=model or language.model(), args=arguments(folder, **more), train_dataset=TRAIN, eval_dataset=EVAL,
-        gate_dataset=GATE, leapverify=leaps)
+        gate_dataset=GATE, gate_probe=probe, leapverify=leaps)
     trainer.train(resume_from_checkpoint=resume)
     return trainer
 
@@ -64,6 +64,14 @@ class TrainerTest(unittest.TestCase):
         self.assertEqual(trainer.optimizer.optimizer.status()["step"], 30)
         self.assertEqual(trainer.optimizer.optimizer.planned_steps, 30)
         self.assertTrue([line for line in trainer.state.log_history if line.get("learning_rate_scale", 1) > 1])
+
+    def test_the_published_preset_reads_regimes_from_a_probe(self):
+        paper = {"preset": "paper", "observe_every": 5, "probes": 8, "horizons": [2], "verification": {"sequences": 8}}
+        with self.assertRaisesRegex(leapverify.InvalidOption, "gives no activations"):
+            train(self.path, leaps=paper)
+        train(self.path, leaps=paper, probe="transformer.ln_f")
+        observations = [e for e in read_trace(pathlib.Path(self.path) / "trace.jsonl") if e["event"] == "observation"]
+        self.assertEqual(len([e for e in observations if isinstance(e.get("signal"), float)]), len(observations) - 1)
 
     def test_a_run_that_ends_before_a_first_try_says_so(self):
         # Not assertWarns, which would load all of transformers' modules.
