@@ -24,7 +24,7 @@ HORIZONS = (5, 10, 25, 50, 75, 100)
 STEPS = range(40, 130, 10)
 
 # Stops what it trains as soon as some checkpoints were observed, as somebody else might.
-STOPS = """#!{python}
+STOPS = """#!/usr/bin/env python3
 import pathlib, subprocess, sys, time
 training = subprocess.Popen([{program!r}, *sys.argv[1:]])
 if sys.argv[1] == "train":
@@ -142,7 +142,7 @@ class Sweep(Folder):
         """A program in the trainer's place, and beside it the one that judges."""
         os.symlink(VERDICTS, folder / "bench_ksweep_verdicts")
         program = folder / "leapverify"
-        program.write_text(script.format(program=str(PROGRAM), python=sys.executable))
+        program.write_text(script.format(program=str(PROGRAM)))
         program.chmod(0o755)
         return program
 
