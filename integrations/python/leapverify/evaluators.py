@@ -169,8 +169,8 @@ class BatchEvaluator(Evaluator):
                     f"losses of shape {list(found.shape)} for a batch of {len(rows)} sequences; legal is one loss for each"
                 )
             losses.append(found.detach().float())
-            if probe.output is not None:
-                vectors.append(_last_position(probe.output, len(rows)))
+            if probe.outputs:
+                vectors.append(_last_position(torch.cat(probe.outputs), len(rows)))
         return torch.cat(losses), torch.cat(vectors) if vectors else None
 
     def _by_batch(self, sequences: Sequence[int]) -> Iterable[tuple[int, list[int]]]:
@@ -239,10 +239,10 @@ def _last_position(output: Tensor, count: int) -> Tensor:
 
 
 class _Probe:
-    """Takes the output of a module while the model runs."""
+    """Takes the outputs of a module while the model runs, perhaps several times."""
 
     def __init__(self, model: nn.Module, name: str | None):
-        self.output: Tensor | None = None
+        self.outputs: list[Tensor] = []
         self._module = dict(bare_model(model).named_modules())[name] if name is not None else None
 
     def __enter__(self) -> _Probe:
@@ -251,7 +251,7 @@ class _Probe:
         return self
 
     def _take(self, module: nn.Module, inputs: Any, output: Any) -> None:
-        self.output = output[0] if isinstance(output, tuple) else output
+        self.outputs.append(output[0] if isinstance(output, tuple) else output)
 
     def __exit__(self, *_: object) -> None:
         if self._module is not None:

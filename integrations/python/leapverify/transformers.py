@@ -70,7 +70,8 @@ def sequence_losses(model: nn.Module, batch: Batch) -> Tensor:
 def _is_causal(model: nn.Module) -> bool:
     model = bare_model(model)
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
-    return getattr(inner, "loss_type", None) == "ForCausalLM"
+    # GPT-2's name tells transformers no type of loss.
+    return getattr(inner, "loss_type", None) == "ForCausalLM" or isinstance(inner, transformers.GPT2LMHeadModel)
 
 
 def _wrapper(optimizer: Any) -> LeapVerify | None:

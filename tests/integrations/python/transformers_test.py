@@ -156,8 +156,12 @@ class Losses(unittest.TestCase):
             model = make().eval()
             batch = {k: torch.stack([GATE[i][k] for i in range(5)]) for k in ("input_ids", "labels")}
             batch["labels"][2, :9] = -100
+            passes = []
+            counter = model.register_forward_hook(lambda *_: passes.append(1))
             with torch.no_grad():
                 losses = sequence_losses(model, batch)
+                self.assertEqual(len(passes), 1)
+                counter.remove()
                 for row in range(5):
                     own = model(**{k: v[row:row + 1] for k, v in batch.items()}).loss
                     torch.testing.assert_close(losses[row], own)
@@ -171,6 +175,14 @@ class Losses(unittest.TestCase):
             losses = sequence_losses(model, batch)
             logits = model(input_ids=batch["input_ids"]).logits
         torch.testing.assert_close(losses, F.cross_entropy(logits, batch["labels"], reduction="none"))
+        # With one pass a sequence the probe has seen several.
+        rows = [{name: tensor[row] for name, tensor in batch.items()} for row in range(4)]
+        evaluator = HuggingFaceEvaluator(model, rows, sequences_per_step=4, probe="transformer.ln_f")
+        with torch.no_grad():
+            again, vectors = evaluator.evaluate([1, 2, 3], True)
+            whole = model.transformer(batch["input_ids"]).last_hidden_state[1:, -1]
+        torch.testing.assert_close(again, losses[1:])
+        torch.testing.assert_close(vectors, whole)
 
 
 class AccelerateTest(unittest.TestCase):
