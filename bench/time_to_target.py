@@ -55,8 +55,9 @@ def of(lines: list[Line], arena: str, method: str, purpose: str) -> list[Line]:
 
 def best_rate(points: list[Line]) -> float | None:
     """The grid rate with the lowest final loss; None while all failed."""
-    good = [line for line in points if "final" in line]
-    return min(good, key=lambda line: line["final"])["rate"] if good else None
+    from time_to_target_runs import Method
+
+    return Method("", points).rate
 
 
 def widened(points: list[Line], most: int) -> float | None:
@@ -118,15 +119,16 @@ def wanted(lines: list[Line], arena: str, method: str, plan: Plan) -> list[Line]
 def shortened(lines: list[Line], arena: str) -> Iterator[tuple[float, int, int]]:
     """(rate, seed, steps) of AdamW with LeapVerify's steps to the target as its whole schedule, where it got there
     sooner."""
+    from time_to_target_runs import way
+
     target = target_of(lines, arena)
     rate = best_rate(of(lines, arena, "adamw", "grid"))
     if target is None or rate is None:
         return
     for line in tuned(lines, arena, "leapverify"):
-        costs = dict(map(tuple, line.get("cost_curve", [])))
-        reached = next((step for step, _, _, loss in line.get("curve", []) if loss <= target), None)
-        if reached is not None and reached + costs[reached] < line["steps"]:
-            yield rate, line["seed"], round(reached + costs[reached])
+        reached = way(line, target) if "curve" in line else None
+        if reached is not None and reached["steps"] < line["steps"]:
+            yield rate, line["seed"], round(reached["steps"])
 
 
 def order(job: Line) -> tuple[Any, ...]:

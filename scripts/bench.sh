@@ -26,7 +26,7 @@ fi
 device="${LEAPVERIFY_DEVICE:-}"
 if [ -z "$device" ]; then
   device=cpu
-  ! nvidia-smi -L 2>/dev/null | grep -q GPU || device=cuda
+  ! has_gpu || device=cuda
 fi
 [[ " cpu cuda " == *" $device "* ]] || die "LEAPVERIFY_DEVICE is '$device'; legal are cpu and cuda"
 preset="${LEAPVERIFY_PRESET:-dev}"
@@ -34,8 +34,7 @@ preset="${LEAPVERIFY_PRESET:-dev}"
 build_dir="$(build_dir_of "$preset")"
 if [ $# -eq 2 ]; then
   results="$(cd "$2" && pwd)"
-  printf 'continued at commit %s\n' "$(git -C "$root" describe --always --dirty 2>/dev/null || echo unknown)" \
-    >>"$results/environment.txt"
+  printf 'continued at commit %s\n' "$(tree_commit)" >>"$results/environment.txt"
 else
   machine="$(nproc)cpu"
   [ "$device" = cpu ] || machine="$(gpu_name)"

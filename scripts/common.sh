@@ -22,9 +22,17 @@ build_dir_of() {
   fi
 }
 
+tree_commit() {
+  git -C "$root" describe --always --dirty 2>/dev/null || echo unknown
+}
+
+has_gpu() {
+  nvidia-smi -L 2>/dev/null | grep -q GPU
+}
+
 # What a log of measurements must say of where it was made.
 describe_environment() { # PRESET
-  printf 'commit %s\n' "$(git -C "$root" describe --always --dirty 2>/dev/null || echo unknown)"
+  printf 'commit %s\n' "$(tree_commit)"
   printf 'preset %s\n' "$1"
   uname -sr
   sed -n 's/^model name[^:]*: /cpu /p' /proc/cpuinfo | sort | uniq -c

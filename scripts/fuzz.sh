@@ -24,7 +24,7 @@ done
 "$root/scripts/setup.sh" fuzz
 build_dir="$(build_dir_of fuzz)"
 results="$(new_results_folder "$(nproc)cpu-fuzz")"
-commit="$(git -C "$root" describe --always --dirty)"
+commit="$(tree_commit)"
 { describe_environment fuzz; clang++ --version | head -n 1; } >"$results/environment.txt"
 
 # Torch, which clang did not compile, must not be held to what clang's sanitizers expect of containers and leaks.

@@ -46,7 +46,7 @@ done
 [ "${#chosen[@]}" -gt 0 ] || read -ra chosen <<<"$parts"
 [[ -n "$data" || " ${chosen[*]} " != *" ksweep "* ]] || die "the part ksweep needs --data"
 
-command -v nvidia-smi >/dev/null && nvidia-smi -L | grep -q GPU || die "no NVIDIA GPU on this machine"
+has_gpu || die "no NVIDIA GPU on this machine"
 preset="${LEAPVERIFY_PRESET:-dev}"
 if [ -n "$built" ]; then
   programs="$built"

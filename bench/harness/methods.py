@@ -118,12 +118,7 @@ class Average(Method):
             torch._foreach_lerp_(self.average, [p.detach() for p in trained(self.model)], self.weight)
 
     def judged(self, score: Callable[[], float]) -> float:
-        own = [parameter.detach().clone() for parameter in trained(self.model)]
-        _set(trained(self.model), self.average)
-        try:
-            return score()
-        finally:
-            _set(trained(self.model), own)
+        return _at(self.average, self.model, score)
 
 
 class Outer(Method):
@@ -155,12 +150,7 @@ class Outer(Method):
         _set(trained(self.model), self.slow)
 
     def judged(self, score: Callable[[], float]) -> float:
-        own = [parameter.detach().clone() for parameter in trained(self.model)]
-        _set(trained(self.model), self.slow)
-        try:
-            return score()
-        finally:
-            _set(trained(self.model), own)
+        return _at(self.slow, self.model, score)
 
 
 class Lookahead(Outer):
@@ -221,6 +211,16 @@ class Muon(Method):
 def _without(parameters: Iterable[nn.Parameter], taken: Iterable[nn.Parameter]) -> list[nn.Parameter]:
     known = {id(parameter) for parameter in taken}
     return [parameter for parameter in parameters if id(parameter) not in known]
+
+
+def _at(weights: list[Tensor], model: nn.Module, score: Callable[[], float]) -> float:
+    """What `score` returns with those weights in the place of the model's, which come back."""
+    own = [parameter.detach().clone() for parameter in trained(model)]
+    _set(trained(model), weights)
+    try:
+        return score()
+    finally:
+        _set(trained(model), own)
 
 
 @torch.no_grad()

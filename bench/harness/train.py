@@ -53,13 +53,7 @@ def _train(job: dict[str, Any], size: Size, device: torch.device) -> dict[str, A
     every = max(1, job["steps"] // POINTS)
     for step in range(1, job["steps"] + 1):
         with clock:
-            method.zero_grad()
-            with _precision(device):
-                loss = sequence_losses(
-                    model, data.batch(method.split, job["seed"], step, size.batch, size.context + 1)).mean()
-            loss.backward()
-            nn.utils.clip_grad_norm_(trained(model), 1.0)
-            method.step()
+            _step(method, data.batch(method.split, job["seed"], step, size.batch, size.context + 1), device)
         if step % every == 0 or step == job["steps"]:
             score = method.judged(lambda: _loss(model, validation, device))
             if not math.isfinite(score):
@@ -67,6 +61,15 @@ def _train(job: dict[str, Any], size: Size, device: torch.device) -> dict[str, A
             curve.append([step, round(clock.seconds, 4), round(clock.cpu_seconds, 4), round(score, 6)])
             cost.append([step, round(method.spent()["cost_steps"], 2)])
     return {"curve": curve, "cost_curve": cost, "final": curve[-1][3], **method.spent(), "peak_bytes": _peak(device)}
+
+
+def _step(method: Method, batch: Tensor, device: torch.device) -> None:
+    method.zero_grad()
+    with _precision(device):
+        loss = sequence_losses(method.model, batch).mean()
+    loss.backward()
+    nn.utils.clip_grad_norm_(trained(method.model), 1.0)
+    method.step()
 
 
 def _model(job: dict[str, Any], size: Size, device: torch.device) -> nn.Module:
@@ -101,12 +104,7 @@ def make_base(size_name: str, steps: int, folder: Path) -> None:
     model = _model(job, size, device)
     method = Method(model, job["rate"], steps)
     for step in range(1, steps + 1):
-        method.zero_grad()
-        with _precision(device):
-            loss = sequence_losses(model, data.batch("train", job["seed"], step, size.batch, size.context + 1)).mean()
-        loss.backward()
-        nn.utils.clip_grad_norm_(trained(model), 1.0)
-        method.step()
+        _step(method, data.batch(method.split, job["seed"], step, size.batch, size.context + 1), device)
     part = path.with_suffix(".part")
     torch.save(model.state_dict(), part)
     part.replace(path)

@@ -57,7 +57,7 @@ class Ranks:
         try:
             if asked:
                 losses, vectors = compute(asked)
-                _check_shapes(losses, vectors if activations else None, len(asked), activations)
+                _check_shapes(losses, vectors, len(asked), activations)
         except Exception as error:
             failure = error
         # One sum carries all: each place is written by one rank, and zeros leave it bitwise as it is.
