@@ -78,7 +78,7 @@ def runs_of(grid, rates):
     for rate in rates:
         yield variant("ema_trend", "denoised", "both"), rate, 0
     predictors = PREDICTORS[:3] if grid == "default" else PREDICTORS
-    telling = [rates[0], rates[4], rates[2], rates[6], rates[3], rates[5], rates[1]]
+    telling = [rates[0], rates[2], rates[3], rates[1], rates[4], rates[6], rates[5]]
     for rate in telling[:2] if grid == "default" else telling:
         for predictor in predictors:
             for reference in ("denoised", "current"):

@@ -126,6 +126,19 @@ def step_overhead(folder):
     return figures
 
 
+def shared_verification(folder):
+    lines = folder.lines("shared_verification")
+    sizes = next((line for line in lines if line.get("summary")), None)
+    if sizes is None:
+        return {}
+    rounds = [line for line in lines if "round" in line]
+    alone, shared = ([line[key] for line in rounds] for key in ("alone_seconds", "shared_seconds"))
+    what = f"{sizes['sequences']} sequences by {sizes['ranks']} ranks"
+    return {f"{what} ÷ by one, times the ranks": Repeated("ratio", WITHIN_A_RUN, values=tuple(
+                sizes["ranks"] * ours / one for ours, one in zip(shared, alone))),
+            f"{what}": clock(shared, "s")}
+
+
 def throughput(folder):
     lines = folder.lines("throughput")
     sizes = next((line["sizes"] for line in lines if "sizes" in line), None)
@@ -272,7 +285,7 @@ def time_to_target(folder):
 
 #: By the raw log they are read from, in the order of a report.
 LOGS = {"time_to_target": time_to_target, "closed_loop": closed_loop, "cost": cost, "step_overhead": step_overhead,
-        "python_overhead": python_overhead, "throughput": throughput, "calibration": calibration, "kernels": kernels}
+        "shared_verification": shared_verification, "python_overhead": python_overhead, "throughput": throughput, "calibration": calibration, "kernels": kernels}
 
 
 def figures_of(folder):

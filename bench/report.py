@@ -20,7 +20,7 @@ from results_folder import ResultsFolder, Unusable
 TITLES = {
     "time_to_target": "Time to the loss of tuned AdamW", "closed_loop": "Final losses at every learning rate",
     "cost": "Cost of a run in which every try is rejected", "step_overhead": "Cost of a step without a try",
-    "python_overhead": "Cost of a step of the Python package", "throughput": "The trainer against PyTorch",
+    "shared_verification": "Verification shared by ranks", "python_overhead": "Cost of a step of the Python package", "throughput": "The trainer against PyTorch",
     "calibration": "What the rules accept", "kernels": "Kernels",
 }
 

@@ -49,7 +49,9 @@ class BaseOptimizer {
   /// Copies the state and the learning rates; the function returned puts them back, bitwise.
   virtual std::function<void()> keep_state() = 0;
 
-  /// Where the trained tensors are shards: adds up each value over the ranks that hold the others.
+  /// Whether the trained tensors are shards, so that every rank has others.
+  virtual bool sharded() const { return false; }
+  /// Where they are: adds up each value over the ranks that hold the others.
   virtual void sum_over_shards(std::vector<double>& /*values*/) const {}
 };
 

@@ -31,8 +31,12 @@ class Evaluator {
   virtual std::int64_t sequence_count() const = 0;
 
   /// Cost of one training step in forward passes of one gate sequence: about 3 × sequences a step,
-  /// a backward pass costing two forwards.
+  /// a backward pass costing two forwards. Where several ranks train, of this one's part of it.
   virtual double step_cost() const = 0;
+
+  /// Where several ranks train: whether the model runs on all of them at once, as where it is sharded,
+  /// so that each rank must be asked for the same sequences. Where not, they share the sequences.
+  virtual bool together() const { return false; }
 
   /// Losses of the given sequences, in that order, and their activations if asked for.
   virtual Evaluation evaluate(const std::vector<std::int64_t>& sequences, bool activations) = 0;

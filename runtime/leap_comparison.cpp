@@ -16,7 +16,7 @@ namespace leapverify {
 std::string LeapVerify::Implementation::canary(LeapTransaction& transaction) {
   // Small enough to stay finite, large enough to show in the loss of a model in bfloat16.
   constexpr double kFactor = 1 + 1.0 / 16;
-  const std::vector<std::int64_t> sequences = numbers_from(0, kCanarySequences);
+  const std::vector<std::int64_t> sequences = numbers_from(0, canary_sequences());
   const std::vector<double> before = losses_of(sequences);
   transaction.scale(kFactor);
   const std::vector<double> disturbed = losses_of(sequences);
@@ -78,6 +78,10 @@ std::int64_t LeapVerify::Implementation::write(const policy::Prediction& predict
 
 std::int64_t LeapVerify::Implementation::place(const Point& point, Comparison& comparison) {
   comparison.placed = point.id;
+  if (point.weights != nullptr) {
+    place_given(*point.weights, comparison);
+    return 0;
+  }
   if (!point.prediction) {
     comparison.transaction.roll_back();
     if (options_.batch_norm == BatchNormPolicy::kRecompute) {
@@ -92,6 +96,16 @@ std::int64_t LeapVerify::Implementation::place(const Point& point, Comparison& c
   return non_finite;
 }
 
+void LeapVerify::Implementation::place_given(const TensorList& weights, Comparison& comparison) {
+  if (!average_) {
+    comparison.transaction.write(weights);
+  } else {
+    // As far from the average as they are from the weights.
+    comparison.transaction.write(average_->tensors());
+    shift(weights_, saved_weights_, weights);
+  }
+}
+
 void LeapVerify::Implementation::write_batch_norm(const policy::Prediction& prediction) {
   if (options_.batch_norm == BatchNormPolicy::kExtrapolate) {
     statistics_snapshots_->combine(statistics_, prediction.coefficients, 1);
@@ -102,7 +116,7 @@ void LeapVerify::Implementation::write_batch_norm(const policy::Prediction& pred
 }
 
 void LeapVerify::Implementation::recompute_batch_norm() {
-  ledger().verification_forwards += options_.verification.sequences;
+  ledger().verification_forwards += recomputing_forwards();
   const std::unique_ptr<StatisticsCollection> collection = model_->collect_statistics();
   const EvaluationScope scope(*model_, buffers_, saved_buffers_, weights_.torch_device());
   collection->start();
@@ -113,25 +127,96 @@ void LeapVerify::Implementation::recompute_batch_norm() {
   saved_buffers_.copy_from(buffers_);
 }
 
-CandidateEvent LeapVerify::Implementation::place_candidate(const Point& point,
-                                                           Comparison& comparison) {
+LeapVerify::Implementation::Placement LeapVerify::Implementation::measure(const Point& point,
+                                                                          Comparison& comparison) {
+  Placement placement;
+  placement.non_finite = place(point, comparison);
+  placement.digest = weights_.digest();
+  if (options_.leaps() && options_.has_trust_region()) {
+    placement.distance =
+        whole_distance(weights_, average_ ? &average_->tensors() : &saved_weights_);
+  }
+  return placement;
+}
+
+CandidateEvent LeapVerify::Implementation::place_candidate(Point& point, Comparison& comparison) {
+  if (!point.placement) point.placement = measure(point, comparison);
   CandidateEvent event;
   event.step = step_;
   event.horizon = point.horizon;
-  event.non_finite = place(point, comparison);
-  event.digest = weights_.digest();
+  event.non_finite = point.placement->non_finite;
+  event.digest = point.placement->digest;
   ++ledger().candidates;
   return event;
+}
+
+std::int64_t LeapVerify::Implementation::candidates_at_once(const Comparison& comparison) const {
+  const bool apart = comparison.batch == nullptr && !base_->sharded() &&
+                     options_.verification.when == policy::When::kImmediate &&
+                     options_.batch_norm == BatchNormPolicy::kKeep;
+  return apart ? replicas_.points_at_once(evaluator_, first_helping()) : 1;
+}
+
+void LeapVerify::Implementation::know_side_by_side(std::vector<Point>& candidates,
+                                                   Comparison& comparison) {
+  const auto count = static_cast<std::size_t>(first_helping());
+  draw_sequences(first_helping(), comparison);
+  const auto ranks_each = static_cast<std::size_t>(replicas_.size()) / candidates.size();
+  const std::size_t own = static_cast<std::size_t>(replicas_.rank()) / ranks_each;
+  const std::size_t member = static_cast<std::size_t>(replicas_.rank()) % ranks_each;
+  // Of each candidate: what is known of its placement, with the digest's halves, and its losses.
+  constexpr std::size_t kFacts = 4;
+  const std::size_t width = kFacts + count;
+  std::vector<double> all(candidates.size() * width);
+  if (own < candidates.size()) {
+    double* row = all.data() + own * width;
+    const Placement placement = measure(candidates[own], comparison);
+    if (member == 0) {
+      row[0] = static_cast<double>(placement.non_finite);
+      row[1] = static_cast<double>(placement.digest >> 32);
+      row[2] = static_cast<double>(placement.digest & 0xffffffff);
+      row[3] = placement.distance;
+    }
+    if (member < count) {
+      const EvaluationScope scope(*model_, buffers_, saved_buffers_, weights_.torch_device());
+      const Evaluation result =
+          evaluator_.evaluate({comparison.sequences[member]}, /*activations=*/false);
+      LV_CHECK(result.losses.defined() && result.losses.numel() == 1,
+               "the evaluator must return one loss for each of 1 sequences");
+      row[kFacts + member] = to_host(result.losses).front();
+    }
+  }
+  ledger().verification_forwards += replicas_.size();
+  all = replicas_.sum(std::move(all));
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    const double* row = all.data() + i * width;
+    Placement& placement = candidates[i].placement.emplace();
+    placement.non_finite = static_cast<std::int64_t>(row[0]);
+    placement.digest =
+        (static_cast<std::uint64_t>(row[1]) << 32) + static_cast<std::uint64_t>(row[2]);
+    placement.distance = row[3];
+    candidates[i].losses.assign(row + kFacts, row + width);
+  }
+  // Each rank holds another.
+  comparison.placed.reset();
+}
+
+void LeapVerify::Implementation::draw_sequences(std::int64_t count, Comparison& comparison) {
+  std::vector<std::int64_t>& sequences = comparison.sequences;
+  const auto drawn = static_cast<std::int64_t>(sequences.size());
+  if (drawn >= count) return;
+  const std::vector<std::int64_t> more = next_gate_sequences(count - drawn);
+  sequences.insert(sequences.end(), more.begin(), more.end());
 }
 
 std::vector<double> LeapVerify::Implementation::batch_losses(const TrainingBatch& batch) {
   const EvaluationScope scope(*model_, buffers_, saved_buffers_, weights_.torch_device(),
                               EvaluationScope::Mode::kAsItIs);
-  ledger().verification_forwards += batch.sequences;
+  ledger().verification_forwards += batch_size_;
   const at::Tensor losses = batch.losses();
   LV_CHECK(losses.defined() && losses.dim() == 1 && losses.size(0) == batch.sequences,
            "a batch of " << batch.sequences << " sequences must give one loss for each");
-  return to_host(losses);
+  return replicas_.concatenate(to_host(losses));
 }
 
 std::vector<double> LeapVerify::Implementation::losses_after_training(
@@ -152,7 +237,8 @@ std::vector<double> LeapVerify::Implementation::losses_after_training(
     for (std::int64_t i = 0; i < steps; ++i) {
       {
         const at::AutoGradMode with_gradients(true);
-        runner_->backward();
+        // It may sum gradients over the ranks.
+        not_on_one_rank_alone([&] { runner_->backward(); });
       }
       rate.follow(base_->learning_rates());
       const ScaledRates rates(*base_, in_force(rate));
@@ -169,7 +255,7 @@ std::vector<double> LeapVerify::Implementation::losses_after_training(
 
 std::int64_t LeapVerify::Implementation::rehearsal_forwards() const {
   return static_cast<std::int64_t>(
-      std::ceil(static_cast<double>(options_.verification.settle_steps) * evaluator_.step_cost()));
+      std::ceil(static_cast<double>(options_.verification.settle_steps) * step_cost()));
 }
 
 void LeapVerify::Implementation::move_to(const Point& point, LeapTransaction& transaction) {
@@ -188,15 +274,15 @@ void LeapVerify::Implementation::move_to(const Point& point, LeapTransaction& tr
 std::int64_t LeapVerify::Implementation::forwards_to_know(std::int64_t known, std::int64_t count,
                                                           std::int64_t batch) const {
   if (known >= count) return 0;
-  std::int64_t forwards = std::max(count - known, batch);
-  if (races()) forwards = verifier_.max_pairs() + rehearsal_forwards();
+  std::int64_t forwards = std::max(forwards_of(count - known), batch);
+  if (races()) forwards = forwards_of(verifier_.max_pairs()) + rehearsal_forwards();
   // Statistics are made anew wherever a point is placed.
   return forwards + recomputing_forwards();
 }
 
 std::int64_t LeapVerify::Implementation::judging_forwards(std::int64_t batch) const {
   if (options_.verification.when == policy::When::kSettled) {
-    return rehearsal_forwards() + options_.probes + 2 * recomputing_forwards();
+    return rehearsal_forwards() + forwards_of(options_.probes) + 2 * recomputing_forwards();
   }
   return forwards_to_know(0, first_helping(), batch) + recomputing_forwards();
 }
@@ -213,11 +299,7 @@ void LeapVerify::Implementation::know_losses(Point& point, std::int64_t count,
   std::vector<std::int64_t>& sequences = comparison.sequences;
   // A race is run once, so all that may be asked about it is asked at its end.
   if (races()) count = verifier_.max_pairs();
-  const auto drawn = static_cast<std::int64_t>(sequences.size());
-  if (drawn < count) {
-    const std::vector<std::int64_t> more = next_gate_sequences(count - drawn);
-    sequences.insert(sequences.end(), more.begin(), more.end());
-  }
+  draw_sequences(count, comparison);
   if (races()) {
     point.losses = losses_after_training(point, sequences, /*at_average=*/true, comparison);
     return;

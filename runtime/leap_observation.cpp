@@ -30,7 +30,7 @@ void LeapVerify::Implementation::observe(bool has_batch) {
   event.step = step_;
   const double rate = take_rate();
   rate_.observe();
-  if (!controller_.affords(situation(), options_.probes)) {
+  if (!controller_.affords(situation(), forwards_of(options_.probes))) {
     begin_stretch();
     controller_.end_cascade();
     event.regime = detector_.regime();
@@ -42,12 +42,15 @@ void LeapVerify::Implementation::observe(bool has_batch) {
   ++observations_;
   policy::Action action;
   try {
-    record_snapshots();
-    std::optional<double> cosine = walk();
-    if (options_.probes > 0) {
-      const Evaluation probe = look(event);
-      if (activations_tell()) cosine = activation_cosine(probe.activations);
-    }
+    std::optional<double> cosine;
+    replicas_.run([&] {
+      record_snapshots();
+      cosine = walk();
+      if (options_.probes > 0) {
+        const Evaluation probe = look(event);
+        if (activations_tell()) cosine = activation_cosine(probe.activations);
+      }
+    });
     if (cosine) {
       event.reading = detector_.observe(*cosine, rate);
       if (options_.detector.per_rate) event.measured = CosineAtRate{*cosine, rate};
@@ -57,6 +60,8 @@ void LeapVerify::Implementation::observe(bool has_batch) {
     now.try_forwards = least_forwards_of_a_try(batch_of_a_try());
     if (!options_.leaps() && rate_.climbs()) now.least_horizon = options_.far_horizon();
     action = controller_.next(now);
+  } catch (const CollectiveError&) {
+    throw;
   } catch (const std::exception& error) {
     controller_.end_cascade();
     fail(error_text(error), ledger().forwards() - forwards_before);
@@ -91,7 +96,7 @@ std::optional<double> LeapVerify::Implementation::walk() {
 }
 
 Evaluation LeapVerify::Implementation::look(ObservationEvent& event) {
-  ledger().probe_forwards += options_.probes;
+  ledger().probe_forwards += forwards_of(options_.probes);
   Evaluation probe = evaluate(numbers_from(0, options_.probes), activations_tell());
   probe_losses_ = to_host(probe.losses);
   event.probe_loss = policy::summarize(probe_losses_).mean;

@@ -25,52 +25,37 @@ void LeapVerify::Implementation::try_leap(const std::vector<std::int64_t>& horiz
   event.step = step_;
   const std::int64_t forwards_before = ledger().forwards();
   SearchResult found;
-  const std::optional<Point>& winner = found.winner;
-  try {
-    snapshots_->let_weights_change();
-    const Lent lent(weights_lent_);
-    LeapTransaction transaction(weights_, saved_weights_, moves_batch_norm() ? &buffers_ : nullptr,
-                                &buffer_backup_);
-    if (!canary_passed_) {
-      if (const std::string reason = canary(transaction); !reason.empty()) {
-        transaction.roll_back();
-        controller_.record(false);
-        controller_.end_cascade();
-        off_reason_ = reason;
-        emit(failure_event(step_, reason, ledger().forwards() - forwards_before, /*off=*/true));
-        return;
-      }
-      canary_passed_ = true;
-    }
-    event.digest_before = weights_.digest();
-    found = search(horizons, batch, transaction);
-    if (winner) {
-      event.horizon = winner->horizon;
-      event.outcome = options_.mode == Mode::kShadow ? LeapOutcome::kShadow
-                      : options_.leaps()             ? LeapOutcome::kCommitted
-                                                     : LeapOutcome::kRateOnly;
-      if (options_.leaps()) event.value = worth(*winner, transaction);
-    }
-    if (event.outcome == LeapOutcome::kCommitted) {
-      land(*winner, transaction);
-    } else {
-      transaction.roll_back();
-    }
-    event.digest_after = weights_.digest();
-  } catch (const NotFinite& error) {
+  const auto forwards = [&] { return ledger().forwards() - forwards_before; };
+  const auto record_failure = [&] {
     controller_.record(false);
     controller_.end_cascade();
-    emit(failure_event(step_, error_text(error), ledger().forwards() - forwards_before,
-                       /*off=*/false));
+  };
+  try {
+    replicas_.run([&] { off_reason_ = try_within(horizons, batch, event, found); });
+  } catch (const CollectiveError&) {
+    throw;
+  } catch (const NotFinite& error) {
+    record_failure();
+    emit(failure_event(step_, error_text(error), forwards(), /*off=*/false));
     return;
   } catch (const std::exception& error) {
-    controller_.record(false);
-    controller_.end_cascade();
-    fail(error_text(error), ledger().forwards() - forwards_before);
+    // What failed on one rank may have failed after others had landed.
+    require_same_weights("weights after a leap that failed at step ");
+    record_failure();
+    fail(error_text(error), forwards());
     return;
   }
+  if (!off_reason_.empty()) {
+    record_failure();
+    emit(failure_event(step_, off_reason_, forwards(), /*off=*/true));
+    return;
+  }
+  if (event.outcome == LeapOutcome::kCommitted) {
+    require_same_weights("weights after the leap at step ");
+  }
+  const std::optional<Point>& winner = found.winner;
   failures_in_row_ = 0;
-  event.forwards = ledger().forwards() - forwards_before;
+  event.forwards = forwards();
   if (found.looked_back) {
     controller_.record_look_back();
   } else {
@@ -87,6 +72,35 @@ void LeapVerify::Implementation::try_leap(const std::vector<std::int64_t>& horiz
   }
 }
 
+std::string LeapVerify::Implementation::try_within(const std::vector<std::int64_t>& horizons,
+                                                   const TrainingBatch* batch, LeapEvent& event,
+                                                   SearchResult& found) {
+  snapshots_->let_weights_change();
+  const Lent lent(weights_lent_);
+  LeapTransaction transaction(weights_, saved_weights_, moves_batch_norm() ? &buffers_ : nullptr,
+                              &buffer_backup_);
+  if (!canary_passed_) {
+    if (std::string reason = canary(transaction); !reason.empty()) return reason;
+    canary_passed_ = true;
+  }
+  event.digest_before = weights_.digest();
+  found = search(horizons, batch, transaction);
+  if (found.winner) {
+    event.horizon = found.winner->horizon;
+    event.outcome = options_.mode == Mode::kShadow ? LeapOutcome::kShadow
+                    : options_.leaps()             ? LeapOutcome::kCommitted
+                                                   : LeapOutcome::kRateOnly;
+    if (options_.leaps()) event.value = worth(*found.winner, transaction);
+  }
+  if (event.outcome == LeapOutcome::kCommitted) {
+    land(*found.winner, transaction);
+  } else {
+    transaction.roll_back();
+  }
+  event.digest_after = weights_.digest();
+  return "";
+}
+
 void LeapVerify::Implementation::land(const Point& winner, LeapTransaction& transaction) {
   TensorList statistics_before;
   if (statistics_snapshots_) {
@@ -98,6 +112,8 @@ void LeapVerify::Implementation::land(const Point& winner, LeapTransaction& tran
   const std::optional<TrainingPosition> position = move_positions(winner.horizon);
   try {
     move_to(winner, transaction);
+    // The last place to take it back, where another rank could not go there.
+    replicas_.meet();
   } catch (...) {
     if (position) runner_->seek(*position);
     throw;
@@ -108,15 +124,33 @@ void LeapVerify::Implementation::land(const Point& winner, LeapTransaction& tran
     if (statistics_snapshots_) statistics_snapshots_->shift(statistics_before, statistics_);
   }
   transaction.commit();
-  if (options_.moments == MomentPolicy::kScale) base_->scale_moments(options_.moment_scale);
-  if (options_.moments == MomentPolicy::kReset) base_->reset_state();
-  if (average_) {
-    forget_readings();
-    return;
+  not_on_one_rank_alone([&] {
+    if (options_.moments == MomentPolicy::kScale) base_->scale_moments(options_.moment_scale);
+    if (options_.moments == MomentPolicy::kReset) base_->reset_state();
+    if (average_) {
+      forget_readings();
+      return;
+    }
+    // The jump is no part of the trajectory: history begins anew at the landing point.
+    begin_stretch();
+    record_snapshots();
+  });
+}
+
+void LeapVerify::Implementation::require_same_weights(const std::string& when) {
+  if (replicas_.size() == 1 || base_->sharded()) return;
+  replicas_.require_same(when + std::to_string(step_), weights_.digest());
+}
+
+void LeapVerify::Implementation::not_on_one_rank_alone(const std::function<void()>& action) const {
+  if (replicas_.size() == 1) return action();
+  try {
+    action();
+  } catch (const CollectiveError&) {
+    throw;
+  } catch (const std::exception& error) {
+    throw CollectiveError(error_text(error));
   }
-  // The jump is no part of the trajectory: history begins anew at the landing point.
-  begin_stretch();
-  record_snapshots();
 }
 
 std::optional<TrainingPosition> LeapVerify::Implementation::move_positions(std::int64_t steps) {
@@ -183,9 +217,6 @@ bool LeapVerify::Implementation::looked_back(Point& reference, Comparison& compa
 LeapVerify::Implementation::SearchResult LeapVerify::Implementation::search(
     const std::vector<std::int64_t>& horizons, const TrainingBatch* batch,
     LeapTransaction& transaction) {
-  policy::History history{
-      snapshots_->steps(), {}, static_cast<std::int64_t>(weights_.tensors().size())};
-  if (portfolio_.needs_gram()) history.gram = gram(snapshots_->size());
   const std::int64_t first = std::min(options_.verification.sequences, verifier_.max_pairs());
   if (options_.gate == GateSource::kFixed) gate_cursor_ = 0;
   LV_CHECK(batch == nullptr || batch_size_ >= verifier_.pairs_needed(),
@@ -212,32 +243,55 @@ LeapVerify::Implementation::SearchResult LeapVerify::Implementation::search(
         "that counts");
   }
   if (options_.probes == 0) curve_.add(step_, first_reference);
+  SearchResult result;
+  result.looked_back = looked_back(reference, comparison);
+  if (!result.looked_back) result = search_ahead(horizons, reference, comparison);
+  // Only now: what `adaptive` tolerates follows from earlier tries.
+  verifier_.remember(first_reference);
+  return result;
+}
+
+LeapVerify::Implementation::SearchResult LeapVerify::Implementation::search_ahead(
+    const std::vector<std::int64_t>& horizons, Point& reference, Comparison& comparison) {
+  policy::History history{
+      snapshots_->steps(), {}, static_cast<std::int64_t>(weights_.tensors().size())};
+  if (portfolio_.needs_gram()) history.gram = gram(snapshots_->size());
   const double longest =
       options_.leaps() ? longest_leap() : std::numeric_limits<double>::infinity();
-  if (looked_back(reference, comparison)) {
-    verifier_.remember(first_reference);
-    return {std::nullopt, true};
-  }
-
+  const std::int64_t cost = judging_forwards(comparison.batch == nullptr ? 0 : batch_size_);
+  const auto at_once = static_cast<std::ptrdiff_t>(candidates_at_once(comparison));
   std::vector<std::size_t> asked;
   SearchResult result;
   for (const std::size_t member : portfolio_.due()) {
     const policy::Predictor& predictor = portfolio_.members()[member];
-    if (!affords(judging_forwards(batch == nullptr ? 0 : batch_size_))) break;
+    if (!affords(cost)) break;
     asked.push_back(member);
-    for (const std::int64_t horizon : horizons) {
-      if (!affords(judging_forwards(batch == nullptr ? 0 : batch_size_))) break;
-      Point candidate{++comparison.points, horizon, predictor.predict(history, horizon), {}};
-      if (!accepts(candidate, predictor, longest, reference, result.winner, comparison)) break;
-      result.winner = std::move(candidate);
-      result.member = member;
+    bool accepted = true;
+    for (auto next = horizons.begin(); next != horizons.end() && accepted && affords(cost);) {
+      const auto end = next + std::min(at_once, horizons.end() - next);
+      for (Point& candidate : candidates_of(predictor, history, {next, end}, comparison)) {
+        accepted = accepts(candidate, predictor, longest, reference, result.winner, comparison);
+        if (!accepted) break;
+        result.winner = std::move(candidate);
+        result.member = member;
+      }
+      next = end;
     }
   }
-  // Only now: what `adaptive` tolerates follows from earlier tries.
-  verifier_.remember(first_reference);
   // Nothing is won in mode shadow, and whoever looks wants to see all.
   if (options_.mode != Mode::kShadow) portfolio_.record(asked, result.member);
   return result;
+}
+
+std::vector<LeapVerify::Implementation::Point> LeapVerify::Implementation::candidates_of(
+    const policy::Predictor& predictor, const policy::History& history,
+    const std::vector<std::int64_t>& horizons, Comparison& comparison) {
+  std::vector<Point> candidates;
+  for (const std::int64_t horizon : horizons) {
+    candidates.push_back({++comparison.points, horizon, predictor.predict(history, horizon), {}});
+  }
+  if (candidates.size() > 1) know_side_by_side(candidates, comparison);
+  return candidates;
 }
 
 bool LeapVerify::Implementation::accepts(Point& candidate, const policy::Predictor& predictor,
@@ -251,9 +305,7 @@ bool LeapVerify::Implementation::accepts(Point& candidate, const policy::Predict
   if (event.non_finite > 0) {
     event.decision.verdict = policy::Verdict::kRejected;
     event.decision.reason = "predicted weights are not finite";
-  } else if (std::isfinite(longest) &&
-             whole_distance(weights_, average_ ? &average_->tensors() : &saved_weights_) >
-                 longest) {
+  } else if (candidate.placement->distance > longest) {
     event.decision.verdict = policy::Verdict::kRejected;
     event.decision.reason = "beyond the trust region";
   } else if (options_.verification.when == policy::When::kSettled) {

@@ -48,11 +48,12 @@ std::vector<double> to_host(const at::Tensor& values) {
 LeapVerify::Implementation::Implementation(std::unique_ptr<BaseOptimizer> base,
                                            std::unique_ptr<TrainedModel> model,
                                            const Options& options, Evaluator& evaluator,
-                                           TraceSink trace, StepRunner* runner)
+                                           TraceSink trace, StepRunner* runner, Collective* ranks)
     : base_(std::move(base)),
       model_(std::move(model)),
-      options_(validated(options, *base_, evaluator, runner)),
       evaluator_(evaluator),
+      replicas_(ranks),
+      options_(validated(options, runner)),
       trace_(std::move(trace)),
       runner_(runner),
       portfolio_(options_.predictor),
@@ -77,10 +78,23 @@ LeapVerify::Implementation::Implementation(std::unique_ptr<BaseOptimizer> base,
       statistics_snapshots_.emplace(statistics_, snapshots_to_keep());
     }
   }
-  settings_ = settings_json(options_, memory_bytes(), evaluator_.step_cost());
+  settings_ = settings_json(options_, memory_bytes(), step_cost());
+}
+
+void LeapVerify::Implementation::require_same_ranks() {
+  if (ranks_checked_ || replicas_.size() == 1) return;
+  // Shards take unequal memory.
+  replicas_.require_same("options and cost of a step",
+                         settings_json(options_, /*memory_bytes=*/0, step_cost()));
+  replicas_.require_same("number of gate sequences",
+                         static_cast<std::uint64_t>(evaluator_.sequence_count()));
+  replicas_.require_same("state of LeapVerify", shared_state());
+  if (!base_->sharded()) replicas_.require_same("weights", weights_.digest());
+  ranks_checked_ = true;
 }
 
 at::Tensor LeapVerify::Implementation::step(const std::function<at::Tensor()>& closure) {
+  require_same_ranks();
   trace_settings();
   if (average_ && step_ == 0) average_->start();
   if (!pending_.empty()) {
@@ -95,13 +109,15 @@ at::Tensor LeapVerify::Implementation::step(const std::function<at::Tensor()>& c
 at::Tensor LeapVerify::Implementation::step(const TrainingBatch& batch) {
   LV_CHECK(batch.sequences > 0 && batch.losses && batch.backward,
            "a training batch needs its number of sequences and both of its functions");
-  batch_size_ = batch.sequences;
+  require_same_ranks();
+  batch_size_ = batch.sequences * replicas_.size();
   trace_settings();
   if (average_ && step_ == 0) average_->start();
   if (const std::vector<std::int64_t> horizons = std::exchange(pending_, {}); !horizons.empty()) {
+    const bool seen = seen_by_any(batch);
     // The batch may be larger than the one that the try was planned with.
     if (controller_.affords(situation(), least_forwards_of_a_try(batch_of_a_try()))) {
-      try_leap(horizons, batch.seen ? nullptr : &batch);
+      try_leap(horizons, seen ? nullptr : &batch);
     } else {
       give_up_pending("overhead cap reached");
     }
@@ -110,6 +126,12 @@ at::Tensor LeapVerify::Implementation::step(const TrainingBatch& batch) {
   base_step(nullptr);
   follow(/*has_batch=*/true);
   return loss;
+}
+
+bool LeapVerify::Implementation::seen_by_any(const TrainingBatch& batch) {
+  replicas_.require_same("number of sequences of the batch",
+                         static_cast<std::uint64_t>(batch.sequences));
+  return replicas_.sum({batch.seen ? 1.0 : 0.0}).front() > 0;
 }
 
 void LeapVerify::Implementation::give_up_pending(const std::string& reason) {
@@ -190,14 +212,15 @@ Status LeapVerify::Implementation::status() const {
   const policy::Ledger& ledger = controller_.state().ledger;
   Status status{step_, detector_.regime(), ledger, 0, rate_scale(), step_scale_, off_reason_};
   const double forwards = static_cast<double>(ledger.forwards());
-  const double training = static_cast<double>(step_) * evaluator_.step_cost();
+  const double training = static_cast<double>(step_) * step_cost();
   if (forwards > 0) status.overhead = forwards / (forwards + training);
   return status;
 }
 
 TryCost LeapVerify::Implementation::try_cost(std::int64_t batch_sequences) const {
   if (!options_.enabled) return {};
-  const std::int64_t batch = options_.gate == GateSource::kNextBatch ? batch_sequences : 0;
+  const std::int64_t batch =
+      options_.gate == GateSource::kNextBatch ? batch_sequences * replicas_.size() : 0;
   return {least_forwards_of_a_try(batch), controller_.budget(situation())};
 }
 
@@ -224,13 +247,12 @@ std::int64_t LeapVerify::Implementation::memory_bytes() const {
          saved_buffers_.byte_count() + buffer_backup_.byte_count() + statistics;
 }
 
-Options LeapVerify::Implementation::validated(const Options& options, const BaseOptimizer& base,
-                                              const Evaluator& evaluator,
-                                              const StepRunner* runner) {
+Options LeapVerify::Implementation::validated(const Options& options,
+                                              const StepRunner* runner) const {
   options.validate();
   if (!options.enabled) return options;
   if (policy::Portfolio(options.predictor).has(policy::PredictorKind::kMomentum)) {
-    base.check_has_moments();
+    base_->check_has_moments();
   }
   if (options.needs_step_runner() && runner == nullptr) {
     throw InvalidOption("when, schedule, data",
@@ -241,20 +263,21 @@ Options LeapVerify::Implementation::validated(const Options& options, const Base
   const std::int64_t batch = std::max(options.verification.sequences,
                                       policy::Verifier(options.verification_of_one()).max_pairs());
   const std::int64_t gain = options.verification.sequences;
-  const std::int64_t needed =
+  const std::int64_t compared =
       options.gate == GateSource::kFixed
           ? std::max(options.probes, batch + gain)
           : options.probes + batch + gain +
                 (options.batch_norm == BatchNormPolicy::kRecompute ? gain : 0);
-  if (evaluator.sequence_count() < std::max(needed, kCanarySequences)) {
-    throw InvalidOption("gate set", std::to_string(evaluator.sequence_count()) + " sequences",
-                        "at least " + std::to_string(std::max(needed, kCanarySequences)) + " for " +
+  const std::int64_t needed = std::max(compared, canary_sequences());
+  if (evaluator_.sequence_count() < needed) {
+    throw InvalidOption("gate set", std::to_string(evaluator_.sequence_count()) + " sequences",
+                        "at least " + std::to_string(needed) + " for " +
                             std::to_string(options.probes) + " probes and " +
                             std::to_string(batch) +
                             " sequences a comparison (verification.max_sequences bounds those)");
   }
-  if (!(evaluator.step_cost() > 0)) {
-    throw InvalidOption("step_cost", number_text(evaluator.step_cost()), above(0).text());
+  if (!(evaluator_.step_cost() > 0)) {
+    throw InvalidOption("step_cost", number_text(evaluator_.step_cost()), above(0).text());
   }
   return options;
 }
@@ -263,7 +286,7 @@ policy::Situation LeapVerify::Implementation::situation() const {
   policy::Situation now;
   now.step = step_;
   now.planned_steps = options_.planned_steps;
-  now.step_cost = evaluator_.step_cost();
+  now.step_cost = step_cost();
   now.regime = detector_.regime();
   now.snapshots = snapshots_->size();
   now.snapshots_needed = portfolio_.snapshots_needed();
@@ -274,29 +297,25 @@ policy::Situation LeapVerify::Implementation::situation() const {
 std::int64_t LeapVerify::Implementation::forwards_of_worth() const {
   const std::int64_t passes = options_.leaps() ? 2 : 0;
   // Statistics are made anew twice to value a winner, once to land on it, and at each candidate.
-  return passes * options_.verification.sequences + 4 * recomputing_forwards();
+  return passes * forwards_of(options_.verification.sequences) + 4 * recomputing_forwards();
 }
 
 std::int64_t LeapVerify::Implementation::least_forwards_of_a_try(std::int64_t batch) const {
   // The reference, a candidate, and a look back where the rate has risen.
   const std::int64_t points = 1 + (rate_scale() > options_.rate.smallest ? 1 : 0);
   return points * forwards_to_know(0, first_helping(), batch) + judging_forwards(batch) +
-         forwards_of_worth() + (canary_passed_ ? 0 : 3 * kCanarySequences);
+         forwards_of_worth() + (canary_passed_ ? 0 : 3 * forwards_of(canary_sequences()));
 }
 
 Evaluation LeapVerify::Implementation::evaluate(const std::vector<std::int64_t>& sequences,
                                                 bool activations) {
   const EvaluationScope scope(*model_, buffers_, saved_buffers_, weights_.torch_device());
-  Evaluation result = evaluator_.evaluate(sequences, activations);
-  LV_CHECK(result.losses.defined() && result.losses.dim() == 1 &&
-               result.losses.size(0) == static_cast<std::int64_t>(sequences.size()),
-           "the evaluator must return one loss for each of " << sequences.size() << " sequences");
-  return result;
+  return replicas_.evaluate(evaluator_, sequences, activations);
 }
 
 std::vector<double> LeapVerify::Implementation::losses_of(
     const std::vector<std::int64_t>& sequences) {
-  ledger().verification_forwards += static_cast<std::int64_t>(sequences.size());
+  ledger().verification_forwards += forwards_of(static_cast<std::int64_t>(sequences.size()));
   return to_host(evaluate(sequences, /*activations=*/false).losses);
 }
 
@@ -323,15 +342,16 @@ void LeapVerify::Implementation::fail(const std::string& reason, std::int64_t fo
 }
 
 LeapVerify::LeapVerify(torch::optim::Optimizer& base, ModelReference model, const Options& options,
-                       Evaluator& evaluator, TraceSink trace, StepRunner* runner)
+                       Evaluator& evaluator, TraceSink trace, StepRunner* runner, Collective* ranks)
     : LeapVerify(std::make_unique<TorchOptimizer>(base), std::make_unique<TorchModel>(model.get()),
-                 options, evaluator, std::move(trace), runner) {}
+                 options, evaluator, std::move(trace), runner, ranks) {}
 
 LeapVerify::LeapVerify(std::unique_ptr<BaseOptimizer> base, std::unique_ptr<TrainedModel> model,
                        const Options& options, Evaluator& evaluator, TraceSink trace,
-                       StepRunner* runner)
-    : implementation_(std::make_unique<Implementation>(std::move(base), std::move(model), options,
-                                                       evaluator, std::move(trace), runner)) {}
+                       StepRunner* runner, Collective* ranks)
+    : implementation_(std::make_unique<Implementation>(
+          std::move(base), std::move(model), options, evaluator, std::move(trace), runner, ranks)) {
+}
 
 LeapVerify::~LeapVerify() = default;
 

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <leapverify/runtime/evaluator.h>
+#include <leapverify/runtime/policy/collective.h>
 #include <leapverify/runtime/policy/options.h>
+#include <leapverify/runtime/policy/verifier.h>
 #include <leapverify/runtime/step_runner.h>
 #include <leapverify/runtime/trace.h>
 #include <leapverify/runtime/training_batch.h>
@@ -65,6 +67,24 @@ struct TryCost {
   double allowed = 0;
 };
 
+/// Weights that were trained elsewhere.
+struct Offer {
+  /// Steps that they are ahead of those of now.
+  std::int64_t steps = 0;
+  /// Of what is trained, in the base optimizer's order, on the same device.
+  std::vector<at::Tensor> weights;
+  /// Takes over what belongs to them, such as the optimizer's state, once they are verified. Where it
+  /// throws it must leave all as it was, and the offer is refused.
+  std::function<void()> accept;
+};
+
+struct Answer {
+  bool accepted = false;
+  policy::Decision decision;
+  /// Passes of a sequence that it took.
+  std::int64_t forwards = 0;
+};
+
 /// State for a checkpoint: beside it belong the model, the base optimizer and the random
 /// generators.
 struct LeapVerifyState {
@@ -84,7 +104,11 @@ struct LeapVerifyState {
 class LeapVerify {
  public:
   /// All references must outlive this object. `trace` gets every event. `runner` is needed for
-  /// options that rehearse or skip steps (step_runner.h).
+  /// options that rehearse or skip steps (step_runner.h). `ranks`: the processes that train the same
+  /// weights, each with the same options and evaluator; all functions are then called on every one.
+  /// They share the gate sequences and decide alike; what fails on one ends the leap on all. step()
+  /// throws RankMismatch where they differ in options, evaluators, state or weights, at first or after a
+  /// leap, and CollectiveError where one does not answer.
   /// Memory: one copy of the trained weights and of the buffers on the parameters' device, the
   /// weights' average with reference: denoised, and the snapshots that the predictor and the look
   /// back need in the format of
@@ -92,11 +116,12 @@ class LeapVerify {
   /// InvalidOption for illegal options, an unsupported base optimizer or a gate set that is too
   /// small; ContractError for parameters on several devices or with gaps in memory.
   LeapVerify(torch::optim::Optimizer& base, ModelReference model, const Options& options,
-             Evaluator& evaluator, TraceSink trace = nullptr, StepRunner* runner = nullptr);
+             Evaluator& evaluator, TraceSink trace = nullptr, StepRunner* runner = nullptr,
+             Collective* ranks = nullptr);
   /// The same for an optimizer and a model of another kind (base_optimizer.h, trained_model.h).
   LeapVerify(std::unique_ptr<BaseOptimizer> base, std::unique_ptr<TrainedModel> model,
              const Options& options, Evaluator& evaluator, TraceSink trace = nullptr,
-             StepRunner* runner = nullptr);
+             StepRunner* runner = nullptr, Collective* ranks = nullptr);
   ~LeapVerify();
   LeapVerify(const LeapVerify&) = delete;
   LeapVerify& operator=(const LeapVerify&) = delete;
@@ -134,6 +159,15 @@ class LeapVerify {
   /// while the learning rate is high its loss is lower than that of the weights. Throws ContractError
   /// where there is none, and within an evaluator or another action; step() within it throws too.
   void at_average(const std::function<void()>& action);
+
+  /// The weights so many steps ahead, as the first predictor of the options sees them: copies. Empty
+  /// but at an observation with enough snapshots, and where a number would not be finite.
+  std::vector<at::Tensor> predict(std::int64_t horizon);
+
+  /// Judges weights as it judges candidates, within the cap. Accepted, they are those of training, so
+  /// many steps further, and snapshots begin anew; refused, everything is bitwise what it was. Not
+  /// traced. Throws ContractError with `enabled: false` and where the shapes do not fit.
+  Answer offer(const Offer& offer);
 
   LeapVerifyState state() const;
   /// Throws FormatError when the state does not fit this object, which must then be discarded.

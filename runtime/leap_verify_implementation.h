@@ -9,12 +9,15 @@
 #include <leapverify/runtime/policy/forecast.h>
 #include <leapverify/runtime/policy/portfolio.h>
 #include <leapverify/runtime/policy/value.h>
+#include <leapverify/runtime/replicas.h>
 #include <leapverify/runtime/snapshot_store.h>
 #include <leapverify/runtime/trace_events.h>
 #include <leapverify/runtime/trained_model.h>
 #include <leapverify/runtime/weight_average.h>
 #include <torch/torch.h>
 
+#include <algorithm>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -41,7 +44,8 @@ class Lent {
 class LeapVerify::Implementation {
  public:
   Implementation(std::unique_ptr<BaseOptimizer> base, std::unique_ptr<TrainedModel> model,
-                 const Options& options, Evaluator& evaluator, TraceSink trace, StepRunner* runner);
+                 const Options& options, Evaluator& evaluator, TraceSink trace, StepRunner* runner,
+                 Collective* ranks);
 
   at::Tensor step(const std::function<at::Tensor()>& closure);
   at::Tensor step(const TrainingBatch& batch);
@@ -51,6 +55,8 @@ class LeapVerify::Implementation {
   BaseOptimizer& base() { return *base_; }
   bool has_average() const { return average_ && step_ > 0 && off_reason_.empty(); }
   void at_average(const std::function<void()>& action);
+  std::vector<at::Tensor> predict(std::int64_t horizon);
+  Answer offer(const Offer& offer);
 
   LeapVerifyState state() const;
   void restore(const LeapVerifyState& state);
@@ -58,6 +64,12 @@ class LeapVerify::Implementation {
  private:
   /// A point that a try compares: a candidate; the reference, with horizon 0, which has a prediction
   /// only where it is not the weights; or a look back, with the negative of the steps back.
+  struct Placement {
+    std::int64_t non_finite = 0;
+    std::uint64_t digest = 0;
+    /// From where predictions start; 0 where no trust region bounds it.
+    double distance = 0;
+  };
   struct Point {
     /// Names it within the try; 0: the reference.
     int id = 0;
@@ -65,6 +77,10 @@ class LeapVerify::Implementation {
     std::optional<policy::Prediction> prediction;
     /// On the first sequences of the try, or on its batch.
     std::vector<double> losses;
+    /// Of a candidate that is given, not predicted.
+    const TensorList* weights = nullptr;
+    /// Of a candidate that was placed.
+    std::optional<Placement> placement = std::nullopt;
   };
   /// What the points of one try are compared on.
   struct Comparison {
@@ -97,8 +113,15 @@ class LeapVerify::Implementation {
   /// A step of the base optimizer that waits for copies of the weights just before it changes them.
   at::Tensor base_step(const std::function<at::Tensor()>& closure);
 
-  static Options validated(const Options& options, const BaseOptimizer& base,
-                           const Evaluator& evaluator, const StepRunner* runner);
+  Options validated(const Options& options, const StepRunner* runner) const;
+  /// What state() says without what ranks with shards differ in.
+  std::string shared_state() const;
+  /// Whether any rank was given a batch that was seen before. Throws RankMismatch for batches of unequal
+  /// size.
+  bool seen_by_any(const TrainingBatch& batch);
+  /// Before the first step: throws CollectiveError where the ranks have not the same options, evaluator,
+  /// state and weights.
+  void require_same_ranks();
 
   void emit(const std::string& event) {
     if (trace_) trace_(event);
@@ -118,10 +141,16 @@ class LeapVerify::Implementation {
   /// Forwards to know so many losses of a point, on a batch of so many sequences or, with 0, on gate
   /// sequences.
   std::int64_t forwards_to_know(std::int64_t known, std::int64_t count, std::int64_t batch) const;
-  /// Forwards to make the statistics of batch norm anew, where they are.
+  /// Forwards to make the statistics of batch norm anew, where they are. Every rank runs them all.
   std::int64_t recomputing_forwards() const {
     const bool recomputes = options_.batch_norm == BatchNormPolicy::kRecompute;
-    return recomputes ? options_.verification.sequences : 0;
+    return recomputes ? options_.verification.sequences * replicas_.size() : 0;
+  }
+  /// Of a training step, on all ranks.
+  double step_cost() const { return evaluator_.step_cost() * replicas_.size(); }
+  /// Forwards of all ranks to evaluate so many sequences.
+  std::int64_t forwards_of(std::int64_t sequences) const {
+    return replicas_.forwards(evaluator_, sequences);
   }
   /// Sequences that a comparison begins with.
   std::int64_t first_helping() const {
@@ -201,8 +230,17 @@ class LeapVerify::Implementation {
   void trace_rate(const char* reason);
   /// Writes the point into the weights; returns the number of weights that are not finite.
   std::int64_t place(const Point& point, Comparison& comparison);
-  /// Places a point that is to be judged, and begins its event.
-  CandidateEvent place_candidate(const Point& point, Comparison& comparison);
+  void place_given(const TensorList& weights, Comparison& comparison);
+  /// Writes a candidate into the weights and measures it.
+  Placement measure(const Point& point, Comparison& comparison);
+  /// Places a point that is to be judged, where it was not, and begins its event.
+  CandidateEvent place_candidate(Point& point, Comparison& comparison);
+  /// How many candidates different ranks evaluate at once.
+  std::int64_t candidates_at_once(const Comparison& comparison) const;
+  /// Lets different ranks place and evaluate different candidates, as far as a comparison begins.
+  void know_side_by_side(std::vector<Point>& candidates, Comparison& comparison);
+  /// Lets so many gate sequences at the least be those of the try.
+  void draw_sequences(std::int64_t count, Comparison& comparison);
   /// Places the point and evaluates it where fewer than `count` of its losses are known.
   void know_losses(Point& point, std::int64_t count, Comparison& comparison);
   policy::Decision compare(Point& reference, Point& candidate, Comparison& comparison);
@@ -212,21 +250,39 @@ class LeapVerify::Implementation {
   policy::Decision settle(Point& candidate, const Point* winner, Comparison& comparison);
   /// Tries on gate sequences, or on the batch unless it is null.
   void try_leap(const std::vector<std::int64_t>& horizons, const TrainingBatch* batch);
-  // The canary is evaluated three times on so many sequences.
-  static constexpr std::int64_t kCanarySequences = 2;
+  /// Within a try: what `event` then holds, up to and with the landing. Returns why leaps must stay
+  /// off, where the canary says so.
+  std::string try_within(const std::vector<std::int64_t>& horizons, const TrainingBatch* batch,
+                         LeapEvent& event, SearchResult& found);
+  /// Sequences that the canary is evaluated on, three times; each rank has one.
+  std::int64_t canary_sequences() const { return std::max(2, replicas_.size()); }
   /// Why the evaluator cannot be trusted with candidates; empty when it can. Leaves the weights as
   /// they were.
   std::string canary(LeapTransaction& transaction);
   SearchResult search(const std::vector<std::int64_t>& horizons, const TrainingBatch* batch,
                       LeapTransaction& transaction);
+  /// Asks the predictors that are due for candidates, in order, and judges these.
+  SearchResult search_ahead(const std::vector<std::int64_t>& horizons, Point& reference,
+                            Comparison& comparison);
+  /// Those of a predictor and horizons that the ranks evaluate at once.
+  std::vector<Point> candidates_of(const policy::Predictor& predictor,
+                                   const policy::History& history,
+                                   const std::vector<std::int64_t>& horizons,
+                                   Comparison& comparison);
   /// Judges a candidate against the best so far, and traces it.
   bool accepts(Point& candidate, const policy::Predictor& predictor, double longest,
                Point& reference, std::optional<Point>& winner, Comparison& comparison);
+  /// Within offer().
+  void judge(const Offer& offer, Answer& answer);
   /// Adds the chance that the rule accepted it though it gains nothing.
   void book_chance(const policy::Decision& decision);
   policy::Value worth(const Point& winner, LeapTransaction& transaction);
   /// Makes the winner the weights for good, and carries along what follows them.
   void land(const Point& winner, LeapTransaction& transaction);
+  /// Throws RankMismatch, which names the step, where the weights are not the same on all ranks.
+  void require_same_weights(const std::string& when);
+  /// What fails in the action where the other ranks cannot be told ends the run.
+  void not_on_one_rank_alone(const std::function<void()>& action) const;
   /// Moves schedule and data on by the steps of a leap, where they are to follow it; returns where
   /// they were.
   std::optional<TrainingPosition> move_positions(std::int64_t steps);
@@ -238,8 +294,9 @@ class LeapVerify::Implementation {
 
   std::unique_ptr<BaseOptimizer> base_;
   std::unique_ptr<TrainedModel> model_;
-  Options options_;
   Evaluator& evaluator_;
+  Replicas replicas_;
+  Options options_;
   TraceSink trace_;
   StepRunner* runner_;
   policy::Portfolio portfolio_;
@@ -273,7 +330,7 @@ class LeapVerify::Implementation {
   std::int64_t gate_cursor_ = 0;
   // To be tried on the next batch.
   std::vector<std::int64_t> pending_;
-  // Sequences of the last batch that was given as one.
+  // Sequences, on all ranks, of the last batch that was given as one.
   std::int64_t batch_size_ = 0;
   // Sum of the distances between observations, where they are measured.
   double path_ = 0;
@@ -284,6 +341,7 @@ class LeapVerify::Implementation {
   at::Tensor activations_;
   std::vector<double> probe_losses_;
   int failures_in_row_ = 0;
+  bool ranks_checked_ = false;
   bool canary_passed_ = false;
   std::string off_reason_;
 };

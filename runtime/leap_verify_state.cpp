@@ -76,8 +76,15 @@ LeapVerifyState LeapVerify::Implementation::state() const {
   return out;
 }
 
+std::string LeapVerify::Implementation::shared_state() const {
+  json data = json::parse(state().json);
+  data.erase("settings");
+  return data.dump();
+}
+
 void LeapVerify::Implementation::restore(const LeapVerifyState& state) {
   const std::string source = "LeapVerify state";
+  ranks_checked_ = false;
   try {
     const json data = json::parse(state.json);
     step_ = data.at("step").get<std::int64_t>();

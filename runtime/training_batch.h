@@ -10,6 +10,7 @@ namespace leapverify {
 
 /// The batch of the next step. Until a step is taken on it, it is as held out as a gate set.
 struct TrainingBatch {
+  /// Where several ranks train, of this one's part, equally many on each.
   std::int64_t sequences = 0;
   /// Runs the model forward on the batch as training does and returns the loss of each sequence,
   /// [sequences] floating. Called once for each point that is compared, without gradients and always

@@ -2,11 +2,12 @@
 # Runs the measurements and leaves raw logs, the commands and the environment in a new folder under bench/results/, and
 # a report of them. bench/compare.py holds two such folders against each other.
 #
-# Usage: scripts/bench.sh [all|overhead|throughput|demo|kernels|cost|python-overhead|calibration]
+# Usage: scripts/bench.sh [all|overhead|throughput|demo|kernels|ranks|cost|python-overhead|calibration]
 #        scripts/bench.sh closed-loop|ksweep|time-to-target [FOLDER]
-# cost and calibration take ten to twenty minutes each, ksweep half an hour, closed-loop an hour or two and
-# time-to-target two or three; they are not part of all. Those of the second line may be stopped at any time: with FOLDER
-# they go on with what they left under bench/results/. Their programs in bench/ take more, such as a limit of time.
+# ranks takes two processes on a CPU, or all GPUs, for a minute, cost and calibration ten to twenty minutes each, ksweep
+# half an hour, closed-loop an hour or two and time-to-target two or three; they are not part of all. Those of the second
+# line may be stopped at any time: with FOLDER they go on with what they left under bench/results/. Their programs in
+# bench/ take more, such as a limit of time.
 # LEAPVERIFY_DEVICE: cpu or cuda, which is the default where there is an NVIDIA GPU; cost and calibration are of the CPU.
 # LEAPVERIFY_DATA: what ksweep trains on, by default Python's standard library; text, or tokens of GPT-2 (docs/data.md).
 # LEAPVERIFY_PRESET chooses the build, as in scripts/setup.sh.
@@ -16,7 +17,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 quick="overhead throughput demo kernels"
 in_parts="closed-loop ksweep time-to-target"
-legal="all $quick cost python-overhead calibration $in_parts"
+legal="all $quick ranks cost python-overhead calibration $in_parts"
 what="${1:-all}"
 [[ " $legal " == *" $what "* ]] || die "unknown measurement '$what'; legal are $legal"
 if [ $# -gt 2 ] || { [ $# -eq 2 ] && [[ " $in_parts " != *" $what "* ]]; }; then
@@ -62,6 +63,13 @@ measure_throughput() {
   local size=()
   [ "$device" = cpu ] || size=(--model gpt2-124m --device cuda --rounds 3)
   measure throughput "$venv/bin/python" "$root/bench/throughput.py" "$build_dir/leapverify" "${size[@]}"
+}
+
+measure_ranks() {
+  local start=(mpirun -n 2 --bind-to none)
+  export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+  [ "$device" = cpu ] || start=("$venv/bin/torchrun" --no-python --standalone --nproc-per-node gpu --)
+  measure shared_verification "${start[@]}" "$build_dir/bench/bench_shared_verification" 64 40
 }
 
 measure_demo() {

@@ -4,8 +4,8 @@
 # fails or runs out of its time does not keep the others from running.
 #
 # Usage: scripts/gpu.sh [--built FOLDER] [--data PATH] [--seconds N] [PART...]
-#   PART            tests, sanitizer, kernels, overhead, throughput, closed-loop, profile; default: all of them; and
-#                   ksweep, the published experiment, which is asked for by name
+#   PART            tests, ranks, sanitizer, kernels, overhead, throughput, closed-loop, profile; default: all of
+#                   them; and ksweep, the published experiment, which is asked for by name
 #   --built FOLDER  no setup and no build: the programs of scripts/pack_for_gpu.sh, and the python3 of the PATH
 #   --data PATH     what ksweep trains on: text, or tokens of GPT-2 (docs/data.md)
 #   --seconds N     ksweep stops then, default 3600, and goes on in runs/ksweep at the next call
@@ -14,7 +14,7 @@ set -euo pipefail
 # shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-parts="tests sanitizer kernels overhead throughput closed-loop profile"
+parts="tests ranks sanitizer kernels overhead throughput closed-loop profile"
 built=""
 data=""
 seconds=3600
@@ -115,6 +115,12 @@ run_tests() {
   # Files look the same wherever the training is.
   step tests-runtime-on-cuda 600 bash -c 'run_shards "$@"' shards env LEAPVERIFY_TEST_DEVICE=cuda \
     "$(program test_runtime)" --gtest_filter='-*Safetensors*:*Checkpoint*'
+}
+
+run_ranks() {
+  step ranks 900 "$python" "$root/tests/integrations/program/nccl_test.py" "$(program leapverify)" -v
+  step shared-verification 300 "$python" -m torch.distributed.run --no-python --standalone --nproc-per-node 1 -- \
+    "$(program bench_shared_verification)"
 }
 
 run_sanitizer() {

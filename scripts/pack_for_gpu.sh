@@ -14,12 +14,12 @@ build_dir="$(build_dir_of "${LEAPVERIFY_PRESET:-dev}")"
 mkdir -p "$folder/lib"
 for name in leapverify tests/kernels/test_kernels tests/runtime/test_runtime \
   tests/integrations/trainer/test_trainer bench/bench_kernels bench/bench_step_overhead \
-  bench/bench_ksweep_verdicts; do
+  bench/bench_ksweep_verdicts bench/bench_shared_verification; do
   [ -x "$build_dir/$name" ] || die "$build_dir/$name is not built; scripts/setup.sh builds it"
   strip -o "$folder/$(basename "$name")" "$build_dir/$name"
   # Whatever is neither torch's nor CUDA's nor the C and C++ runtimes'.
   ldd "$build_dir/$name" | awk '$3 ~ /^\// {print $3}' |
-    { grep -E '/lib(yaml-cpp|benchmark|gtest|gmock|gomp)[^/]*$' || true; } |
+    { grep -E '/lib(yaml-cpp|benchmark|gtest|gmock|gomp|mpi|open-rte|open-pal|hwloc|event_|udev)[^/]*$' || true; } |
     while read -r library; do cp -L "$library" "$folder/lib/"; done
 done
 du -sh "$folder"

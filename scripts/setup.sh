@@ -57,7 +57,8 @@ has_headers() { # the Python package's C++ module needs them
 
 missing_packages() {
   local pair package
-  local packages=(libbenchmark-dev libcli11-dev libgmock-dev libgtest-dev libyaml-cpp-dev nlohmann-json3-dev)
+  local packages=(libbenchmark-dev libcli11-dev libgmock-dev libgtest-dev libopenmpi-dev libyaml-cpp-dev
+    nlohmann-json3-dev openmpi-bin)
   [ "$preset" != fuzz ] || packages+=(clang libclang-rt-dev)
   for pair in g++:g++ cmake:cmake ninja:ninja-build; do
     command -v "${pair%%:*}" >/dev/null || echo "${pair##*:}"

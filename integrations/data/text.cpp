@@ -85,13 +85,13 @@ void Text::summarise() {
   summary_.validation = summary(parts_.validation);
 }
 
-void Text::train_batch(std::int64_t step, std::int64_t rows, std::int64_t* tokens,
-                       std::int64_t* targets) const {
+void Text::train_batch(std::int64_t step, std::int64_t first, std::int64_t rows,
+                       std::int64_t* tokens, std::int64_t* targets) const {
   const auto sequences = static_cast<std::uint64_t>(parts_.train.size());
   for (std::int64_t row = 0; row < rows; ++row) {
     const std::uint64_t word =
         random_word(seed_, Draw::kTrainBatch, static_cast<std::uint64_t>(step),
-                    static_cast<std::uint64_t>(row));
+                    static_cast<std::uint64_t>(first + row));
     parts_.train.write(static_cast<std::int64_t>(word % sequences), tokens + row * context_,
                        targets + row * context_);
   }

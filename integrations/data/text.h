@@ -42,9 +42,10 @@ class Text {
   Text(const Text&) = delete;
   Text& operator=(const Text&) = delete;
 
-  /// Writes `rows` training sequences, [rows × context] each. Row r is a pure function of the seed,
-  /// the step and r: any sequence of train. May be called by several threads at a time.
-  void train_batch(std::int64_t step, std::int64_t rows, std::int64_t* tokens,
+  /// Writes rows `first` to `first + rows` of the training batch of a step, [rows × context] each. Row
+  /// r is a pure function of the seed, the step and r: any sequence of train. May be called by several
+  /// threads at a time.
+  void train_batch(std::int64_t step, std::int64_t first, std::int64_t rows, std::int64_t* tokens,
                    std::int64_t* targets) const;
 
   /// Gate and validation sequences do not overlap; sequence 0, 1, … lie in a seeded order.

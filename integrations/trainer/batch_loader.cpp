@@ -10,12 +10,13 @@ static_assert(data::kIgnored == models::kIgnoredTarget);
 
 }  // namespace
 
-BatchLoader::BatchLoader(const data::Text& text, std::int64_t rows, const PassSettings& settings)
+BatchLoader::BatchLoader(const data::Text& text, std::int64_t first, std::int64_t rows,
+                         const PassSettings& settings)
     : device_(settings.device),
       batches_(
-          [&text, rows, settings](std::int64_t step) {
+          [&text, first, rows, settings](std::int64_t step) {
             const TokenBatch batch = empty_batch(rows, settings);
-            text.train_batch(step, rows, batch.tokens.data_ptr<std::int64_t>(),
+            text.train_batch(step, first, rows, batch.tokens.data_ptr<std::int64_t>(),
                              batch.targets.data_ptr<std::int64_t>());
             return batch;
           },

@@ -10,8 +10,9 @@ namespace leapverify::trainer {
 /// A thread of its own fills the batches that come next.
 class BatchLoader {
  public:
-  /// Batches of `rows` sequences; `text` must outlive this.
-  BatchLoader(const data::Text& text, std::int64_t rows, const PassSettings& settings);
+  /// Of each batch `rows` sequences from `first` on; `text` must outlive this.
+  BatchLoader(const data::Text& text, std::int64_t first, std::int64_t rows,
+              const PassSettings& settings);
 
   /// The batch of a step, which depends on the text's seed and the step alone; see to_device().
   TokenBatch take(std::int64_t step);

@@ -81,6 +81,18 @@ bool OptimizerOptions::uses(const std::string& field) const {
   return true;
 }
 
+void DistributedOptions::describe(FieldVisitor& visitor) {
+  visitor.field("timeout_seconds", timeout_seconds, kPositive,
+                "how long a rank waits for the others before it gives the run up");
+}
+
+void SpeculationSettings::describe(FieldVisitor& visitor) {
+  policy::SpeculationOptions::describe(visitor);
+  visitor.choice("device", device, "where the worker trains");
+  visitor.field("gpu", gpu, between(0, 1 << 10), "the number of its GPU, with device: cuda");
+  visitor.field("threads", threads, between(1, 1024), "its CPU threads");
+}
+
 void LeapVerifyConfig::apply_preset() {
   const bool enabled = options.enabled;
   options = preset == LeapPreset::kPaper ? Options::paper() : Options();
@@ -102,6 +114,8 @@ void Config::describe(FieldVisitor& visitor) {
   visitor.group("batch", batch);
   visitor.group("optimizer", optimizer);
   visitor.group("schedule", schedule);
+  visitor.group("distributed", distributed);
+  visitor.group("speculation", speculation);
   visitor.group("leapverify", leapverify);
 }
 

@@ -7,6 +7,7 @@
 #include <leapverify/integrations/trainer/schedule.h>
 #include <leapverify/runtime/muon_rate.h>
 #include <leapverify/runtime/policy/options.h>
+#include <leapverify/runtime/policy/speculation.h>
 
 #include <cstdint>
 #include <string>
@@ -124,6 +125,20 @@ struct LeapVerifyConfig {
   void describe(FieldVisitor& visitor);
 };
 
+struct DistributedOptions {
+  double timeout_seconds = 600;
+
+  void describe(FieldVisitor& visitor);
+};
+
+struct SpeculationSettings : policy::SpeculationOptions {
+  DeviceChoice device = DeviceChoice::kCpu;
+  std::int64_t gpu = 1;
+  std::int64_t threads = 1;
+
+  void describe(FieldVisitor& visitor);
+};
+
 struct Config {
   RunOptions run;
   data::DataOptions data;
@@ -131,6 +146,8 @@ struct Config {
   BatchOptions batch;
   OptimizerOptions optimizer;
   ScheduleOptions schedule;
+  DistributedOptions distributed;
+  SpeculationSettings speculation;
   LeapVerifyConfig leapverify;
 
   void describe(FieldVisitor& visitor);

@@ -21,24 +21,29 @@ TokenBatch held_out_batch(std::int64_t count, const PassSettings& settings, Read
 }  // namespace
 
 double validation_loss(models::LanguageModel& model, const data::Text& text, std::int64_t count,
-                       const PassSettings& settings) {
+                       const PassSettings& settings, Collective& ranks) {
   const models::EvaluationMode evaluation_mode(model);
   const models::AutocastScope autocast(settings.device.type(), settings.autocast);
   double sum = 0;
   double tokens = 0;
   const std::int64_t scored = std::min(count, text.validation_size());
-  in_parts(scored, settings.rows, [&](std::int64_t first, std::int64_t size) {
+  const std::int64_t begin = scored * ranks.rank() / ranks.size();
+  const std::int64_t end = scored * (ranks.rank() + 1) / ranks.size();
+  const auto score = [&](std::int64_t first, std::int64_t size) {
     const TokenBatch batch =
         held_out_batch(size, settings, [&](std::int64_t i, auto* inputs, auto* targets) {
-          text.validation_sequence(first + i, inputs, targets);
+          text.validation_sequence(begin + first + i, inputs, targets);
         });
     const torch::Tensor losses =
         models::sequence_losses(model, model.hidden(batch.tokens), batch.targets);
     const torch::Tensor counted = batch.targets.ne(models::kIgnoredTarget).sum(1);
     sum += (losses * counted).sum().item<double>();
     tokens += counted.sum().item<double>();
-  });
-  return sum / tokens;
+  };
+  succeed_together(ranks, [&] { in_parts(end - begin, settings.rows, score); });
+  std::vector<double> sums = {sum, tokens};
+  ranks.sum(sums);
+  return sums[0] / sums[1];
 }
 
 double step_cost(const torch::nn::Module& model, bool activation_checkpointing,

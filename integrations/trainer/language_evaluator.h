@@ -2,6 +2,7 @@
 #pragma once
 
 #include <leapverify/integrations/data/text.h>
+#include <leapverify/integrations/distributed/communicator.h>
 #include <leapverify/integrations/models/language_model.h>
 #include <leapverify/integrations/trainer/token_batch.h>
 #include <leapverify/runtime/evaluator.h>
@@ -11,9 +12,10 @@
 namespace leapverify::trainer {
 
 /// Mean loss, in nats, of the tokens that count in the first `count` validation sequences (all of
-/// them if fewer), in evaluation mode; the model's mode is restored.
+/// them if fewer), in evaluation mode; the model's mode is restored. Each rank runs its part of them,
+/// and all return the same.
 double validation_loss(models::LanguageModel& model, const data::Text& text, std::int64_t count,
-                       const PassSettings& settings);
+                       const PassSettings& settings, Collective& ranks = distributed::alone());
 
 /// Of a training step, in forward passes of a sequence, by counting products of activations and
 /// weights. A forward pass takes one product for each weight, and so does the gradient of the

@@ -13,6 +13,7 @@ std::string to_json(const LoopState& state) {
   json text = {{"data_position", state.position.data},
                {"schedule_position", state.position.schedule},
                {"seconds", state.seconds},
+               {"ranks", state.ranks},
                {"last_loss", state.last_loss},
                {"best_step", state.best_step},
                {"validated_step", state.validated_step},
@@ -32,6 +33,7 @@ LoopState loop_state_from(const std::string& text, const std::string& source) {
     LoopState state;
     state.position = {read.at("data_position"), read.at("schedule_position")};
     state.seconds = read.at("seconds");
+    state.ranks = read.value("ranks", 1);
     state.last_loss = read.at("last_loss");
     state.best_step = read.at("best_step");
     state.validated_step = read.at("validated_step");

@@ -14,6 +14,8 @@ namespace leapverify::trainer {
 struct LoopState {
   TrainingPosition position;
   double seconds = 0;
+  /// That trained together.
+  int ranks = 1;
   double last_loss = 0;
   /// The lowest validation loss so far, and where it was; none at step 0.
   double best_loss = std::numeric_limits<double>::infinity();

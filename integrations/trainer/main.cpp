@@ -7,13 +7,18 @@
 #include <leapverify/integrations/trainer/progress.h>
 #include <leapverify/integrations/trainer/run_folder.h>
 #include <leapverify/integrations/trainer/trainer.h>
+#include <leapverify/integrations/trainer/worker_process.h>
 #include <leapverify/runtime/error_text.h>
 #include <CLI/CLI.hpp>
 
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <functional>
+#include <memory>
 #include <optional>
+#include <thread>
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
@@ -21,6 +26,7 @@
 namespace {
 
 namespace fs = std::filesystem;
+namespace distributed = leapverify::distributed;
 namespace trainer = leapverify::trainer;
 
 struct TrainArguments {
@@ -114,38 +120,96 @@ void print_summary(const trainer::Summary& summary, const trainer::Config& confi
       std::printf("leaps were switched off during the run: %s\n", summary.off_reason.c_str());
     }
   }
+  if (summary.handoffs) {
+    std::printf("a worker handed over %lld times, %lld of the steps\n",
+                static_cast<long long>(*summary.handoffs),
+                static_cast<long long>(*summary.handoffs * config.speculation.steps));
+  }
   if (!summary.sample.empty()) {
     std::printf("\nthe model writes:\n%s\n", summary.sample.c_str());
   }
   std::printf("\nrun folder: %s\n", run.c_str());
 }
 
-void run(trainer::Config config, const fs::path& folder, bool resume,
-         std::optional<std::int64_t> step = std::nullopt) {
-  // Absolute, so that the run can be resumed from anywhere.
-  for (std::string* path : {&config.data.path, &config.model.folder}) {
-    if (!path->empty()) *path = fs::absolute(*path).string();
+/// Said already.
+struct Said {};
+
+/// What all ranks must have been told alike beside the config.
+std::string text_of(const std::string& folder, const std::optional<trainer::Resume>& resume) {
+  if (!resume) return "train " + folder;
+  return "resume " + folder + (resume->step ? " at " + std::to_string(*resume->step) : "") +
+         (resume->other_ranks ? " by others" : "");
+}
+
+/// Loads the config, meets the other ranks where there are any, and trains. What fails on all ranks
+/// before training is the first's to say.
+void run(const std::function<trainer::Config()>& load, const std::string& folder,
+         const std::optional<trainer::Resume>& resume) {
+  std::optional<trainer::Config> loaded;
+  std::exception_ptr failure;
+  try {
+    loaded = load();
+    // Absolute, so that the run can be resumed from anywhere.
+    for (std::string* path : {&loaded->data.path, &loaded->model.folder}) {
+      if (!path->empty()) *path = fs::absolute(*path).string();
+    }
+  } catch (...) {
+    failure = std::current_exception();
   }
+  const double seconds = loaded.value_or(trainer::Config()).distributed.timeout_seconds;
   std::signal(SIGINT, [](int) { trainer::Trainer::request_stop(); });
   std::signal(SIGTERM, [](int) { trainer::Trainer::request_stop(); });
-  trainer::Trainer loop(config, folder, resume, step);
-  const trainer::Summary summary = loop.train();
-  print_summary(summary, config, folder);
+  const distributed::Launch launch = distributed::read_launch();
+  const bool first = launch.rank == 0;
+  distributed::Ranks ranks;
+  std::unique_ptr<trainer::Trainer> loop;
+  std::string name;
+  try {
+    ranks = distributed::join(launch,
+                              std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000)));
+    leapverify::succeed_together(*ranks.communicator, [&] {
+      if (failure) std::rethrow_exception(failure);
+    });
+    leapverify::require_same(*ranks.communicator, "command line", text_of(folder, resume));
+    name = folder.empty() ? loaded->run.folder : folder;
+    if (name.empty()) name = trainer::fresh_run_name().string();
+    name = leapverify::broadcast(*ranks.communicator, name);
+    loop = std::make_unique<trainer::Trainer>(*loaded, name, resume, ranks);
+  } catch (const std::exception& error) {
+    const bool lost = dynamic_cast<const leapverify::CollectiveError*>(&error) != nullptr &&
+                      dynamic_cast<const leapverify::RankMismatch*>(&error) == nullptr;
+    if (first || lost) throw;
+    throw Said();
+  }
+  distributed::Communicator& communicator = *ranks.communicator;
+  try {
+    const trainer::Summary summary = loop->train();
+    if (first) print_summary(summary, *loaded, name);
+  } catch (const std::exception& error) {
+    if (communicator.size() == 1) throw;
+    // What fails on all the first says, and then ends them.
+    if (!first) std::this_thread::sleep_for(std::chrono::seconds(2));
+    std::fprintf(stderr, "leapverify: rank %d: %s\n", communicator.rank(),
+                 message_of(error).c_str());
+    communicator.abort();
+    throw Said();
+  }
 }
 
 void train(const TrainArguments& arguments) {
-  trainer::Config config =
-      trainer::load_config(arguments.preset, arguments.config, arguments.overrides);
-  if (!arguments.data.empty()) config.data.path = arguments.data;
-  const std::string& name = arguments.run.empty() ? config.run.folder : arguments.run;
-  run(config, name.empty() ? trainer::fresh_run_name() : fs::path(name), /*resume=*/false);
+  const auto load = [&] {
+    trainer::Config config =
+        trainer::load_config(arguments.preset, arguments.config, arguments.overrides);
+    if (!arguments.data.empty()) config.data.path = arguments.data;
+    return config;
+  };
+  run(load, arguments.run, std::nullopt);
 }
 
-void resume(const std::string& folder, std::optional<std::int64_t> step,
+void resume(const std::string& folder, const trainer::Resume& from,
             const std::vector<std::string>& overrides) {
-  const fs::path file = trainer::config_of_run(folder);
-  const trainer::Config config = trainer::load_config("", file.string(), overrides);
-  run(config, folder, /*resume=*/true, step);
+  run([&] { return trainer::load_config("", trainer::config_of_run(folder).string(), overrides); },
+      folder, from);
 }
 
 /// Throws Error for a first word that is no command of `app`.
@@ -153,6 +217,7 @@ void check_command(const CLI::App& app, const std::string& word) {
   std::string names;
   for (const CLI::App* command : app.get_subcommands(nullptr)) {
     if (command->get_name() == word) return;
+    if (command->get_group().empty()) continue;
     names += (names.empty() ? "" : ", ") + command->get_name();
   }
   throw leapverify::Error("'" + word + "': no such command, expected one of " + names);
@@ -182,21 +247,24 @@ int main(int argc, char** argv) {
   train_command->callback([&] { train(arguments); });
 
   std::string folder;
-  std::optional<std::int64_t> step;
+  trainer::Resume from;
   std::vector<std::string> resume_overrides;
   CLI::App* resume_command =
       app.add_subcommand("resume", "Continue a run from its last checkpoint");
   resume_command->add_option("run", folder, "Run folder")->required();
   resume_command->add_option(
-      "--step", step,
+      "--step", from.step,
       "Go back to the checkpoint of this step; later lines of trace and metrics are removed");
   resume_command
       ->add_option("--set", resume_overrides, "an option over the run's config; may be given again")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
-  resume_command->callback([&] { resume(folder, step, resume_overrides); });
+  resume_command->add_flag("--other-ranks", from.other_ranks,
+                           "Go on with another number of ranks than the run had");
+  resume_command->callback([&] { resume(folder, from, resume_overrides); });
 
   std::string export_folder;
+  std::optional<std::int64_t> step;
   CLI::App* export_command = app.add_subcommand(
       "export", "Write the model of a run as a Hugging Face folder, which transformers reads");
   export_command->add_option("run", folder, "Run folder")->required();
@@ -230,6 +298,13 @@ int main(int argc, char** argv) {
   bench_command->add_option("what", benches, "One measurement; all that are quick if not given");
   bench_command->callback([&] { trainer::become_bench(benches); });
 
+  // What speculative workers are; the program starts them itself.
+  int descriptor = 0;
+  CLI::App* worker_command = app.add_subcommand("worker", "")->group("");
+  worker_command->add_option("folder", folder)->required();
+  worker_command->add_option("descriptor", descriptor)->required();
+  worker_command->callback([&] { trainer::serve_worker(folder, descriptor); });
+
   CLI::App* explain_command =
       app.add_subcommand("explain-config", "Every key with its default, legal values and meaning");
   explain_command->callback([] { std::printf("%s", trainer::explain_config().c_str()); });
@@ -247,6 +322,8 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error);
+  } catch (const Said&) {
+    return 1;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "leapverify: %s\n", message_of(error).c_str());
     return 1;

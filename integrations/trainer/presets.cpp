@@ -70,6 +70,7 @@ model: {name: pretrained}
 batch: {sequences: 4, context: 256}
 optimizer: {name: adamw, lr: 5.0e-5, beta1: 0.9, beta2: 0.999, weight_decay: 0.01, decay_vectors: true, clip: 1}
 schedule: {warmup: 100, kind: cosine, final_share: 0.1}
+speculation: {max_distance: 0.05, relative_to: norm}
 leapverify: {enabled: true, preset: paper}
 )"},
       {"paper-qwen",
@@ -80,6 +81,7 @@ model: {name: pretrained, activation_checkpointing: true}
 batch: {sequences: 2, context: 256}
 optimizer: {name: adamw, lr: 5.0e-5, beta1: 0.9, beta2: 0.999, weight_decay: 0.01, decay_vectors: true, clip: 1}
 schedule: {warmup: 100, kind: cosine, final_share: 0.1}
+speculation: {max_distance: 0.05, relative_to: norm}
 leapverify: {enabled: true, preset: paper, verification: {sequences: 8}}
 )"},
       {"paper", "the published method with the published training settings, on a byte-level GPT",
@@ -88,6 +90,7 @@ model: {name: gpt, context: 256}
 batch: {sequences: 4}
 optimizer: {name: adamw, lr: 5.0e-5, beta1: 0.9, beta2: 0.999, weight_decay: 0.01, decay_vectors: true, clip: 1}
 schedule: {warmup: 100, kind: cosine, final_share: 0.1}
+speculation: {max_distance: 0.05, relative_to: norm}
 leapverify: {enabled: true, preset: paper}
 )"}};
   return all;

@@ -16,6 +16,11 @@ NamedTensors named_tensors(const torch::nn::Module& model) {
   return tensors;
 }
 
+/// Of the names of a rank's generators.
+std::string random_prefix(int rank) {
+  return rank == 0 ? "" : "rank-" + std::to_string(rank) + ".";
+}
+
 /// A part of a checkpoint by its name.
 template <class T>
 const T& part(const std::map<std::string, T>& parts, const char* name, const std::string& source) {
@@ -28,7 +33,29 @@ const T& part(const std::map<std::string, T>& parts, const char* name, const std
 
 }  // namespace
 
-Checkpoint checkpoint_of(const TrainedParts& parts, std::int64_t step) {
+std::vector<RandomState> gather_random_states(Collective& ranks, torch::Device device) {
+  const RandomState own = capture_random_state(device);
+  const auto bytes_of = [](const at::Tensor& state) { return state.defined() ? state.numel() : 0; };
+  std::vector<double> bytes;
+  for (const at::Tensor& state : {own.cpu, own.cuda}) {
+    const std::uint8_t* data = state.defined() ? state.const_data_ptr<std::uint8_t>() : nullptr;
+    bytes.insert(bytes.end(), data, data + bytes_of(state));
+  }
+  std::vector<RandomState> states;
+  for (const std::vector<double>& row : gather(ranks, bytes)) {
+    const at::Tensor all = at::tensor(row, at::kDouble).to(at::kByte);
+    RandomState state;
+    state.cpu = all.narrow(0, 0, bytes_of(own.cpu)).clone();
+    if (own.cuda.defined()) {
+      state.cuda = all.narrow(0, bytes_of(own.cpu), bytes_of(own.cuda)).clone();
+    }
+    states.push_back(state);
+  }
+  return states;
+}
+
+Checkpoint checkpoint_of(const TrainedParts& parts, std::int64_t step,
+                         const std::vector<RandomState>& random) {
   Checkpoint checkpoint;
   checkpoint.step = step;
   checkpoint.tensors["model"] = named_tensors(parts.model);
@@ -38,9 +65,12 @@ Checkpoint checkpoint_of(const TrainedParts& parts, std::int64_t step) {
   LeapVerifyState leaps = parts.leaps.state();
   checkpoint.tensors["leapverify"] = std::move(leaps.tensors);
   checkpoint.json["leapverify"] = std::move(leaps.json);
-  const RandomState random = capture_random_state(parts.device);
-  checkpoint.tensors["random"] = {{"cpu", random.cpu}};
-  if (random.cuda.defined()) checkpoint.tensors["random"].emplace_back("cuda", random.cuda);
+  NamedTensors& states = checkpoint.tensors["random"];
+  for (std::size_t rank = 0; rank < random.size(); ++rank) {
+    const std::string prefix = random_prefix(static_cast<int>(rank));
+    states.emplace_back(prefix + "cpu", random[rank].cpu);
+    if (random[rank].cuda.defined()) states.emplace_back(prefix + "cuda", random[rank].cuda);
+  }
   return checkpoint;
 }
 
@@ -66,12 +96,20 @@ void restore_parts(const TrainedParts& parts, const Checkpoint& checkpoint,
   restore_model(parts.model, checkpoint, source);
   import_state(parts.base, {tensors_of("optimizer"), json_of("optimizer")}, source);
   parts.leaps.restore({json_of("leapverify"), tensors_of("leapverify")});
+}
+
+RandomState random_state_of(const Checkpoint& checkpoint, int rank, const std::string& source) {
+  const std::string prefix = random_prefix(rank);
   RandomState random;
-  for (const auto& [name, tensor] : tensors_of("random")) {
-    (name == "cpu" ? random.cpu : random.cuda) = tensor;
+  for (const auto& [name, tensor] : part(checkpoint.tensors, "random", source)) {
+    if (name == prefix + "cpu") random.cpu = tensor;
+    if (name == prefix + "cuda") random.cuda = tensor;
   }
-  if (!random.cpu.defined()) throw FormatError(source + ": no state of the random generator");
-  restore_random_state(random, parts.device);
+  if (!random.cpu.defined()) {
+    throw FormatError(source + ": no state of the random generator of rank " +
+                      std::to_string(rank));
+  }
+  return random;
 }
 
 Checkpoint load_or_name_others(const std::filesystem::path& run, std::optional<std::int64_t> step) {

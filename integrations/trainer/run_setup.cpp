@@ -2,10 +2,31 @@
 #include <leapverify/runtime/torch_model.h>
 #include <leapverify/runtime/vector_math.h>
 
+#include <algorithm>
+#include <thread>
+
 namespace leapverify::trainer {
 namespace {
 
-torch::Device choose_device(DeviceChoice choice) {
+torch::Device choose_device(DeviceChoice choice, const distributed::Launch& launch) {
+  using distributed::Launcher;
+  // A single process may be on a CPU, whatever started it.
+  if (launch.launcher == Launcher::kTorchrun &&
+      (launch.size > 1 || choice == DeviceChoice::kCuda)) {
+    if (choice == DeviceChoice::kCpu) {
+      throw InvalidOption("run.device", "cpu",
+                          "auto or cuda: torchrun starts one rank a GPU, ranks on CPUs are started "
+                          "by mpirun");
+    }
+    return torch::Device(torch::kCUDA, static_cast<c10::DeviceIndex>(launch.local_rank));
+  }
+  if (launch.launcher == Launcher::kMpi && launch.size > 1) {
+    if (choice == DeviceChoice::kCuda) {
+      throw InvalidOption("run.device", "cuda",
+                          "auto or cpu: ranks of mpirun run on CPUs, torchrun starts one a GPU");
+    }
+    return torch::Device(torch::kCPU);
+  }
   const bool available = torch::cuda::is_available();
   if (choice == DeviceChoice::kCuda && !available) {
     throw InvalidOption("run.device", "cuda", "cpu or auto: this machine shows no CUDA device");
@@ -23,8 +44,13 @@ void check_batch_norm(const Options& options, torch::nn::Module& model) {
 
 }  // namespace
 
-PassSettings pass_settings(const Config& config) {
-  const torch::Device device = choose_device(config.run.device);
+PassSettings pass_settings(const Config& config, const distributed::Launch& launch) {
+  const torch::Device device = choose_device(config.run.device, launch);
+  if (config.batch.sequences % launch.size != 0) {
+    throw InvalidOption(
+        "batch.sequences", std::to_string(config.batch.sequences),
+        "a multiple of " + std::to_string(launch.size) + ", the number of ranks, which share them");
+  }
   if (config.run.precision == Precision::kTf32 && !device.is_cuda()) {
     throw InvalidOption("run.precision", "tf32", "fp32 or bf16: the run is on the CPU");
   }
@@ -37,19 +63,34 @@ PassSettings pass_settings(const Config& config) {
   models::AutocastState autocast;
   autocast.enabled = config.run.precision == Precision::kBf16;
   const std::int64_t context = config.batch.context > 0 ? config.batch.context : size.context;
-  return {device, autocast, context, config.batch.sequences};
+  return {device, autocast, context, config.batch.sequences / launch.size};
 }
 
 std::shared_ptr<models::PretrainedModel> make_seeded_model(const Config& config,
-                                                           torch::Device device) {
+                                                           torch::Device device,
+                                                           const distributed::Launch& launch) {
   resolve_vector_math();
-  if (config.run.threads > 0) torch::set_num_threads(static_cast<int>(config.run.threads));
+  if (config.run.threads > 0) {
+    torch::set_num_threads(static_cast<int>(config.run.threads));
+  } else if (launch.local_size > 1) {
+    const auto cores = static_cast<int>(std::thread::hardware_concurrency());
+    torch::set_num_threads(std::max(1, cores / launch.local_size));
+  }
   torch::manual_seed(static_cast<std::uint64_t>(config.run.seed));
   std::shared_ptr<models::PretrainedModel> model = models::make_model(config.model);
   check_batch_norm(config.leapverify.options, *model);
   model->to(device);
   model->train();
+  seed_rank(config, launch, 0);
   return model;
+}
+
+void seed_rank(const Config& config, const distributed::Launch& launch, std::int64_t step) {
+  if (launch.rank == 0 && step == 0) return;
+  // Far from the seeds that people choose.
+  const std::uint64_t own =
+      (static_cast<std::uint64_t>(launch.rank) << 32) + static_cast<std::uint64_t>(step);
+  torch::manual_seed(static_cast<std::uint64_t>(config.run.seed) + (own << 8));
 }
 
 }  // namespace leapverify::trainer

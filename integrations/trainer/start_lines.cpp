@@ -47,7 +47,7 @@ std::string model_text(const StartFacts& facts) {
 void warn_of_leaps(Lines& lines, const StartFacts& facts) {
   const Options& options = facts.config.leapverify.options;
   const std::int64_t sequences = facts.config.batch.sequences_of_step();
-  const TryCost cost = facts.leaps.try_cost(sequences);
+  const TryCost cost = facts.leaps.try_cost(sequences / facts.launch.size);
   if (const std::string reason = options.no_try_reason(); !reason.empty()) {
     add(lines, "no leap will be tried: " + reason);
   } else if (static_cast<double>(cost.least) > cost.allowed) {
@@ -101,6 +101,13 @@ std::vector<std::string> start_lines(const StartFacts& facts) {
         "makes these");
   }
   lines.push_back("model        " + model_text(facts));
+  if (facts.launch.size > 1) {
+    const bool mpi = facts.launch.launcher == distributed::Launcher::kMpi;
+    lines.push_back("ranks        " + std::to_string(facts.launch.size) + " over " +
+                    (mpi ? "MPI" : "NCCL") + ", " +
+                    std::to_string(facts.config.batch.sequences_of_step() / facts.launch.size) +
+                    " sequences of a step each");
+  }
   if (facts.config.leapverify.options.enabled) {
     describe_leaps(lines, facts);
   } else {

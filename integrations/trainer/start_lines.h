@@ -2,6 +2,7 @@
 #pragma once
 
 #include <leapverify/integrations/data/text.h>
+#include <leapverify/integrations/distributed/launch.h>
 #include <leapverify/integrations/trainer/config.h>
 #include <leapverify/integrations/trainer/config_changes.h>
 #include <leapverify/integrations/trainer/token_batch.h>
@@ -20,6 +21,7 @@ struct StartFacts {
   const torch::nn::Module& model;
   const PassSettings& settings;
   const LeapVerify& leaps;
+  const distributed::Launch& launch;
   /// Where a resumed run goes on, and what its config changed.
   std::int64_t step = 0;
   const std::vector<ConfigChange>& changes;

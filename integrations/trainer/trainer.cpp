@@ -2,8 +2,6 @@
 #include <leapverify/integrations/data/utf8.h>
 #include <leapverify/integrations/models/sample.h>
 #include <leapverify/integrations/trainer/base_optimizer.h>
-#include <leapverify/integrations/trainer/batch_loader.h>
-#include <leapverify/integrations/trainer/clip_gradients.h>
 #include <leapverify/integrations/trainer/config_changes.h>
 #include <leapverify/integrations/trainer/language_evaluator.h>
 #include <leapverify/integrations/trainer/loop_state.h>
@@ -13,14 +11,15 @@
 #include <leapverify/integrations/trainer/run_checkpoint.h>
 #include <leapverify/integrations/trainer/run_folder.h>
 #include <leapverify/integrations/trainer/run_setup.h>
-#include <leapverify/integrations/trainer/schedule.h>
 #include <leapverify/integrations/trainer/start_lines.h>
 #include <leapverify/integrations/trainer/step_error.h>
 #include <leapverify/integrations/trainer/trainer.h>
-#include <leapverify/integrations/trainer/training_passes.h>
+#include <leapverify/integrations/trainer/training_steps.h>
+#include <leapverify/integrations/trainer/worker_process.h>
 #include <leapverify/runtime/durable_files.h>
 #include <leapverify/runtime/error_text.h>
 #include <leapverify/runtime/leap_verify.h>
+#include <leapverify/runtime/speculation.h>
 #include <leapverify/runtime/trace.h>
 
 #include <algorithm>
@@ -42,6 +41,10 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
+std::string count_of_ranks(int count) {
+  return count == 1 ? "one process" : std::to_string(count) + " ranks";
+}
+
 /// Tokens of a tokenizer stay numbers: only it can decode them.
 std::string sample_text(const std::vector<std::int64_t>& tokens, bool bytes) {
   if (bytes) return data::shown_text({tokens.begin(), tokens.end()});
@@ -52,47 +55,35 @@ std::string sample_text(const std::vector<std::int64_t>& tokens, bool bytes) {
 
 }  // namespace
 
-class Trainer::Implementation : public StepRunner {
+class Trainer::Implementation {
  public:
-  Implementation(const Config& config, const fs::path& run, bool resume,
-                 std::optional<std::int64_t> step)
+  Implementation(const Config& config, const fs::path& run, const distributed::Ranks& ranks)
       : config_(config),
         run_(run),
-        settings_(pass_settings(config)),
+        launch_(ranks.launch),
+        ranks_(*ranks.communicator),
+        settings_(pass_settings(config, launch_)),
         text_(config.data, models::model_size(config.model).vocabulary, settings_.context,
               config.batch.sequences_of_step()),
-        model_(make_seeded_model(config, settings_.device)),
+        model_(make_seeded_model(config, settings_.device, launch_)),
         base_(make_base_optimizer(config.optimizer, *model_)),
-        batches_(text_, config.batch.sequences_of_step(), settings_),
-        passes_(*model_, settings_),
+        steps_(config_, settings_, text_, *model_, *base_, ranks_),
         evaluator_(*model_, text_,
-                   step_cost(*model_, config.model.activation_checkpointing,
-                             config.batch.sequences_of_step()),
-                   settings_),
-        optimizer_(
-            *base_, *model_, config.leapverify.options, evaluator_,
-            [this](const std::string& event) { trace_->write(event); }, this) {
-    // Only now, so that a run that cannot start leaves no folder behind.
-    if (resume) {
-      restore(step);
-      // Before trace and metrics are cut, or a run that is killed would go on after what they lack.
-      if (step) make_latest(run_, *step);
-    } else {
-      create_run_folder(run_, to_yaml(config_));
-    }
-    trace_ = std::make_unique<TraceFile>(run_ / "trace.jsonl", loop_.trace_bytes);
-    metrics_ = std::make_unique<TraceFile>(run_ / "metrics.jsonl", loop_.metrics_bytes);
-    if (!changes_.empty()) trace_->write(config_event(step_, changes_));
+                   step_cost(*model_, config.model.activation_checkpointing, steps_.sequences()),
+                   settings_) {
+    check_speculation();
   }
+
+  /// Makes the ranks agree, and the run folder or what it holds ready.
+  void begin(const std::optional<Resume>& resume);
 
   Summary train();
 
-  TrainingPosition position() const override { return loop_.position; }
-  void seek(const TrainingPosition& position) override { loop_.position = position; }
-  void backward() override;
-
  private:
   const Options& leaps() const { return config_.leapverify.options; }
+  bool first() const { return ranks_.rank() == 0; }
+  /// Throws InvalidOption where there can be no worker.
+  void check_speculation() const;
   /// Of train, gate and validation, which a resumed run must find unchanged.
   std::vector<std::uint64_t> text_hashes() const {
     const data::TextSummary& text = text_.summary();
@@ -102,6 +93,11 @@ class Trainer::Implementation : public StepRunner {
     return config_.batch.sequences_of_step() * settings_.context;
   }
   void describe_run();
+  void note(const std::string& line) {
+    if (first()) progress_.note(line);
+  }
+  /// Whether all ranks are to stop here.
+  bool stops(bool logged);
   torch::Tensor train_step();
   /// train_step(), whose errors for want of memory say what to lower.
   torch::Tensor train_step_in_memory();
@@ -110,39 +106,40 @@ class Trainer::Implementation : public StepRunner {
     return loop_.validated_step == step_ && loop_.validated_loss <= config_.run.target_loss;
   }
   void check_loss(const torch::Tensor& loss);
-  /// The batch at the data position, with the learning rate set that the schedule says; moves both
-  /// positions on.
-  TokenBatch take_batch();
   double rate_in_force() const {
-    return base_->param_groups().front().options().get_lr() * optimizer_.status().step_scale;
+    return base_->param_groups().front().options().get_lr() * optimizer_->status().step_scale;
   }
-  /// Gradients of the batch, with its loss.
-  torch::Tensor gradients_of(const TokenBatch& batch);
   TrainingBatch next_batch(const TokenBatch& batch);
   /// Validation losses of now, which go to the metrics too; once a step. Where it fails the steps up to
   /// here are saved first.
   const ValidationMetrics& validate();
   ValidationMetrics validation_losses();
   void log(bool keep);
-  TrainedParts parts() { return {*model_, *base_, optimizer_, settings_.device}; }
+  TrainedParts parts() { return {*model_, *base_, *optimizer_, settings_.device}; }
   void save();
-  void restore(std::optional<std::int64_t> step);
+  /// What the first rank writes.
+  void write_checkpoint(const std::vector<RandomState>& random);
+  void restore(const Resume& resume);
   Summary summary();
   /// What the model writes.
   std::string sample();
 
   Config config_;
   fs::path run_;
+  distributed::Launch launch_;
+  distributed::Communicator& ranks_;
   PassSettings settings_;
   data::Text text_;
   std::shared_ptr<models::PretrainedModel> model_;
   std::unique_ptr<torch::optim::Optimizer> base_;
-  BatchLoader batches_;
-  TrainingPasses passes_;
+  TrainingSteps steps_;
   LanguageEvaluator evaluator_;
+  /// The first rank's.
   std::unique_ptr<TraceFile> trace_;
   std::unique_ptr<TraceFile> metrics_;
-  LeapVerify optimizer_;
+  std::unique_ptr<LeapVerify> optimizer_;
+  /// Null where no worker trains ahead.
+  std::unique_ptr<Speculation> speculation_;
   ProgressBar progress_;
 
   std::int64_t step_ = 0;
@@ -150,7 +147,6 @@ class Trainer::Implementation : public StepRunner {
   std::int64_t saved_step_ = 0;
   /// Of the config, since the checkpoint that the run was resumed from.
   std::vector<ConfigChange> changes_;
-  torch::Tensor loss_;
   double learning_rate_ = 0;
   LoopState loop_;
   /// The last that there was.
@@ -160,49 +156,98 @@ class Trainer::Implementation : public StepRunner {
   Clock::time_point start_;
 };
 
+void Trainer::Implementation::begin(const std::optional<Resume>& resume) {
+  const TraceSink trace = [this](const std::string& event) { trace_->write(event); };
+  require_same(ranks_, "config", to_yaml(config_));
+  require_same(ranks_, "text",
+               text_.summary().description + std::to_string(text_hashes()[0]) +
+                   std::to_string(text_hashes()[1]) + std::to_string(text_hashes()[2]));
+  succeed_together(ranks_, [&] {
+    optimizer_ = std::make_unique<LeapVerify>(*base_, *model_, leaps(), evaluator_,
+                                              first() ? trace : nullptr, &steps_, &ranks_);
+  });
+  if (config_.speculation.steps > 0) {
+    speculation_ = std::make_unique<Speculation>(
+        config_.speculation, *optimizer_, *base_, steps_,
+        [this] { return start_worker_process(config_, run_ / "worker"); }, trace);
+  }
+  // Only now, so that a run that cannot start leaves no folder behind.
+  if (resume) {
+    succeed_together(ranks_, [&] { restore(*resume); });
+  }
+  succeed_together(ranks_, [&] {
+    if (!first()) return;
+    // Before trace and metrics are cut, or a run that is killed would go on after what they lack.
+    if (resume && resume->step) make_latest(run_, *resume->step);
+    if (!resume) create_run_folder(run_, to_yaml(config_));
+    trace_ = std::make_unique<TraceFile>(run_ / "trace.jsonl", loop_.trace_bytes);
+    metrics_ = std::make_unique<TraceFile>(run_ / "metrics.jsonl", loop_.metrics_bytes);
+    if (!changes_.empty()) trace_->write(config_event(step_, changes_));
+  });
+  if (speculation_) speculation_->go_on();
+}
+
 void Trainer::Implementation::describe_run() {
-  const StartFacts facts{config_,   run_.string(), text_, *model_,
-                         settings_, optimizer_,    step_, changes_};
+  if (!first()) return;
+  const StartFacts facts{config_,     run_.string(), text_, *model_, settings_,
+                         *optimizer_, launch_,       step_, changes_};
   for (const std::string& line : start_lines(facts)) progress_.note(line);
 }
 
-TokenBatch Trainer::Implementation::take_batch() {
-  // After leaps that advance it the schedule may be over before the run is.
-  const std::int64_t step = std::min(loop_.position.schedule + 1, config_.run.steps);
-  set_rates(*base_, config_.optimizer, schedule_factor(config_.schedule, step, config_.run.steps));
-  ++loop_.position.schedule;
-  return batches_.take(loop_.position.data++);
+bool Trainer::Implementation::stops(bool logged) {
+  if (ranks_.size() == 1) return stop_requested;
+  if (!logged) return false;
+  std::vector<double> asked = {stop_requested ? 1.0 : 0.0};
+  ranks_.sum(asked);
+  return asked.front() > 0;
 }
 
-void Trainer::Implementation::backward() { loss_ = gradients_of(take_batch()); }
-
-torch::Tensor Trainer::Implementation::gradients_of(const TokenBatch& batch) {
-  optimizer_.zero_grad();
-  torch::Tensor loss = passes_.backward(batch);
-  if (config_.optimizer.clip > 0) clip_gradients(model_->parameters(), config_.optimizer.clip);
-  return loss;
+void Trainer::Implementation::check_speculation() const {
+  if (config_.speculation.steps == 0) return;
+  const std::string steps = std::to_string(config_.speculation.steps);
+  if (!leaps().enabled) {
+    throw InvalidOption(
+        "speculation.steps", steps,
+        "0 without leapverify.enabled: true, whose rules judge what a worker hands over");
+  }
+  const auto legal_alone = [&](bool alone, const char* why) {
+    if (!alone) throw InvalidOption("speculation.steps", steps, std::string("0 with ") + why);
+  };
+  legal_alone(ranks_.size() == 1, "several ranks");
+  legal_alone(leaps().mode == Mode::kLeap, "leapverify.mode: shadow, which takes nothing over");
+  legal_alone(leaps().verification.when == policy::When::kImmediate,
+              "leapverify.verification.when other than immediate");
+  legal_alone(leaps().batch_norm == BatchNormPolicy::kKeep,
+              "leapverify.batch_norm other than keep");
+  const SpeculationSettings& worker = config_.speculation;
+  if (worker.device == DeviceChoice::kAuto) {
+    throw InvalidOption("speculation.device", "auto", "cpu or cuda");
+  }
+  if (worker.device == DeviceChoice::kCpu && config_.run.precision == Precision::kTf32) {
+    throw InvalidOption("speculation.device", "cpu", "cuda with run.precision: tf32");
+  }
 }
 
 TrainingBatch Trainer::Implementation::next_batch(const TokenBatch& batch) {
-  return {config_.batch.sequences_of_step(),
-          [this, batch] { return passes_.sequence_losses(batch); },
-          [this, batch] { return gradients_of(batch); },
+  return {steps_.sequences(), [this, batch] { return steps_.sequence_losses(batch); },
+          [this, batch] { return steps_.gradients_of(batch); },
           // Drawn at random: after a quarter of an epoch a fifth of a batch was trained on before.
-          4 * loop_.position.data * tokens_of_step() > text_.summary().train.tokens};
+          4 * steps_.position().data * tokens_of_step() > text_.summary().train.tokens};
 }
 
 torch::Tensor Trainer::Implementation::train_step() {
   torch::Tensor loss;
   if (leaps().enabled && leaps().gate == GateSource::kNextBatch) {
-    loss = optimizer_.step(next_batch(take_batch()));
+    loss = optimizer_->step(next_batch(steps_.take_batch()));
   } else {
-    backward();
+    steps_.backward();
     // Rehearsals within step() make losses of their own.
-    loss = loss_;
-    optimizer_.step();
+    loss = steps_.loss();
+    optimizer_->step();
   }
   learning_rate_ = rate_in_force();
   ++step_;
+  if (speculation_) step_ += speculation_->after_step(step_, config_.run.steps);
   return loss;
 }
 
@@ -220,6 +265,8 @@ const ValidationMetrics& Trainer::Implementation::validate() {
   ValidationMetrics metrics;
   try {
     metrics = validation_losses();
+  } catch (const CollectiveError&) {
+    throw;
   } catch (const std::exception& error) {
     if (saved_step_ != step_) save();
     throw Error("validation at step " + std::to_string(step_) +
@@ -233,25 +280,26 @@ const ValidationMetrics& Trainer::Implementation::validate() {
   loop_.validated_step = step_;
   loop_.validated_loss = metrics.loss;
   metrics.reached_target = reached_target();
-  if (first_time) metrics_->write(to_json(metrics));
+  if (first_time && first()) metrics_->write(to_json(metrics));
   return validation_.emplace(metrics);
 }
 
 ValidationMetrics Trainer::Implementation::validation_losses() {
   const auto loss = [this] {
-    return validation_loss(*model_, text_, config_.run.eval_sequences, settings_);
+    return validation_loss(*model_, text_, config_.run.eval_sequences, settings_, ranks_);
   };
   ValidationMetrics metrics;
   metrics.step = step_;
   metrics.loss = loss();
-  if (config_.run.eval_average && optimizer_.has_average()) {
-    optimizer_.at_average([&] { metrics.average_loss = loss(); });
+  if (config_.run.eval_average && optimizer_->has_average()) {
+    optimizer_->at_average([&] { metrics.average_loss = loss(); });
   }
   return metrics;
 }
 
 void Trainer::Implementation::log(bool keep) {
-  const Status status = optimizer_.status();
+  if (!first()) return;
+  const Status status = optimizer_->status();
   const double seconds = seconds_since(start_);
   const double tokens =
       static_cast<double>(step_ - first_step_) * static_cast<double>(tokens_of_step());
@@ -278,7 +326,9 @@ void Trainer::Implementation::log(bool keep) {
 }
 
 void Trainer::Implementation::check_loss(const torch::Tensor& loss) {
-  loop_.last_loss = loss.item<double>();
+  std::vector<double> parts = {loss.item<double>()};
+  ranks_.sum(parts);
+  loop_.last_loss = parts.front();
   require_finite(loop_.last_loss, step_);
 }
 
@@ -288,29 +338,40 @@ Summary Trainer::Implementation::train() {
   first_step_ = step_;
   seconds_before_ = loop_.seconds;
   const RunOptions& run = config_.run;
-  const auto due = [this](std::int64_t every) { return every > 0 && step_ % every == 0; };
+  std::int64_t before = step_;
+  // A worker's steps may lie in between.
+  const auto due = [&](std::int64_t every) { return every > 0 && step_ / every > before / every; };
   bool saw_off = false;
+  bool saw_no_worker = false;
+  bool stopped = stops(/*logged=*/true);
   torch::Tensor loss;
-  while (step_ < run.steps && !stop_requested && !reached_target()) {
+  while (step_ < run.steps && !stopped && !reached_target()) {
+    before = step_;
     loss = train_step_in_memory();
     const bool last = step_ == run.steps;
     // Before a checkpoint too, so that weights that diverged never replace good ones. Waits for the
     // device.
     if (due(run.log_every) || due(run.checkpoint_every) || due(run.eval_every) || last ||
-        step_ == first_step_ + 1) {
+        before == first_step_) {
       check_loss(loss);
     }
     log(due(run.log_every) || last);
+    stopped = stops(due(run.log_every));
     if (due(run.eval_every) && !last) {
-      progress_.note("step " + std::to_string(step_) + ": validation loss " +
-                     number_text(std::round(validate().loss * 1e4) / 1e4));
+      const double validated = validate().loss;
+      note("step " + std::to_string(step_) + ": validation loss " +
+           number_text(std::round(validated * 1e4) / 1e4));
       if (run.keep_best && loop_.best_step == step_) save();
     }
     // The last follows its validation.
     if (due(run.checkpoint_every) && saved_step_ != step_ && !last) save();
-    if (!saw_off && !optimizer_.status().off_reason.empty()) {
+    if (!saw_off && !optimizer_->status().off_reason.empty()) {
       saw_off = true;
-      progress_.note("leaps are off from here on: " + optimizer_.status().off_reason);
+      note("leaps are off from here on: " + optimizer_->status().off_reason);
+    }
+    if (!saw_no_worker && speculation_ && !speculation_->off_reason().empty()) {
+      saw_no_worker = true;
+      note("no worker from here on: " + speculation_->off_reason());
     }
   }
   progress_.finish();
@@ -323,7 +384,7 @@ Summary Trainer::Implementation::train() {
 }
 
 Summary Trainer::Implementation::summary() {
-  const Status status = optimizer_.status();
+  const Status status = optimizer_->status();
   Summary result;
   result.step = step_;
   result.reached_target = step_ < config_.run.steps && reached_target();
@@ -346,7 +407,8 @@ Summary Trainer::Implementation::summary() {
   result.overhead = status.overhead;
   result.learning_rate_scale = status.learning_rate_scale;
   result.off_reason = status.off_reason;
-  if (!result.interrupted) result.sample = sample();
+  if (speculation_) result.handoffs = speculation_->handoffs();
+  if (!result.interrupted && first()) result.sample = sample();
   return result;
 }
 
@@ -362,10 +424,25 @@ std::string Trainer::Implementation::sample() {
 
 void Trainer::Implementation::save() {
   require_finite(*model_, step_);
+  const std::vector<RandomState> random = gather_random_states(ranks_, settings_.device);
+  succeed_together(ranks_, [&] {
+    if (first()) write_checkpoint(random);
+  });
+  saved_step_ = step_;
+}
+
+void Trainer::Implementation::write_checkpoint(const std::vector<RandomState>& random) {
   trace_->sync();
   metrics_->sync();
   loop_.seconds = seconds_before_ + seconds_since(start_);
-  Checkpoint checkpoint = checkpoint_of(parts(), step_);
+  Checkpoint checkpoint = checkpoint_of(parts(), step_, random);
+  if (speculation_) {
+    LeapVerifyState state = speculation_->state();
+    checkpoint.json["speculation"] = std::move(state.json);
+    checkpoint.tensors["speculation"] = std::move(state.tensors);
+  }
+  loop_.position = steps_.position();
+  loop_.ranks = ranks_.size();
   loop_.trace_bytes = trace_->bytes();
   loop_.metrics_bytes = metrics_->bytes();
   loop_.text_hashes = text_hashes();
@@ -374,13 +451,12 @@ void Trainer::Implementation::save() {
   const bool keeps_best = config_.run.keep_best && loop_.best_step > 0;
   save_checkpoint(run_, checkpoint, config_.run.keep_checkpoints,
                   keeps_best ? std::optional(loop_.best_step) : std::nullopt);
-  saved_step_ = step_;
   // Only now, so that settings with which a run fails at once are not those it goes on with.
   if (!changes_.empty()) replace_file(run_ / "config.yaml", to_yaml(config_));
 }
 
-void Trainer::Implementation::restore(std::optional<std::int64_t> step) {
-  const Checkpoint checkpoint = load_or_name_others(run_, step);
+void Trainer::Implementation::restore(const Resume& resume) {
+  const Checkpoint checkpoint = load_or_name_others(run_, resume.step);
   const std::string source = run_.string();
   step_ = saved_step_ = checkpoint.step;
   if (step_ > config_.run.steps) {
@@ -390,6 +466,11 @@ void Trainer::Implementation::restore(std::optional<std::int64_t> step) {
   loop_ = loop_state_from(json_part(checkpoint, "trainer", source), source);
   changes_ = config_changes(loop_.config, config_);
   refuse_another_model(changes_);
+  if (loop_.ranks != ranks_.size() && !resume.other_ranks) {
+    throw Error(source + ": trained by " + count_of_ranks(loop_.ranks) + " and resumed by " +
+                count_of_ranks(ranks_.size()) +
+                ": --other-ranks goes on so, with other random numbers for dropout");
+  }
   // The best may never have been kept, or be gone since.
   if (config_.run.keep_best &&
       !fs::exists(run_ / "checkpoints" / ("step-" + std::to_string(loop_.best_step)))) {
@@ -401,12 +482,26 @@ void Trainer::Implementation::restore(std::optional<std::int64_t> step) {
                           "the same text, so that the run goes on as it would have");
   }
   restore_parts(parts(), checkpoint, source);
+  steps_.seek(loop_.position);
+  if (speculation_ && checkpoint.json.count("speculation") > 0) {
+    const auto tensors = checkpoint.tensors.find("speculation");
+    speculation_->restore({checkpoint.json.at("speculation"),
+                           tensors == checkpoint.tensors.end() ? NamedTensors() : tensors->second});
+  }
+  if (loop_.ranks == ranks_.size()) {
+    restore_random_state(random_state_of(checkpoint, ranks_.rank(), source), settings_.device);
+  } else {
+    seed_rank(config_, launch_, step_);
+  }
 }
 
-Trainer::Trainer(const Config& config, const fs::path& run, bool resume,
-                 std::optional<std::int64_t> step) {
+Trainer::Trainer(const Config& config, const fs::path& run, const std::optional<Resume>& resume,
+                 const distributed::Ranks& ranks) {
   try {
-    implementation_ = std::make_unique<Implementation>(config, run, resume, step);
+    succeed_together(*ranks.communicator, [&] {
+      implementation_ = std::make_unique<Implementation>(config, run, ranks);
+    });
+    implementation_->begin(resume);
   } catch (const InvalidOption& error) {
     if (error.field() != "gate set") throw;
     throw data::DataError(

@@ -1,6 +1,7 @@
 // The training loop: model, data, optimizer, leaps, metrics and checkpoints of one run.
 #pragma once
 
+#include <leapverify/integrations/distributed/join.h>
 #include <leapverify/integrations/trainer/config.h>
 #include <leapverify/runtime/policy/controller.h>
 
@@ -31,21 +32,32 @@ struct Summary {
   /// At the end, the factor on the scheduled learning rate.
   double learning_rate_scale = 1;
   std::string off_reason;
+  /// With speculation.steps: results of the worker that were taken over.
+  std::optional<std::int64_t> handoffs;
   std::string sample;
 };
 
-/// Trains into a run folder that exists and holds the config.
+/// How a run goes on.
+struct Resume {
+  /// From the checkpoint of this step, after which trace and metrics are cut; else from the latest.
+  std::optional<std::int64_t> step;
+  /// Also where it was trained by another number of ranks.
+  bool other_ranks = false;
+};
+
+/// Trains into a run folder. Several ranks train together, each on its part of every batch; the folder
+/// is the first's to write, and all must be able to read it. Constructor and train() are called on
+/// every rank; what throws in the constructor on one throws on all.
 class Trainer {
  public:
-  /// Loads the data and builds everything; with `resume`, from the run's latest checkpoint, or from
-  /// that of `step`, after which trace and metrics are then cut.
+  /// Loads the data and builds everything; `ranks` must outlive this.
   /// Throws one of LeapVerify's errors before any training when something does not fit.
-  Trainer(const Config& config, const std::filesystem::path& run, bool resume,
-          std::optional<std::int64_t> step = std::nullopt);
+  Trainer(const Config& config, const std::filesystem::path& run,
+          const std::optional<Resume>& resume, const distributed::Ranks& ranks);
   ~Trainer();
 
-  /// Trains to the last step, or to the next step after `request_stop`, and leaves a checkpoint
-  /// there.
+  /// Trains to the last step, or to one soon after `request_stop` (with one process the next, with
+  /// several the next that is logged), and leaves a checkpoint there.
   Summary train();
 
   /// Async-signal-safe.

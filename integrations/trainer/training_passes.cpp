@@ -3,6 +3,23 @@
 #include <vector>
 
 namespace leapverify::trainer {
+namespace {
+
+std::vector<torch::Tensor> trained_parameters(const torch::nn::Module& model) {
+  std::vector<torch::Tensor> trained;
+  for (const torch::Tensor& parameter : model.parameters()) {
+    if (parameter.requires_grad()) trained.push_back(parameter);
+  }
+  return trained;
+}
+
+}  // namespace
+
+TrainingPasses::TrainingPasses(models::LanguageModel& model, const PassSettings& settings,
+                               distributed::Communicator& ranks)
+    : model_(model), settings_(settings), ranks_(ranks) {
+  if (ranks.size() > 1) buckets_.emplace(trained_parameters(model), ranks);
+}
 
 torch::Tensor TrainingPasses::summed_loss(const TokenBatch& part) {
   const models::AutocastScope autocast(settings_.device.type(), settings_.autocast);
@@ -11,12 +28,15 @@ torch::Tensor TrainingPasses::summed_loss(const TokenBatch& part) {
 
 torch::Tensor TrainingPasses::backward(const TokenBatch& batch) {
   const torch::Tensor counted = batch.targets.ne(models::kIgnoredTarget).sum();
+  ranks_.start_sum(counted)->wait();
   torch::Tensor mean;
   in_parts(batch.rows(), settings_.rows, [&](std::int64_t first, std::int64_t count) {
     const torch::Tensor share = summed_loss(batch.narrow(first, count)) / counted;
+    if (buckets_ && first + count == batch.rows()) buckets_->begin();
     share.backward();
     mean = mean.defined() ? mean + share.detach() : share.detach();
   });
+  if (buckets_) buckets_->finish();
   return mean;
 }
 

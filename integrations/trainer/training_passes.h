@@ -1,8 +1,11 @@
 // The forward and backward passes of a training step, one for each micro-batch.
 #pragma once
 
+#include <leapverify/integrations/distributed/gradient_buckets.h>
 #include <leapverify/integrations/models/language_model.h>
 #include <leapverify/integrations/trainer/token_batch.h>
+
+#include <optional>
 
 namespace leapverify::trainer {
 
@@ -10,11 +13,13 @@ namespace leapverify::trainer {
 /// result does not depend on the parts but for rounding and dropout.
 class TrainingPasses {
  public:
-  TrainingPasses(models::LanguageModel& model, const PassSettings& settings)
-      : model_(model), settings_(settings) {}
+  /// `ranks`: those that train together, each on its part of a batch.
+  TrainingPasses(models::LanguageModel& model, const PassSettings& settings,
+                 distributed::Communicator& ranks = distributed::alone());
 
-  /// Adds the gradients of the mean loss over all tokens of the batch that count to those there are; returns the
-  /// loss, a scalar on the device.
+  /// Adds the gradients of the mean loss over all tokens of the batch, on all ranks, that count to those
+  /// there are; these then become their sum over the ranks. Returns this rank's part of the loss, a
+  /// scalar on the device.
   torch::Tensor backward(const TokenBatch& batch);
 
   /// The loss of each sequence, in nats per token, from the same forward passes.
@@ -25,6 +30,8 @@ class TrainingPasses {
 
   models::LanguageModel& model_;
   PassSettings settings_;
+  distributed::Communicator& ranks_;
+  std::optional<distributed::GradientBuckets> buckets_;
 };
 
 }  // namespace leapverify::trainer

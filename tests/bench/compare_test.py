@@ -20,7 +20,7 @@ BENCH = pathlib.Path(__file__).parents[2] / "bench"
 sys.path.insert(0, str(BENCH))
 import compare  # noqa: E402
 
-CLOCKED = ("step_overhead", "throughput", "python_overhead", "cost")
+CLOCKED = ("step_overhead", "shared_verification", "throughput", "python_overhead", "cost")
 
 
 class Compare(unittest.TestCase):

@@ -200,10 +200,11 @@ class Runs(unittest.TestCase):
 class OtherLogs(Folder):
     def test_every_known_log_gets_its_section(self):
         (self.folder / "kernels.json").write_text(json.dumps(synthetic.kernels(1)))
-        text = self.render(step_overhead=synthetic.step_overhead(1), throughput=synthetic.throughput(1),
+        text = self.render(step_overhead=synthetic.step_overhead(1), shared_verification=synthetic.shared_verification(1),
+                           throughput=synthetic.throughput(1),
                            python_overhead=synthetic.python_overhead(1), cost=synthetic.cost(1),
                            calibration=synthetic.calibration(1))
-        for log in ("kernels", "step_overhead", "throughput", "python_overhead", "cost", "calibration"):
+        for log in ("kernels", "step_overhead", "shared_verification", "throughput", "python_overhead", "cost", "calibration"):
             self.assertIn(f"## {report.TITLES[log]}", text)
         self.assertIn("2 cpu Some Processor", text)
         lines = [line for line in synthetic.step_overhead(1) if line.get("wrapped") == "idle" and "bare_ms" in line]

@@ -1,9 +1,11 @@
 """Benches that no test of their own runs, each once and short: their logs are what the report and the comparison read.
 
-Usage: smoke_test.py LEAPVERIFY BENCH_STEP_OVERHEAD BENCH_CALIBRATION [unittest options], with the package on PYTHONPATH
+Usage: smoke_test.py LEAPVERIFY BENCH_STEP_OVERHEAD BENCH_CALIBRATION BENCH_SHARED_VERIFICATION MPIRUN [unittest options],
+with the package on PYTHONPATH; MPIRUN may be empty
 """
 
 import json
+import os
 import pathlib
 import random
 import shutil
@@ -12,8 +14,12 @@ import sys
 import tempfile
 import unittest
 
-PROGRAM, STEP_OVERHEAD, CALIBRATION = (sys.argv.pop(1) for _ in range(3))
+PROGRAM, STEP_OVERHEAD, CALIBRATION, SHARED_VERIFICATION, MPIRUN = (sys.argv.pop(1) for _ in range(5))
 BENCH = pathlib.Path(__file__).parents[2] / "bench"
+
+
+os.environ.update({"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+                   "OMPI_MCA_rmaps_base_oversubscribe": "1", "OMPI_MCA_hwloc_base_binding_policy": "none"})
 
 
 def output_of(*command):
@@ -47,6 +53,15 @@ class Smoke(unittest.TestCase):
         log = output_of(STEP_OVERHEAD, 3)
         self.check("step_overhead", log, "step_overhead")
         self.assertEqual({json.loads(line)["wrapped"] for line in log.splitlines()}, {"idle", "observing"})
+
+    def test_shared_verification(self):
+        if not MPIRUN:
+            self.skipTest("no MPI")
+        log = output_of(MPIRUN, "-n", 2, SHARED_VERIFICATION, 5, 3)
+        summary = json.loads(log.splitlines()[-1])
+        self.assertEqual(summary["ranks"], 2)
+        self.assertLess(summary["largest_loss_difference"], 1e-4)
+        self.check("shared_verification", log, "Verification shared by ranks")
 
     def test_throughput(self):
         log = output_of(sys.executable, BENCH / "throughput.py", PROGRAM, "--model", "tiny", "--rounds", "2", "--warm-up",

@@ -43,6 +43,13 @@ def step_overhead(seed, slower=1.0, noise=0.01, rounds=20):
     return lines + [{"wrapped": "idle", "rounds": rounds}]
 
 
+def shared_verification(seed, slower=1.0, noise=0.01, rounds=20):
+    random = numpy.random.default_rng(seed)
+    lines = [{"round": number, "alone_seconds": 0.6 * spread(random, noise),
+              "shared_seconds": 0.31 * slower * spread(random, noise)} for number in range(rounds)]
+    return [*lines, {"summary": True, "ranks": 2, "sequences": 64}]
+
+
 def throughput(seed, slower=1.0, noise=0.01, rounds=5):
     random = numpy.random.default_rng(seed)
     sizes = {"model": "demo", "device": "cpu", "precision": "fp32", "batch": 16, "context": 128}

@@ -19,8 +19,9 @@ namespace {
 class Engine {
  public:
   Engine(const py::object& optimizer, const py::object& model, const py::object& evaluator,
-         const Options& options, const py::object& trace, const py::object& runner)
-      : evaluator_(evaluator) {
+         const Options& options, const py::object& trace, const py::object& runner,
+         const py::object& ranks)
+      : evaluator_(evaluator), ranks_(ranks) {
     if (!runner.is_none()) runner_ = std::make_unique<PythonStepRunner>(runner);
     TraceSink sink;
     if (!trace.is_none()) sink = [trace](const std::string& event) { trace(event); };
@@ -28,7 +29,8 @@ class Engine {
     optimizer_ = base.get();
     guarded([&] {
       leaps_ = std::make_unique<LeapVerify>(std::move(base), std::make_unique<PythonModel>(model),
-                                            options, evaluator_, std::move(sink), runner_.get());
+                                            options, evaluator_, std::move(sink), runner_.get(),
+                                            &ranks_);
     });
     for (const at::Tensor& tensor : optimizer_->trained()) {
       trained_.emplace_back(tensor, tensor.device());
@@ -135,6 +137,7 @@ class Engine {
   }
 
   PythonEvaluator evaluator_;
+  PythonCollective ranks_;
   std::unique_ptr<PythonStepRunner> runner_;
   std::unique_ptr<LeapVerify> leaps_;
   // Owned by leaps_.
@@ -157,6 +160,7 @@ PYBIND11_MODULE(_core, m) {
   py::register_exception<FormatError>(m, "FormatError", value_error);
   py::register_exception<InvalidOption>(m, "InvalidOption", value_error);
   py::register_exception<FileError>(m, "FileError", error);
+  py::register_exception<CollectiveError>(m, "CollectiveError", error);
 
   py::class_<Options>(m, "Options", "Checked options of one wrapper.")
       .def(
@@ -172,8 +176,6 @@ PYBIND11_MODULE(_core, m) {
       .def_property_readonly(
           "touches_moments",
           [](const Options& options) { return options.moments != MomentPolicy::kKeep; })
-      .def_property_readonly("sequences",
-                             [](const Options& options) { return options.verification.sequences; })
       .def_property_readonly("no_try_reason", &Options::no_try_reason)
       .def_property_readonly("tells_by_activations",
                              [](const Options& options) {
@@ -190,9 +192,9 @@ PYBIND11_MODULE(_core, m) {
 
   py::class_<Engine>(m, "Engine")
       .def(py::init<const py::object&, const py::object&, const py::object&, const Options&,
-                    const py::object&, const py::object&>(),
+                    const py::object&, const py::object&, const py::object&>(),
            py::arg("optimizer"), py::arg("model"), py::arg("evaluator"), py::arg("options"),
-           py::arg("trace"), py::arg("runner"))
+           py::arg("trace"), py::arg("runner"), py::arg("ranks"))
       .def("step", &Engine::step)
       .def("step_on", &Engine::step_on)
       .def("fits", &Engine::fits)

@@ -1,6 +1,7 @@
 #include <ATen/ATen.h>
 #include <leapverify/integrations/python/binding/python_objects.h>
 #include <leapverify/kernels/error.h>
+#include <leapverify/runtime/error_text.h>
 #include <pybind11/stl.h>
 #include <torch/csrc/autograd/python_variable.h>
 
@@ -63,7 +64,7 @@ std::vector<at::Tensor> PythonOptimizer::given() const {
 
 std::vector<at::Tensor> PythonOptimizer::trained() const {
   std::vector<at::Tensor> parameters = given();
-  if (!access_.attr("sharded")().cast<bool>()) return parameters;
+  if (!sharded()) return parameters;
   const auto same = [](const at::Tensor& a, const at::Tensor& b) { return a.is_same(b); };
   if (!std::equal(parameters.begin(), parameters.end(), given_.begin(), given_.end(), same)) {
     shards_ = access_.attr("shards")(parameters).cast<std::vector<at::Tensor>>();
@@ -131,8 +132,10 @@ std::function<void()> PythonOptimizer::keep_state() {
   return putting_back(access_.attr("keep_state")());
 }
 
+bool PythonOptimizer::sharded() const { return access_.attr("sharded")().cast<bool>(); }
+
 void PythonOptimizer::sum_over_shards(std::vector<double>& values) const {
-  if (!access_.attr("sharded")().cast<bool>()) return;
+  if (!sharded()) return;
   values = access_.attr("sum_over_shards")(values).cast<std::vector<double>>();
 }
 
@@ -166,10 +169,20 @@ std::int64_t PythonEvaluator::sequence_count() const {
 
 double PythonEvaluator::step_cost() const { return access_.attr("step_cost")().cast<double>(); }
 
+bool PythonEvaluator::together() const { return access_.attr("together")().cast<bool>(); }
+
 Evaluation PythonEvaluator::evaluate(const std::vector<std::int64_t>& sequences, bool activations) {
   const py::object found = call(access_.attr("evaluate"), sequences, activations);
   const auto [losses, vectors] = found.cast<std::tuple<at::Tensor, std::optional<at::Tensor>>>();
   return {losses, vectors.value_or(at::Tensor())};
+}
+
+void PythonCollective::sum(std::vector<double>& values) {
+  try {
+    values = call(ranks_.attr("sum"), values).cast<std::vector<double>>();
+  } catch (const py::error_already_set& error) {
+    throw CollectiveError(error_text(error));
+  }
 }
 
 TrainingPosition PythonStepRunner::position() const {

@@ -5,6 +5,7 @@
 
 #include <leapverify/runtime/base_optimizer.h>
 #include <leapverify/runtime/evaluator.h>
+#include <leapverify/runtime/policy/collective.h>
 #include <leapverify/runtime/step_runner.h>
 #include <leapverify/runtime/trained_model.h>
 #include <torch/csrc/utils/pybind.h>
@@ -51,6 +52,7 @@ class PythonOptimizer : public BaseOptimizer {
   std::vector<ParameterMoments> moments(double steps) const override;
   void check_has_moments() const override;
   std::function<void()> keep_state() override;
+  bool sharded() const override;
   void sum_over_shards(std::vector<double>& values) const override;
 
   /// Whether any parameter has a gradient.
@@ -94,10 +96,24 @@ class PythonEvaluator : public Evaluator {
 
   std::int64_t sequence_count() const override;
   double step_cost() const override;
+  bool together() const override;
   Evaluation evaluate(const std::vector<std::int64_t>& sequences, bool activations) override;
 
  private:
   py::object access_;
+};
+
+/// Over leapverify._ranks.Ranks.
+class PythonCollective : public Collective {
+ public:
+  explicit PythonCollective(py::object ranks) : ranks_(std::move(ranks)) {}
+
+  int rank() const override { return ranks_.attr("rank").cast<int>(); }
+  int size() const override { return ranks_.attr("size").cast<int>(); }
+  void sum(std::vector<double>& values) override;
+
+ private:
+  py::object ranks_;
 };
 
 /// Over an object of the user's with position(), seek(data, schedule) and backward().

@@ -25,7 +25,7 @@ if _public(_torch.__version__) != _public(TORCH_VERSION):
         f"torch {_public(TORCH_VERSION)}, or build leapverify again (pip install --no-build-isolation .)"
     )
 
-from ._core import ContractError, Error, FileError, FormatError, InvalidOption  # noqa: E402
+from ._core import CollectiveError, ContractError, Error, FileError, FormatError, InvalidOption  # noqa: E402
 from .evaluators import BatchEvaluator, Evaluator  # noqa: E402
 from .optimizer import LeapVerify  # noqa: E402
 from .training import StepRunner, TrainingBatch  # noqa: E402
@@ -36,6 +36,7 @@ cuda: bool = CUDA
 
 __all__ = [
     "BatchEvaluator",
+    "CollectiveError",
     "ContractError",
     "Error",
     "Evaluator",

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numbers
 import random
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -290,10 +290,6 @@ class ModelAccess:
     def running_variances(self) -> list[Tensor]:
         return [norm.running_var for norm in self._batch_norms()]
 
-    def collects_statistics(self) -> bool:
-        """Nothing else runs batch norms in training mode while others than the training's weights are in place."""
-        return any(norm.training for norm in self._batch_norms())
-
     def has_shards(self) -> bool:
         """Whether a forward pass takes all ranks, for trained parameters or frozen ones."""
         return any(is_distributed(parameter) for parameter in self.model.parameters())
@@ -317,29 +313,25 @@ class _PythonGenerators:
 
 
 class EvaluatorAccess:
-    def __init__(self, evaluator: Evaluator, ranks: Ranks, model: ModelAccess, usual: int):
-        """`usual`: sequences of a comparison, in one call."""
+    def __init__(self, evaluator: Evaluator, ranks: Ranks, model: ModelAccess):
         self._evaluator = evaluator
         self._ranks = ranks
-        self._model = model
+        # Asked once: whole as they are during a forward pass, shards are not known as such.
         self._together = model.has_shards() or evaluator.together
-        self._sharing = 1 if self._together else min(ranks.size, usual)
 
     def sequence_count(self) -> int:
         return len(self._evaluator)
 
     def step_cost(self) -> float:
-        # A rank runs gate sequences beside its own part of the training step, and not all ranks may have some to run.
-        return float(self._evaluator.step_cost) * self._sharing / self._ranks.size
+        # Of this rank's part of a step.
+        return float(self._evaluator.step_cost) / self._ranks.size
+
+    def together(self) -> bool:
+        return self._together
 
     def evaluate(self, sequences: list[int], activations: bool) -> tuple[Tensor, Tensor | None]:
-        def compute(asked: Sequence[int]) -> tuple[Tensor, Tensor | None]:
-            found = self._evaluator.evaluate(asked, activations)
-            losses, vectors = found if isinstance(found, tuple) else (found, None)
-            if not isinstance(losses, Tensor):
-                raise ContractError(f"the evaluator must return a tensor of losses, got {type(losses).__name__}")
-            return losses, vectors
-
-        # The statistics of batch norms come from all of the sequences.
-        together = self._together or self._model.collects_statistics()
-        return self._ranks.agree(compute, sequences, activations, together)
+        found = self._evaluator.evaluate(sequences, activations)
+        losses, vectors = found if isinstance(found, tuple) else (found, None)
+        if not isinstance(losses, Tensor):
+            raise ContractError(f"the evaluator must return a tensor of losses, got {type(losses).__name__}")
+        return losses, vectors

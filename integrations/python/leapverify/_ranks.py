@@ -1,9 +1,7 @@
-"""The processes that train together: agreement on held-out losses, and sums over shards."""
+"""The processes that train together, and sums over shards."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -35,64 +33,12 @@ class Ranks:
         self.rank: int = dist.get_rank(group) if self.size > 1 else 0
         self.first: bool = self.rank == 0
 
-    def agree(
-        self,
-        compute: Callable[[Sequence[int]], tuple[Tensor, Tensor | None]],
-        sequences: Sequence[int],
-        activations: bool,
-        together: bool,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Losses of the sequences and their activations if asked for, the same on every rank. Each rank computes those
-        whose number is its own modulo the number of ranks, so that a sequence is always the same rank's; with `together`
-        each computes all, and the first rank's count. Raises everywhere where `compute` raises anywhere."""
-        if self.size == 1:
-            return compute(sequences)
-        count = len(sequences)
-        places = [place for place, sequence in enumerate(sequences) if sequence % self.size == self.rank]
-        asked = [sequences[place] for place in places]
-        if together:
-            asked, places = list(sequences), list(range(count)) if self.first else []
-        failure: Exception | None = None
-        losses, vectors = torch.empty(0), None
-        try:
-            if asked:
-                losses, vectors = compute(asked)
-                _check_shapes(losses, vectors, len(asked), activations)
-        except Exception as error:
-            failure = error
-        # One sum carries all: each place is written by one rank, and zeros leave it bitwise as it is.
-        device = _device_of(self._group)
-        shared = torch.zeros(count + 1, dtype=torch.float64, device=device)
-        if failure is not None:
-            shared[count] = 1
-        elif places:
-            shared[places] = losses.detach().double().to(device)
-        dist.all_reduce(shared, group=self._group)
-        if failure is not None:
-            raise failure
-        if shared[count] > 0:
-            raise ContractError(f"the evaluator failed on {int(shared[count])} of {self.size} ranks")
-        return shared[:count].cpu(), self._gathered(vectors, places, count, device) if activations else None
-
-    def _gathered(self, vectors: Tensor | None, places: list[int], count: int, device: torch.device) -> Tensor:
-        # A rank that had nothing to run does not know how wide they are.
-        width = float(vectors.shape[1]) if vectors is not None else -math.inf
-        widths = torch.tensor([width, -width if vectors is not None else -math.inf], dtype=torch.float64, device=device)
-        dist.all_reduce(widths, dist.ReduceOp.MAX, group=self._group)
-        if widths[0] != -widths[1]:
-            raise ContractError("activation vectors are of different lengths on different ranks")
-        whole = torch.zeros(count, int(widths[0]), device=device)
-        if places and vectors is not None:
-            whole[places] = vectors.detach().float().to(device)
-        dist.all_reduce(whole, group=self._group)
-        return whole
-
-
-def _check_shapes(losses: Tensor, vectors: Tensor | None, count: int, activations: bool) -> None:
-    if losses.shape != (count,):
-        raise ContractError(f"the evaluator must return one loss for each of {count} sequences")
-    if activations and (vectors is None or vectors.dim() != 2 or vectors.shape[0] != count):
-        raise ContractError(f"the evaluator must return one activation vector for each of {count} sequences")
+    def sum(self, values: list[float]) -> list[float]:
+        """Each value's sum over the ranks."""
+        total = torch.tensor(values, dtype=torch.float64, device=_device_of(self._group))
+        dist.all_reduce(total, group=self._group)
+        result: list[float] = total.tolist()
+        return result
 
 
 def is_distributed(tensor: Tensor) -> bool:

@@ -114,10 +114,6 @@ class LeapVerify(torch.optim.Optimizer):
         assert self.evaluator is not None
         live = self._live
         live.ranks = Ranks(self._process_group)
-        if live.ranks.size > 1 and self._values.get("gate") == "next_batch":
-            raise InvalidOption(
-                f"gate = next_batch: each of the {live.ranks.size} ranks has a batch of its own; legal are fresh and fixed"
-            )
         optimizer = OptimizerAccess(self.base_optimizer)
         if self._options.touches_moments:
             optimizer.check_moments_known()
@@ -131,10 +127,11 @@ class LeapVerify(torch.optim.Optimizer):
         engine = _core.Engine(
             optimizer,
             live.model,
-            EvaluatorAccess(self.evaluator, live.ranks, live.model, live.options.sequences),
+            EvaluatorAccess(self.evaluator, live.ranks, live.model),
             live.options,
             sink(live, self._trace),
             self._runner,
+            live.ranks,
         )
         self._warn_of_cost(engine)
         return engine
@@ -142,7 +139,8 @@ class LeapVerify(torch.optim.Optimizer):
     def _warn_of_cost(self, engine: _core.Engine) -> None:
         if self.planned_steps == 0 or self._options.no_try_reason:
             return
-        least, allowed = engine.try_cost(self.evaluator.sequences_per_step if self.evaluator is not None else 0)
+        assert self.evaluator is not None and self._live.ranks is not None
+        least, allowed = engine.try_cost(self.evaluator.sequences_per_step // self._live.ranks.size)
         if least > allowed:
             warnings.warn(
                 f"LeapVerify: nothing will be tried, for a try takes at least {least} forward passes of a sequence and "

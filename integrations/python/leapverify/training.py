@@ -32,7 +32,7 @@ class TrainingBatch:
     is due is made on it before the step is taken. Any optimizer's ``step(closure)`` takes it.
 
     Args:
-        sequences: n.
+        sequences: n, of this rank, equally many on each.
         losses: runs the model forward on the batch as training does and returns the loss of each sequence, [n].
         zero_grad: called before the step's own forward pass.
         backward: instead of ``losses().mean().backward()``: forward, backward, clipping; returns the loss.

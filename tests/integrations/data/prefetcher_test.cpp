@@ -37,7 +37,7 @@ TEST_F(PrefetchedTextTest, BatchesAreThoseWithoutPrefetchingAfterAnySeek) {
   const Text text(options, 256, kContext, kRows);
   const auto batch_of = [&text](std::int64_t step) {
     std::vector<std::int64_t> batch(2 * kRows * kContext);
-    text.train_batch(step, kRows, batch.data(), batch.data() + kRows * kContext);
+    text.train_batch(step, 0, kRows, batch.data(), batch.data() + kRows * kContext);
     return batch;
   };
   Prefetcher<std::vector<std::int64_t>> batches(batch_of, 2);

@@ -178,7 +178,7 @@ class SplitTextTest : public leapverify::testing::TemporaryFolder {
   static Counts counts_of(const Text& text) {
     return {
         counts(3000, [&](auto i, auto* tokens,
-                         auto* targets) { text.train_batch(i, 1, tokens, targets); }),
+                         auto* targets) { text.train_batch(i, 0, 1, tokens, targets); }),
         counts(text.gate_size(), [&](auto i, auto* tokens,
                                      auto* targets) { text.gate_sequence(i, tokens, targets); }),
         counts(text.validation_size(), [&](auto i, auto* tokens, auto* targets) {

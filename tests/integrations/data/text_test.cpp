@@ -49,9 +49,10 @@ class TextTest : public testing::TemporaryFolder {
     return content;
   }
 
-  static Batch train_batch(const Text& text, std::int64_t step, std::int64_t rows = 4) {
+  static Batch train_batch(const Text& text, std::int64_t step, std::int64_t rows = 4,
+                           std::int64_t first = 0) {
     Batch batch(rows);
-    text.train_batch(step, rows, batch.tokens.data(), batch.targets.data());
+    text.train_batch(step, first, rows, batch.tokens.data(), batch.targets.data());
     return batch;
   }
 
@@ -121,6 +122,9 @@ TEST_F(TextTest, ARowDoesNotDependOnTheNumberOfRows) {
   const Batch four = train_batch(text, 5, 4);
   const Batch two = train_batch(text, 5, 2);
   EXPECT_TRUE(std::equal(two.tokens.begin(), two.tokens.end(), four.tokens.begin()));
+  const Batch last = train_batch(text, 5, 2, 2);
+  EXPECT_TRUE(std::equal(last.tokens.rbegin(), last.tokens.rend(), four.tokens.rbegin()));
+  EXPECT_TRUE(std::equal(last.targets.rbegin(), last.targets.rend(), four.targets.rbegin()));
 }
 
 TEST_F(TextTest, BatchesAreTheSameOnEveryMachine) {

@@ -1,4 +1,4 @@
-"""Two and three processes over Gloo: DDP, and FSDP2 on local shards. Every rank comes to the same verdicts.
+"""Two processes over Gloo: DDP, and FSDP2 on local shards. Every rank comes to the same verdicts.
 
 Usage: distributed_test.py [unittest options], with the package on PYTHONPATH
 """
@@ -21,6 +21,7 @@ from toy import ACCEPTING, EAGER, inputs, squared, target
 
 WORLD = 2
 REJECTING = {**EAGER, "verification": {"sequences": 16, "margin": 1e9}}
+NEXT_BATCH = {**EAGER, "gate": "next_batch", "verification": {"sequences": 32}}
 SHARDED = {**ACCEPTING, "predictor": "least_squares", "on_accept": "both", "reference": "denoised",
            "detector.signal": "delta_cosine", "trust_norm": 0.1, "trust_path": 0.5}
 
@@ -54,7 +55,7 @@ def train(rank, kind, options, steps, noise=0.0, fails=False):
         fully_shard(model)
     if kind == "fsdp stale":
         leapverify._access.ModelAccess.reshard = lambda _: None
-    wrapped = DistributedDataParallel(model) if kind == "ddp" else model
+    wrapped = DistributedDataParallel(model) if kind in ("ddp", "torn", "unlike") else model
     base = torch.optim.AdamW(model.parameters(), lr=3e-3)
     events = []
     optimizer = base
@@ -64,9 +65,18 @@ def train(rank, kind, options, steps, noise=0.0, fails=False):
         optimizer = leapverify.LeapVerify(base, gate, trace=events.append, **options)
     for step in range(steps):
         x = inputs(step, 32)[rank * 16:][:16]
-        optimizer.zero_grad()
-        squared(wrapped(x), target(x)).mean().backward()
-        optimizer.step()
+        if rank == 1 and step == {"torn": 8, "unlike": 0}.get(kind):
+            with torch.no_grad():
+                model[0].bias.mul_(1 + 1e-6)
+        try:
+            if options is not None and options.get("gate") == "next_batch":
+                optimizer.step(leapverify.TrainingBatch(16, lambda: squared(wrapped(x), target(x)), optimizer.zero_grad))
+                continue
+            optimizer.zero_grad()
+            squared(wrapped(x), target(x)).mean().backward()
+            optimizer.step()
+        except leapverify.CollectiveError as error:
+            return [], events, {"error": str(error)}
     if kind == "fsdp stale":
         return [], events, optimizer.status()
     whole = [p.full_tensor() if kind == "fsdp" else p for p in model.parameters()]
@@ -85,20 +95,11 @@ def train(rank, kind, options, steps, noise=0.0, fails=False):
     return [p.detach().clone() for p in whole], events, status
 
 
-def refusal():
-    model = net()
-    try:
-        leapverify.LeapVerify(torch.optim.SGD(model.parameters(), lr=1.0), evaluator_of(model), gate="next_batch")
-    except leapverify.InvalidOption as error:
-        return str(error)
-    return ""
-
-
 def start(rank, port, out, jobs):
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     torch.set_num_threads(1)
     dist.init_process_group("gloo", rank=rank, world_size=WORLD)
-    torch.save([refusal(), *(train(rank, *job) for job in jobs)], f"{out}/{rank}.pt")
+    torch.save([train(rank, *job) for job in jobs], f"{out}/{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -117,39 +118,6 @@ def on_two_ranks(*jobs):
     return list(zip(*on_ranks(WORLD, start, jobs=jobs), strict=True))
 
 
-ASKED = ([4], [0, 1], [0, 1, 2, 3, 4], [7, 3, 5])
-
-
-def agree(rank, port, out):
-    """On three ranks: losses that tell the sequence and the rank, and vectors, some of them wrong on one rank."""
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    dist.init_process_group("gloo", rank=rank, world_size=3)
-    ranks = leapverify._ranks.Ranks()
-    seen = []
-
-    def compute(asked, width=2, given=True):
-        seen.append(len(asked))
-        losses = torch.tensor([float(sequence + 100 * rank) for sequence in asked])
-        return losses, torch.stack([losses] * width, 1) if given else None
-
-    def fail(asked):
-        if rank == 1:
-            raise RuntimeError("mine")
-        return compute(asked)
-
-    found = {"apart": [ranks.agree(compute, asked, True, False) for asked in ASKED], "counts": list(seen),
-             "together": [ranks.agree(compute, asked, True, True) for asked in ASKED], "errors": []}
-    for broken in (fail, lambda asked: compute(asked, width=rank + 1), lambda asked: compute(asked, given=rank != 2),
-                   lambda asked: (torch.zeros(len(asked) + (rank == 0)), None)):
-        try:
-            ranks.agree(broken, ASKED[2], True, False)
-            found["errors"].append("")
-        except Exception as error:
-            found["errors"].append(f"{type(error).__name__}: {error}")
-    torch.save(found, f"{out}/{rank}.pt")
-    dist.destroy_process_group()
-
-
 def verdicts(events):
     return [(e["step"], e.get("horizon"), e.get("verdict"), e.get("outcome"), e.get("reason"))
             for e in events if e["event"] in ("candidate", "leap", "failure")]
@@ -159,43 +127,16 @@ def equal(a, b):
     return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-class ThreeRanks(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.found = on_ranks(3, agree)
-
-    def test_each_runs_its_own_sequences_and_all_know_all(self):
-        for found in self.found:
-            for asked, (losses, vectors) in zip(ASKED, found["apart"], strict=True):
-                expected = [sequence + 100 * (sequence % 3) for sequence in asked]
-                self.assertEqual(losses.tolist(), expected)
-                self.assertEqual(vectors.tolist(), [[value, value] for value in expected])
-            for asked, (losses, vectors) in zip(ASKED, found["together"], strict=True):
-                self.assertEqual(losses.tolist(), asked)
-                self.assertEqual(vectors.tolist(), [[value, value] for value in asked])
-        self.assertEqual([found["counts"] for found in self.found], [[1, 2, 1], [1, 1, 2, 1], [1, 1]])
-
-    def test_what_is_wrong_on_one_rank_is_an_error_on_all(self):
-        first, second, third = (found["errors"] for found in self.found)
-        self.assertEqual([error[0] for error in (first, second, third)],
-                         ["ContractError: the evaluator failed on 1 of 3 ranks", "RuntimeError: mine",
-                          "ContractError: the evaluator failed on 1 of 3 ranks"])
-        for errors in (first, second, third):
-            self.assertIn("of different lengths", errors[1])
-            self.assertTrue(all(errors))
-        self.assertIn("one activation vector for each of 1", third[2])
-        self.assertIn("one loss for each of 2", first[3])
-
-
 class TwoRanks(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         names = ["ddp bare", "ddp rejecting", "ddp accepting", "ddp noisy", "ddp failing", "fsdp bare", "fsdp rejecting",
-                 "fsdp sharded", "fsdp failing", "ddp whole", "fsdp stale"]
+                 "fsdp sharded", "fsdp failing", "ddp whole", "fsdp stale", "ddp next batch", "torn", "unlike"]
         jobs = [("ddp", None, 60), ("ddp", REJECTING, 60), ("ddp", ACCEPTING, 60), ("ddp", EAGER, 60, 1e-3),
                 ("ddp", EAGER, 60, 0.0, True), ("fsdp", None, 60), ("fsdp", REJECTING, 60), ("fsdp", SHARDED, 60),
-                ("fsdp", EAGER, 60, 0.0, True), ("ddp", SHARDED, 60), ("fsdp stale", ACCEPTING, 20)]
-        cls.found = dict(zip(["next batch", *names], on_two_ranks(*jobs), strict=True))
+                ("fsdp", EAGER, 60, 0.0, True), ("ddp", SHARDED, 60), ("fsdp stale", ACCEPTING, 20),
+                ("ddp", NEXT_BATCH, 60), ("torn", ACCEPTING, 60), ("unlike", EAGER, 60)]
+        cls.found = dict(zip(names, on_two_ranks(*jobs), strict=True))
 
     def check_same_on_both(self, name):
         (first, first_events, first_status), (second, second_events, second_status) = self.found[name]
@@ -219,9 +160,12 @@ class TwoRanks(unittest.TestCase):
             self.assertFalse([e for e in events if e["event"] == "failure"], name)
 
     def test_replicas_share_the_sequences_and_shards_run_all(self):
-        for name, share in (("ddp accepting", 1 / WORLD), ("ddp rejecting", 1 / WORLD), ("fsdp rejecting", 1)):
+        forwards = {}
+        for name in ("ddp accepting", "ddp rejecting", "fsdp rejecting"):
             for _, _, status in self.found[name]:
-                self.assertEqual(status["evaluated"], status["forwards"] * share, name)
+                self.assertEqual(status["evaluated"], status["forwards"] / WORLD, name)
+                forwards[name] = status["forwards"]
+        self.assertEqual(forwards["fsdp rejecting"], WORLD * forwards["ddp rejecting"])
 
     def test_root_that_stays_whole_is_found_out(self):
         for _, _, status in self.found["fsdp stale"]:
@@ -237,8 +181,15 @@ class TwoRanks(unittest.TestCase):
         self.assertNotEqual(before, average)
         self.assertEqual(before, after)
 
-    def test_next_batch_is_refused(self):
-        self.assertIn("has a batch of its own", self.found["next batch"][0])
+    def test_the_next_batch_of_all_ranks_is_held_out_data(self):
+        _, events = self.check_same_on_both("ddp next batch")
+        self.assertEqual({e["pairs"] for e in events if e["event"] == "candidate"}, {32})
+
+    def test_weights_that_differ_stop_the_run_and_name_the_rank(self):
+        for name, words in (("torn", "weights after the leap at step "), ("unlike", "weights: ")):
+            for _, _, status in self.found[name]:
+                self.assertIn(words, status["error"])
+                self.assertIn("rank 1 has another than rank 0", status["error"])
 
     def test_ranks_with_different_losses_decide_alike(self):
         _, events = self.check_same_on_both("ddp noisy")
@@ -250,7 +201,7 @@ class TwoRanks(unittest.TestCase):
             self.assertEqual(len([e for e in first if e["event"] == "failure"]), 3)
             self.assertEqual([e["step"] for e in first if e["event"] == "failure"],
                              [e["step"] for e in second if e["event"] == "failure"])
-            self.assertIn("1 of 2 ranks", [e for e in first if e["event"] == "failure"][0]["reason"])
+            self.assertEqual([e for e in first if e["event"] == "failure"][0]["reason"], "on rank 1: RuntimeError: mine")
             self.assertTrue(equal(weights, self.found[f"{kind} bare"][0][0]))
 
     def test_shards_lead_where_whole_tensors_do(self):

@@ -8,7 +8,7 @@ namespace {
 
 class BatchLoaderTest : public testing::TemporaryFolder {
  protected:
-  static constexpr std::int64_t kContext = 16, kRows = 4;
+  static constexpr std::int64_t kContext = 16, kRows = 4, kFirst = 8;
 
   /// Takes batches in and out of order and holds each against what the text gives.
   void expect_batches_of_the_text(torch::Device device) const {
@@ -17,14 +17,14 @@ class BatchLoaderTest : public testing::TemporaryFolder {
     data::DataOptions options;
     options.path = write("text", content);
     const data::Text text(options, 256, kContext, kRows);
-    BatchLoader loader(text, kRows, {device, {}, kContext, kRows});
+    BatchLoader loader(text, kFirst, kRows, {device, {}, kContext, kRows});
     std::vector<TokenBatch> taken;
     const std::vector<std::int64_t> steps = {0, 1, 2, 3, 1, 2, 7, 8, 0, 0, 1};
     for (const std::int64_t step : steps) taken.push_back(loader.take(step));
     for (std::size_t i = 0; i < steps.size(); ++i) {
       const TokenBatch expected{torch::empty({kRows, kContext}, torch::kInt64),
                                 torch::empty({kRows, kContext}, torch::kInt64)};
-      text.train_batch(steps[i], kRows, expected.tokens.data_ptr<std::int64_t>(),
+      text.train_batch(steps[i], kFirst, kRows, expected.tokens.data_ptr<std::int64_t>(),
                        expected.targets.data_ptr<std::int64_t>());
       EXPECT_EQ(taken[i].tokens.device().type(), device.type());
       EXPECT_TRUE(torch::equal(taken[i].tokens.cpu(), expected.tokens)) << "step " << steps[i];

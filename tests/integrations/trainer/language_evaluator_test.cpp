@@ -34,7 +34,8 @@ class LanguageEvaluatorTest : public testing::TemporaryFolder {
 
 TEST_F(LanguageEvaluatorTest, SequencesAreOfTheRunsLengthNotTheModels) {
   EXPECT_EQ(model_->context(), 16);
-  EXPECT_EQ(BatchLoader(*text_, 8, settings_).take(0).tokens.sizes(), torch::IntArrayRef({8, 12}));
+  EXPECT_EQ(BatchLoader(*text_, 0, 8, settings_).take(0).tokens.sizes(),
+            torch::IntArrayRef({8, 12}));
   EXPECT_EQ(evaluate().losses.size(0), 5);
   EXPECT_GT(validation_loss(*model_, *text_, 5, settings_), 4);
 }

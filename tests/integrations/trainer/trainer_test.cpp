@@ -64,6 +64,8 @@ schedule: {warmup: 2}
   /// Of a validation's logits, in bytes.
   static constexpr std::size_t kLogits = 8 * 16 * 256 * sizeof(float);
 
+  const distributed::Ranks alone_;
+
   std::string model_of(const std::string& run, int step) const {
     return read_file(
         path(run + "/checkpoints/step-" + std::to_string(step) + "/model.safetensors"));
@@ -71,16 +73,16 @@ schedule: {warmup: 2}
 };
 
 TEST_F(TrainerTest, AFailingValidationLosesNoStep) {
-  Trainer(config(), path("whole"), /*resume=*/false).train();
+  Trainer(config(), path("whole"), std::nullopt, alone_).train();
   {
     const NoMemoryWithoutGradients no_memory(kLogits);
-    Trainer failing(config(), path("run"), /*resume=*/false);
+    Trainer failing(config(), path("run"), std::nullopt, alone_);
     EXPECT_THAT([&] { failing.train(); }, ThrowsMessage<Error>(HasSubstr(
                                               "validation at step 4 failed, the checkpoint of that "
                                               "step is saved: no memory")));
   }
   EXPECT_NE(model_of("run", 4), model_of("whole", 8));
-  EXPECT_EQ(Trainer(config(), path("run"), /*resume=*/true).train().step, 8);
+  EXPECT_EQ(Trainer(config(), path("run"), Resume(), alone_).train().step, 8);
   EXPECT_EQ(model_of("run", 8), model_of("whole", 8));
 }
 
@@ -88,7 +90,7 @@ TEST_F(TrainerTest, AFailingLastValidationLosesNoStep) {
   Config unvalidated = config();
   unvalidated.run.eval_every = 0;
   const NoMemoryWithoutGradients no_memory(kLogits);
-  Trainer failing(unvalidated, path("run"), /*resume=*/false);
+  Trainer failing(unvalidated, path("run"), std::nullopt, alone_);
   EXPECT_THAT([&] { failing.train(); },
               ThrowsMessage<Error>(HasSubstr("validation at step 8 failed")));
   EXPECT_FALSE(model_of("run", 8).empty());

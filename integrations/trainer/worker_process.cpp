@@ -1,0 +1,342 @@
+#include <fcntl.h>
+#include <leapverify/integrations/trainer/base_optimizer.h>
+#include <leapverify/integrations/trainer/run_setup.h>
+#include <leapverify/integrations/trainer/training_steps.h>
+#include <leapverify/integrations/trainer/worker_files.h>
+#include <leapverify/integrations/trainer/worker_process.h>
+#include <leapverify/runtime/durable_files.h>
+#include <leapverify/runtime/error_text.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <functional>
+#include <optional>
+#include <thread>
+#include <utility>
+
+namespace leapverify::trainer {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+/// Lines over a socket.
+class Line {
+ public:
+  explicit Line(int descriptor) : descriptor_(descriptor) {}
+
+  void say(const std::string& words) const {
+    const std::string line = words + "\n";
+    if (::send(descriptor_, line.data(), line.size(), MSG_NOSIGNAL) !=
+        static_cast<ssize_t>(line.size())) {
+      throw WorkerError("the other side is gone");
+    }
+  }
+
+  /// The next line, or none until the deadline. Throws WorkerError where the other side is gone.
+  std::optional<std::string> hear(Clock::time_point deadline) {
+    while (true) {
+      if (const std::size_t end = heard_.find('\n'); end != std::string::npos) {
+        std::string line = heard_.substr(0, end);
+        heard_.erase(0, end + 1);
+        return line;
+      }
+      const auto left =
+          std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
+      pollfd waiting{descriptor_, POLLIN, 0};
+      const int ready = ::poll(&waiting, 1, static_cast<int>(std::clamp<long>(left, 0, 1 << 30)));
+      if (ready < 0 && errno == EINTR) continue;
+      if (ready <= 0) return std::nullopt;
+      std::array<char, 4096> bytes{};
+      const ssize_t count = ::recv(descriptor_, bytes.data(), bytes.size(), 0);
+      if (count <= 0) throw WorkerError("the other side is gone");
+      heard_.append(bytes.data(), static_cast<std::size_t>(count));
+    }
+  }
+
+ private:
+  int descriptor_;
+  std::string heard_;
+};
+
+constexpr auto kForever = std::chrono::hours(24 * 365);
+
+Config config_of_worker(Config config) {
+  config.run.device = config.speculation.device;
+  config.run.threads = config.speculation.threads;
+  config.leapverify.options.enabled = false;
+  return config;
+}
+
+std::string last_line(const fs::path& file) {
+  std::ifstream stream(file);
+  std::string line, last;
+  while (std::getline(stream, line)) {
+    if (!line.empty()) last = line;
+  }
+  return last;
+}
+
+class WorkerProcess : public SpeculativeWorker {
+ public:
+  WorkerProcess(const Config& config, fs::path folder) : folder_(std::move(folder)) {
+    // What a run that was killed has left.
+    if (fs::exists(folder_)) remove_tree(folder_);
+    create_folders(folder_);
+    replace_file(folder_ / "config.yaml", to_yaml(config_of_worker(config)));
+    start_process();
+  }
+
+  ~WorkerProcess() override {
+    end_process();
+    try {
+      remove_tree(folder_);
+    } catch (const std::exception&) {
+      // It lies in the run folder, where the next worker removes it.
+    }
+  }
+  WorkerProcess(const WorkerProcess&) = delete;
+  WorkerProcess& operator=(const WorkerProcess&) = delete;
+
+  void start(const SpeculativeJob& job) override {
+    write_job(folder_, job);
+    try {
+      line_->say(std::to_string(++number_));
+    } catch (const WorkerError&) {
+      throw WorkerError(how_it_ended());
+    }
+  }
+
+  SpeculativeResult finish(std::chrono::milliseconds timeout) override {
+    const auto deadline = Clock::now() + timeout;
+    const std::string done = "done " + std::to_string(number_);
+    const std::string failed = "failed " + std::to_string(number_) + " ";
+    std::optional<std::string> answer;
+    try {
+      // Answers to jobs that are not wanted any more may come first.
+      do {
+        answer = line_->hear(deadline);
+      } while (answer && *answer != done && answer->rfind(failed, 0) != 0);
+    } catch (const WorkerError&) {
+      throw WorkerError(how_it_ended());
+    }
+    if (!answer) {
+      throw WorkerError("the worker did not answer within " +
+                        number_text(static_cast<double>(timeout.count()) / 1000) + " s");
+    }
+    if (*answer != done) throw WorkerError("the worker: " + answer->substr(failed.size()));
+    return read_result(folder_);
+  }
+
+  void cancel() noexcept override {
+    try {
+      line_->say("stop");
+    } catch (const std::exception&) {
+      // The next job tells.
+    }
+  }
+
+ private:
+  void start_process() {
+    std::array<int, 2> sockets{};
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets.data()) != 0) {
+      throw WorkerError(std::string("no worker: ") + std::strerror(errno));
+    }
+    const std::string log = (folder_ / "log.txt").string();
+    const std::string folder = folder_.string();
+    // What the child calls must be safe after a fork of a process with threads.
+    const std::string descriptor = std::to_string(kDescriptor);
+    process_ = ::fork();
+    if (process_ < 0) {
+      const std::string words = std::strerror(errno);
+      ::close(sockets[0]);
+      ::close(sockets[1]);
+      throw WorkerError("no worker: " + words);
+    }
+    if (process_ == 0) {
+      const int file = ::open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
+      if (file >= 0) {
+        ::dup2(file, STDOUT_FILENO);
+        ::dup2(file, STDERR_FILENO);
+      }
+      // A copy without CLOEXEC; where it has that number already it must be taken off.
+      if (sockets[1] == kDescriptor) {
+        ::fcntl(kDescriptor, F_SETFD, 0);
+      } else {
+        ::dup2(sockets[1], kDescriptor);
+      }
+      // Ctrl-C goes to the whole group, and the run is to end first.
+      ::setpgid(0, 0);
+      // Also where the file was replaced since.
+      ::execl("/proc/self/exe", "leapverify", "worker", folder.c_str(), descriptor.c_str(),
+              static_cast<char*>(nullptr));
+      ::_exit(127);
+    }
+    ::close(sockets[1]);
+    socket_ = sockets[0];
+    line_.emplace(socket_);
+  }
+
+  /// After its end was noticed.
+  std::string how_it_ended() {
+    int status = 0;
+    const auto deadline = Clock::now() + std::chrono::seconds(2);
+    pid_t ended = 0;
+    while (ended == 0 && Clock::now() < deadline) {
+      ended = ::waitpid(process_, &status, WNOHANG);
+      if (ended == 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    if (ended != process_) return "the worker is gone and does not end";
+    process_ = -1;
+    if (WIFSIGNALED(status)) {
+      return "the worker was killed by signal " + std::to_string(WTERMSIG(status));
+    }
+    return "the worker ended with status " + std::to_string(WEXITSTATUS(status)) + ": " +
+           last_line(folder_ / "log.txt");
+  }
+
+  void end_process() noexcept {
+    if (socket_ >= 0) ::close(socket_);
+    if (process_ > 0) {
+      ::kill(process_, SIGKILL);
+      ::waitpid(process_, nullptr, 0);
+    }
+  }
+
+  static constexpr int kDescriptor = 3;
+
+  fs::path folder_;
+  pid_t process_ = -1;
+  int socket_ = -1;
+  std::optional<Line> line_;
+  std::int64_t number_ = 0;
+};
+
+/// One process, on the GPU that the config gives where it is to be one.
+distributed::Launch launch_of_worker(const Config& config) {
+  distributed::Launch launch;
+  if (config.run.device == DeviceChoice::kCuda) {
+    launch.launcher = distributed::Launcher::kTorchrun;
+    launch.local_rank = static_cast<int>(config.speculation.gpu);
+  }
+  return launch;
+}
+
+/// What a worker trains with.
+class WorkerTraining {
+ public:
+  explicit WorkerTraining(const Config& config)
+      : config_(config),
+        settings_(pass_settings(config, launch_of_worker(config))),
+        text_(config.data, models::model_size(config.model).vocabulary, settings_.context,
+              config.batch.sequences_of_step()),
+        model_(make_seeded_model(config, settings_.device, {})),
+        base_(make_base_optimizer(config.optimizer, *model_)),
+        steps_(config_, settings_, text_, *model_, *base_) {}
+
+  /// Empty where `unwanted` says so meanwhile.
+  std::optional<SpeculativeResult> run(const SpeculativeJob& job,
+                                       const std::function<bool()>& unwanted) {
+    begin(job);
+    for (std::int64_t i = 0; i < job.steps; ++i) {
+      if (unwanted()) return std::nullopt;
+      steps_.backward();
+      scale_rates(job.rate_scale);
+      base_->step();
+      if (!std::isfinite(steps_.loss().item<double>())) throw Error("its loss is not finite");
+    }
+    SpeculativeResult result;
+    for (const torch::Tensor& weight : trained()) result.weights.push_back(weight.detach().cpu());
+    result.optimizer = export_state(*base_);
+    for (auto& [name, tensor] : result.optimizer.tensors) tensor = tensor.cpu();
+    return result;
+  }
+
+ private:
+  std::vector<torch::Tensor> trained() const {
+    std::vector<torch::Tensor> weights;
+    for (const auto& group : base_->param_groups()) {
+      for (const torch::Tensor& parameter : group.params()) {
+        if (parameter.requires_grad()) weights.push_back(parameter);
+      }
+    }
+    return weights;
+  }
+
+  void begin(const SpeculativeJob& job) {
+    const torch::NoGradGuard no_grad;
+    std::vector<torch::Tensor> weights = trained();
+    LV_CHECK(weights.size() == job.weights.size(), "a job for another model");
+    for (std::size_t i = 0; i < weights.size(); ++i) weights[i].copy_(job.weights[i]);
+    OptimizerState state = job.optimizer;
+    import_state(*base_, state, "speculative job");
+    steps_.seek(job.position);
+    // Its own random numbers, the same in a rerun.
+    distributed::Launch self;
+    seed_rank(config_, self, job.step + 1);
+  }
+
+  void scale_rates(double scale) {
+    for (auto& group : base_->param_groups()) {
+      group.options().set_lr(group.options().get_lr() * scale);
+    }
+  }
+
+  Config config_;
+  PassSettings settings_;
+  data::Text text_;
+  std::shared_ptr<models::PretrainedModel> model_;
+  std::unique_ptr<torch::optim::Optimizer> base_;
+  TrainingSteps steps_;
+};
+
+}  // namespace
+
+std::unique_ptr<SpeculativeWorker> start_worker_process(const Config& config,
+                                                        const fs::path& folder) {
+  return std::make_unique<WorkerProcess>(config, folder);
+}
+
+void serve_worker(const fs::path& folder, int in) {
+  Line line(in);
+  WorkerTraining training(load_config("", (folder / "config.yaml").string(), {}));
+  std::optional<std::string> next;
+  const auto hear = [&](Clock::time_point deadline) {
+    if (!next) next = line.hear(deadline);
+    return next.has_value();
+  };
+  try {
+    while (true) {
+      while (!hear(Clock::now() + kForever)) {
+      }
+      const std::string number = *std::exchange(next, std::nullopt);
+      if (number == "stop") continue;
+      try {
+        // Whatever is said meanwhile ends the job.
+        const auto unwanted = [&] { return hear(Clock::now()); };
+        const std::optional<SpeculativeResult> result = training.run(read_job(folder), unwanted);
+        if (!result) continue;
+        write_result(folder, *result);
+        line.say("done " + number);
+      } catch (const WorkerError&) {
+        throw;
+      } catch (const std::exception& error) {
+        line.say("failed " + number + " " + error_text(error));
+      }
+    }
+  } catch (const WorkerError&) {
+    // The run is over.
+  }
+}
+
+}  // namespace leapverify::trainer

@@ -1,0 +1,269 @@
+#include <leapverify/runtime/error_text.h>
+#include <leapverify/runtime/speculation.h>
+#include <leapverify/runtime/strict_json.h>
+#include <torch/torch.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+namespace leapverify {
+
+using nlohmann::json;
+
+namespace {
+
+constexpr int kMaxFailures = 3;
+
+std::vector<at::Tensor> trained_weights(const torch::optim::Optimizer& base) {
+  std::vector<at::Tensor> weights;
+  for (const auto& group : base.param_groups()) {
+    for (const at::Tensor& parameter : group.params()) {
+      if (parameter.requires_grad()) weights.push_back(parameter.detach());
+    }
+  }
+  return weights;
+}
+
+std::vector<at::Tensor> copies(const std::vector<at::Tensor>& tensors) {
+  std::vector<at::Tensor> result;
+  for (const at::Tensor& tensor : tensors) result.push_back(tensor.clone());
+  return result;
+}
+
+OptimizerState on_the_host(OptimizerState state) {
+  for (auto& [name, tensor] : state.tensors)
+    tensor = tensor.to(at::kCPU, /*non_blocking=*/false, /*copy=*/true);
+  return state;
+}
+
+/// ‖a − b‖, or ‖a‖ without b.
+double distance(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>* b) {
+  double sum = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const at::Tensor difference = b == nullptr ? a[i] : a[i] - (*b)[i];
+    const double norm = at::linalg_vector_norm(difference).item<double>();
+    sum += norm * norm;
+  }
+  return std::sqrt(sum);
+}
+
+bool is_finite(const std::vector<at::Tensor>& tensors) {
+  return std::isfinite(distance(tensors, nullptr));
+}
+
+}  // namespace
+
+Speculation::Speculation(const policy::SpeculationOptions& options, LeapVerify& leaps,
+                         torch::optim::Optimizer& base, StepRunner& runner, MakeWorker make_worker,
+                         TraceSink trace)
+    : options_(options),
+      leaps_(leaps),
+      base_(base),
+      runner_(runner),
+      make_worker_(std::move(make_worker)),
+      trace_(std::move(trace)) {}
+
+std::int64_t Speculation::after_step(std::int64_t step, std::int64_t planned) {
+  const torch::NoGradGuard no_grad;
+  const std::int64_t handoffs_before = handoffs_;
+  std::int64_t gained = 0;
+  if (job_ && step >= job_->step) gained = arrive();
+  if (!job_ && off_reason_.empty() && step + gained + options_.steps + options_.gain() <= planned) {
+    begin(step + gained, handoffs_ > handoffs_before);
+  }
+  return gained;
+}
+
+std::vector<at::Tensor> Speculation::predict(bool handed_over) const {
+  std::vector<at::Tensor> predicted = leaps_.predict(options_.steps);
+  if (!predicted.empty() || !handed_over) return predicted;
+  const std::vector<at::Tensor> now = trained_weights(base_);
+  for (std::size_t i = 0; i < now.size(); ++i) {
+    predicted.push_back(now[i] + way_[i].to(now[i].device()));
+  }
+  return predicted;
+}
+
+void Speculation::begin(std::int64_t step, bool handed_over) {
+  std::vector<at::Tensor> predicted = predict(handed_over);
+  if (predicted.empty()) return;
+  SpeculativeJob job;
+  job.step = step + options_.steps;
+  job.steps = options_.steps;
+  job.position = runner_.position();
+  job.position.data += options_.gain();
+  job.position.schedule += options_.gain();
+  job.rate_scale = leaps_.status().learning_rate_scale;
+  for (const at::Tensor& tensor : predicted) job.weights.push_back(tensor.cpu());
+  job.optimizer = on_the_host(export_state(base_));
+  begun_at_ = copies(trained_weights(base_));
+  predicted_ = std::move(predicted);
+  job_ = std::move(job);
+  start_worker();
+}
+
+void Speculation::start_worker() {
+  try {
+    if (!worker_) worker_ = make_worker_();
+    worker_->start(*job_);
+  } catch (const std::exception& error) {
+    fail(job_->step - job_->steps, error_text(error));
+  }
+}
+
+void Speculation::fail(std::int64_t step, const std::string& reason) {
+  // Whatever state it is in.
+  worker_.reset();
+  job_.reset();
+  if (++failures_in_row_ >= kMaxFailures) off_reason_ = reason;
+  const json event = {{"event", "speculation"}, {"step", step},     {"steps", options_.steps},
+                      {"outcome", "failed"},    {"reason", reason}, {"off", !off_reason_.empty()}};
+  if (trace_) trace_(event.dump());
+}
+
+policy::Arrival Speculation::measure() const {
+  const std::vector<at::Tensor> now = trained_weights(base_);
+  return {distance(now, &predicted_), distance(now, &begun_at_), distance(now, nullptr)};
+}
+
+std::int64_t Speculation::arrive() {
+  const std::int64_t step = job_->step;
+  const policy::Arrival arrival = measure();
+  const double relative = relative_distance(arrival, options_.relative_to);
+  nlohmann::ordered_json event = {{"event", "speculation"},  {"step", step},
+                                  {"steps", options_.steps}, {"distance", arrival.distance},
+                                  {"way", arrival.way},      {"norm", arrival.norm}};
+  const auto end = [&](const char* outcome, const std::string& reason) {
+    event["outcome"] = outcome;
+    event["reason"] = reason;
+    if (trace_) trace_(event.dump());
+    job_.reset();
+  };
+  const TrainingPosition here = runner_.position();
+  // Where the run is when it arrives by its steps alone.
+  const std::int64_t walked = options_.steps - options_.gain();
+  if (here.data != job_->position.data + walked ||
+      here.schedule != job_->position.schedule + walked) {
+    worker_->cancel();
+    end("rejected", "a leap has moved data or schedule meanwhile");
+    return 0;
+  }
+  remember_way();
+  if (options_.kind == SpeculationKind::kAhead && !(relative <= options_.max_distance)) {
+    worker_->cancel();
+    end("rejected", "arrived too far from where the worker began");
+    return 0;
+  }
+  SpeculativeResult result;
+  try {
+    result = worker_->finish(
+        std::chrono::milliseconds(static_cast<std::int64_t>(options_.timeout_seconds * 1000)));
+    if (result.weights.size() != predicted_.size())
+      throw WorkerError("the worker gave other weights");
+    if (!is_finite(result.weights)) throw WorkerError("the worker's weights are not finite");
+  } catch (const std::exception& error) {
+    fail(step, error_text(error));
+    return 0;
+  }
+  failures_in_row_ = 0;
+  Offer offer;
+  offer.steps = options_.gain();
+  const std::vector<at::Tensor> now = trained_weights(base_);
+  for (std::size_t i = 0; i < now.size(); ++i) {
+    // In the layout of the weights.
+    offer.weights.push_back(at::empty_like(now[i]).copy_(result.weights[i]));
+  }
+  offer.accept = [&] {
+    runner_.seek({here.data + options_.gain(), here.schedule + options_.gain()});
+    try {
+      import_state(base_, result.optimizer, "speculative worker");
+    } catch (...) {
+      runner_.seek(here);
+      throw;
+    }
+  };
+  const Answer answer = leaps_.offer(offer);
+  event["forwards"] = answer.forwards;
+  if (answer.decision.pairs > 0) {
+    event["reference_loss"] = answer.decision.reference_loss;
+    event["candidate_loss"] = answer.decision.candidate_loss;
+    event["pairs"] = answer.decision.pairs;
+  }
+  end(answer.accepted ? "handed_over" : "rejected", answer.decision.reason);
+  if (!answer.accepted) return 0;
+  ++handoffs_;
+  return options_.gain();
+}
+
+void Speculation::remember_way() {
+  way_.clear();
+  const std::vector<at::Tensor> now = trained_weights(base_);
+  for (std::size_t i = 0; i < now.size(); ++i) way_.push_back((now[i] - begun_at_[i]).cpu());
+}
+
+LeapVerifyState Speculation::state() const {
+  LeapVerifyState state;
+  json data = {{"handoffs", handoffs_},
+               {"failures_in_row", failures_in_row_},
+               {"off_reason", off_reason_},
+               {"running", job_.has_value()}};
+  if (job_) {
+    data["step"] = job_->step;
+    data["steps"] = job_->steps;
+    data["data_position"] = job_->position.data;
+    data["schedule_position"] = job_->position.schedule;
+    data["rate_scale"] = job_->rate_scale;
+    data["optimizer"] = job_->optimizer.json;
+    for (std::size_t i = 0; i < predicted_.size(); ++i) {
+      state.tensors.emplace_back("predicted." + std::to_string(i), predicted_[i]);
+      state.tensors.emplace_back("begun_at." + std::to_string(i), begun_at_[i]);
+    }
+    for (const auto& [name, tensor] : job_->optimizer.tensors) {
+      state.tensors.emplace_back("optimizer." + name, tensor);
+    }
+  }
+  state.json = data.dump();
+  return state;
+}
+
+void Speculation::restore(const LeapVerifyState& state) {
+  const std::string source = "speculation's state";
+  try {
+    const json data = json::parse(state.json);
+    handoffs_ = data.at("handoffs");
+    failures_in_row_ = data.at("failures_in_row");
+    off_reason_ = data.at("off_reason");
+    job_.reset();
+    const std::vector<at::Tensor> now = trained_weights(base_);
+    // With another number of steps now, what was begun is no job of this run.
+    if (!data.at("running").get<bool>() || data.at("steps") != options_.steps) return;
+    SpeculativeJob job;
+    job.step = data.at("step");
+    job.steps = data.at("steps");
+    job.position = {data.at("data_position"), data.at("schedule_position")};
+    job.rate_scale = data.at("rate_scale");
+    job.optimizer.json = data.at("optimizer");
+    begun_at_.clear();
+    predicted_.clear();
+    for (std::size_t i = 0; i < now.size(); ++i) {
+      const std::string number = std::to_string(i);
+      predicted_.push_back(
+          find_like(state.tensors, "predicted." + number, now[i], source).to(now[i].device()));
+      begun_at_.push_back(
+          find_like(state.tensors, "begun_at." + number, now[i], source).to(now[i].device()));
+      job.weights.push_back(predicted_.back().cpu());
+    }
+    const std::string prefix = "optimizer.";
+    for (const auto& [name, tensor] : state.tensors) {
+      if (name.rfind(prefix, 0) == 0) {
+        job.optimizer.tensors.emplace_back(name.substr(prefix.size()), tensor);
+      }
+    }
+    job_ = std::move(job);
+  } catch (const json::exception& error) {
+    throw FormatError(source + ": " + json_words(error));
+  }
+}
+
+}  // namespace leapverify
