@@ -151,7 +151,7 @@ CandidateEvent LeapVerify::Implementation::place_candidate(Point& point, Compari
 }
 
 std::int64_t LeapVerify::Implementation::candidates_at_once(const Comparison& comparison) const {
-  const bool apart = comparison.batch == nullptr && !base_->sharded() &&
+  const bool apart = comparison.batch == nullptr && replicated() &&
                      options_.verification.when == policy::When::kImmediate &&
                      options_.batch_norm == BatchNormPolicy::kKeep;
   return apart ? replicas_.points_at_once(evaluator_, first_helping()) : 1;

@@ -138,7 +138,7 @@ void LeapVerify::Implementation::land(const Point& winner, LeapTransaction& tran
 }
 
 void LeapVerify::Implementation::require_same_weights(const std::string& when) {
-  if (replicas_.size() == 1 || base_->sharded()) return;
+  if (!replicated()) return;
   replicas_.require_same(when + std::to_string(step_), weights_.digest());
 }
 

@@ -89,7 +89,7 @@ void LeapVerify::Implementation::require_same_ranks() {
   replicas_.require_same("number of gate sequences",
                          static_cast<std::uint64_t>(evaluator_.sequence_count()));
   replicas_.require_same("state of LeapVerify", shared_state());
-  if (!base_->sharded()) replicas_.require_same("weights", weights_.digest());
+  if (replicated()) replicas_.require_same("weights", weights_.digest());
   ranks_checked_ = true;
 }
 

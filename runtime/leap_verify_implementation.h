@@ -119,6 +119,10 @@ class LeapVerify::Implementation {
   /// Whether any rank was given a batch that was seen before. Throws RankMismatch for batches of unequal
   /// size.
   bool seen_by_any(const TrainingBatch& batch);
+  /// Whether every rank holds the same weights; with a model split by hand each has its part.
+  bool replicated() const {
+    return replicas_.size() > 1 && !base_->sharded() && !evaluator_.together();
+  }
   /// Before the first step: throws CollectiveError where the ranks have not the same options, evaluator,
   /// state and weights.
   void require_same_ranks();

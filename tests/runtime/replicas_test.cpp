@@ -289,6 +289,27 @@ TEST(Replicas, RanksThatDoNotFitTogetherAreRefusedBeforeTraining) {
               Each("number of gate sequences: rank 1 has another than rank 0"));
 }
 
+TEST(Replicas, PartsOfAModelThatRunsOnAllRanksAtOnceMayDiffer) {
+  struct Together : BatchEvaluator {
+    using BatchEvaluator::BatchEvaluator;
+    bool together() const override { return true; }
+  };
+  const Fleet fleet(2, 20, [&](RankRun& run, ThreadRank& rank) {
+    const torch::Tensor gate = toy_inputs(999, 128);
+    run.evaluator = std::make_unique<Together>(
+        gate, toy_target(gate), kToyBatch,
+        [&run](const at::Tensor& x, const at::Tensor& y) { return run.evaluate(x, y); });
+    const torch::NoGradGuard no_grad;
+    if (rank.rank() == 1) run.model->second->bias.add_(1);
+    run.wrap_on(accepting_options(), rank);
+  });
+  EXPECT_THAT(fleet.thrown, Each(IsEmpty()));
+  for (const auto& run : fleet.runs) {
+    EXPECT_FALSE(events_of(*run, "leap").empty());
+    EXPECT_EQ(events_of(*run, "leap").front().at("outcome"), "committed");
+  }
+}
+
 TEST(Replicas, StatesThatDifferAreRefused) {
   const Fleet fleet(2, 1, [&](RankRun& run, ThreadRank& rank) {
     run.wrap_on(betting_options(), rank);
