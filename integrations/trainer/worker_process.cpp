@@ -8,6 +8,7 @@
 #include <leapverify/runtime/error_text.h>
 #include <poll.h>
 #include <signal.h>
+#include <spawn.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -152,38 +153,33 @@ class WorkerProcess : public SpeculativeWorker {
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets.data()) != 0) {
       throw WorkerError(std::string("no worker: ") + std::strerror(errno));
     }
-    const std::string log = (folder_ / "log.txt").string();
-    const std::string folder = folder_.string();
-    // What the child calls must be safe after a fork of a process with threads.
-    const std::string descriptor = std::to_string(kDescriptor);
-    process_ = ::fork();
-    if (process_ < 0) {
-      const std::string words = std::strerror(errno);
-      ::close(sockets[0]);
-      ::close(sockets[1]);
-      throw WorkerError("no worker: " + words);
-    }
-    if (process_ == 0) {
-      const int file = ::open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
-      if (file >= 0) {
-        ::dup2(file, STDOUT_FILENO);
-        ::dup2(file, STDERR_FILENO);
-      }
-      // A copy without CLOEXEC; where it has that number already it must be taken off.
-      if (sockets[1] == kDescriptor) {
-        ::fcntl(kDescriptor, F_SETFD, 0);
-      } else {
-        ::dup2(sockets[1], kDescriptor);
-      }
-      // Ctrl-C goes to the whole group, and the run is to end first.
-      ::setpgid(0, 0);
-      // Also where the file was replaced since.
-      ::execl("/proc/self/exe", "leapverify", "worker", folder.c_str(), descriptor.c_str(),
-              static_cast<char*>(nullptr));
-      ::_exit(127);
-    }
+    posix_spawn_file_actions_t actions;
+    ::posix_spawn_file_actions_init(&actions);
+    ::posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, (folder_ / "log.txt").c_str(),
+                                       O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    ::posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
+    ::posix_spawn_file_actions_adddup2(&actions, sockets[1], kDescriptor);
+    posix_spawnattr_t attributes;
+    ::posix_spawnattr_init(&attributes);
+    // Ctrl-C goes to the whole group, and the run is to end first.
+    ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
+    ::posix_spawnattr_setpgroup(&attributes, 0);
+    std::array<std::string, 4> words = {"leapverify", "worker", folder_.string(),
+                                        std::to_string(kDescriptor)};
+    std::array<char*, 5> arguments = {words[0].data(), words[1].data(), words[2].data(),
+                                      words[3].data(), nullptr};
+    // Also where the file was replaced since.
+    const int error = ::posix_spawn(&process_, "/proc/self/exe", &actions, &attributes,
+                                    arguments.data(), environ);
+    ::posix_spawnattr_destroy(&attributes);
+    ::posix_spawn_file_actions_destroy(&actions);
     ::close(sockets[1]);
     socket_ = sockets[0];
+    if (error != 0) {
+      ::close(socket_);
+      process_ = -1;
+      throw WorkerError(std::string("no worker: ") + std::strerror(error));
+    }
     line_.emplace(socket_);
   }
 
