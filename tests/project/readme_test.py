@@ -54,7 +54,7 @@ class Readme(unittest.TestCase):
     def test_commands_exist(self):
         commands = [line.split()[0] for block in blocks("bash") for line in block.splitlines()]
         for command in commands + re.findall(r"`(scripts/\S+\.sh|\.ci/run)", README):
-            if not command.startswith(("build/", ".venv/")) and command not in ("pip", "python"):
+            if not command.startswith(("build/", ".venv/")) and command not in ("pip", "python", "torchrun", "mpirun"):
                 self.assertTrue((ROOT / command).stat().st_mode & 0o111, command)
         for subcommand in re.findall(r"build/leapverify (\S+)", README):
             result = subprocess.run([PROGRAM, subcommand, "--help"], capture_output=True)
