@@ -190,11 +190,12 @@ void LeapVerify::Implementation::know_side_by_side(std::vector<Point>& candidate
   all = replicas_.sum(std::move(all));
   for (std::size_t i = 0; i < candidates.size(); ++i) {
     const double* row = all.data() + i * width;
-    Placement& placement = candidates[i].placement.emplace();
+    Placement placement;
     placement.non_finite = static_cast<std::int64_t>(row[0]);
     placement.digest =
         (static_cast<std::uint64_t>(row[1]) << 32) + static_cast<std::uint64_t>(row[2]);
     placement.distance = row[3];
+    candidates[i].placement = placement;
     candidates[i].losses.assign(row + kFacts, row + width);
   }
   // Each rank holds another.
