@@ -134,6 +134,11 @@ void print_summary(const trainer::Summary& summary, const trainer::Config& confi
 /// Said already.
 struct Said {};
 
+void stop_on_signals() {
+  std::signal(SIGINT, [](int) { trainer::Trainer::request_stop(); });
+  std::signal(SIGTERM, [](int) { trainer::Trainer::request_stop(); });
+}
+
 /// What all ranks must have been told alike beside the config.
 std::string text_of(const std::string& folder, const std::optional<trainer::Resume>& resume) {
   if (!resume) return "train " + folder;
@@ -157,9 +162,9 @@ void run(const std::function<trainer::Config()>& load, const std::string& folder
     failure = std::current_exception();
   }
   const double seconds = loaded.value_or(trainer::Config()).distributed.timeout_seconds;
-  std::signal(SIGINT, [](int) { trainer::Trainer::request_stop(); });
-  std::signal(SIGTERM, [](int) { trainer::Trainer::request_stop(); });
   const distributed::Launch launch = distributed::read_launch();
+  // Ranks that wait for each other can be ended meanwhile.
+  if (launch.size == 1) stop_on_signals();
   const bool first = launch.rank == 0;
   distributed::Ranks ranks;
   std::unique_ptr<trainer::Trainer> loop;
@@ -167,6 +172,7 @@ void run(const std::function<trainer::Config()>& load, const std::string& folder
   try {
     ranks = distributed::join(launch,
                               std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000)));
+    stop_on_signals();
     leapverify::succeed_together(*ranks.communicator, [&] {
       if (failure) std::rethrow_exception(failure);
     });
