@@ -1,6 +1,8 @@
 #include <leapverify/runtime/error_text.h>
 #include <leapverify/runtime/speculation.h>
 #include <leapverify/runtime/strict_json.h>
+#include <leapverify/runtime/tensor_list.h>
+#include <leapverify/runtime/torch_optimizer.h>
 #include <torch/torch.h>
 
 #include <cmath>
@@ -15,13 +17,9 @@ namespace {
 
 constexpr int kMaxFailures = 3;
 
-std::vector<at::Tensor> trained_weights(const torch::optim::Optimizer& base) {
-  std::vector<at::Tensor> weights;
-  for (const auto& group : base.param_groups()) {
-    for (const at::Tensor& parameter : group.params()) {
-      if (parameter.requires_grad()) weights.push_back(parameter.detach());
-    }
-  }
+std::vector<at::Tensor> trained_weights(torch::optim::Optimizer& base) {
+  std::vector<at::Tensor> weights = TorchOptimizer(base).trained();
+  for (at::Tensor& weight : weights) weight = weight.detach();
   return weights;
 }
 
@@ -37,19 +35,8 @@ OptimizerState on_the_host(OptimizerState state) {
   return state;
 }
 
-/// ‖a − b‖, or ‖a‖ without b.
-double distance(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>* b) {
-  double sum = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    const at::Tensor difference = b == nullptr ? a[i] : a[i] - (*b)[i];
-    const double norm = at::linalg_vector_norm(difference).item<double>();
-    sum += norm * norm;
-  }
-  return std::sqrt(sum);
-}
-
 bool is_finite(const std::vector<at::Tensor>& tensors) {
-  return std::isfinite(distance(tensors, nullptr));
+  return std::isfinite(distance(TensorList(tensors), nullptr));
 }
 
 }  // namespace
@@ -80,7 +67,7 @@ std::vector<at::Tensor> Speculation::predict(bool handed_over) const {
   if (!predicted.empty() || !handed_over) return predicted;
   const std::vector<at::Tensor> now = trained_weights(base_);
   for (std::size_t i = 0; i < now.size(); ++i) {
-    predicted.push_back(now[i] + way_[i].to(now[i].device()));
+    predicted.push_back(now[i] + way_[i]);
   }
   return predicted;
 }
@@ -123,8 +110,10 @@ void Speculation::fail(std::int64_t step, const std::string& reason) {
 }
 
 policy::Arrival Speculation::measure() const {
-  const std::vector<at::Tensor> now = trained_weights(base_);
-  return {distance(now, &predicted_), distance(now, &begun_at_), distance(now, nullptr)};
+  const TensorList now(trained_weights(base_));
+  const TensorList predicted(predicted_);
+  const TensorList begun_at(begun_at_);
+  return {distance(now, &predicted), distance(now, &begun_at), distance(now, nullptr)};
 }
 
 std::int64_t Speculation::arrive() {
@@ -149,7 +138,6 @@ std::int64_t Speculation::arrive() {
     end("rejected", "a leap has moved data or schedule meanwhile");
     return 0;
   }
-  remember_way();
   if (options_.kind == SpeculationKind::kAhead && !(relative <= options_.max_distance)) {
     worker_->cancel();
     end("rejected", "arrived too far from where the worker began");
@@ -170,7 +158,9 @@ std::int64_t Speculation::arrive() {
   Offer offer;
   offer.steps = options_.gain();
   const std::vector<at::Tensor> now = trained_weights(base_);
+  way_.clear();
   for (std::size_t i = 0; i < now.size(); ++i) {
+    way_.push_back(now[i] - begun_at_[i]);
     // In the layout of the weights.
     offer.weights.push_back(at::empty_like(now[i]).copy_(result.weights[i]));
   }
@@ -194,12 +184,6 @@ std::int64_t Speculation::arrive() {
   if (!answer.accepted) return 0;
   ++handoffs_;
   return options_.gain();
-}
-
-void Speculation::remember_way() {
-  way_.clear();
-  const std::vector<at::Tensor> now = trained_weights(base_);
-  for (std::size_t i = 0; i < now.size(); ++i) way_.push_back((now[i] - begun_at_[i]).cpu());
 }
 
 LeapVerifyState Speculation::state() const {

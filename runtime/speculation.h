@@ -90,7 +90,6 @@ class Speculation {
   std::vector<at::Tensor> predict(bool handed_over) const;
   void start_worker();
   std::int64_t arrive();
-  void remember_way();
   policy::Arrival measure() const;
   void fail(std::int64_t step, const std::string& reason);
 
@@ -105,8 +104,8 @@ class Speculation {
   /// Of the job, on the weights' device: where the run was when it began, and where the worker begins.
   std::vector<at::Tensor> begun_at_;
   std::vector<at::Tensor> predicted_;
-  /// The way of K steps that was walked last, on the host: for a prediction where snapshots have begun
-  /// anew.
+  /// The way of K steps that was walked before the last offer: for a prediction where snapshots have
+  /// begun anew.
   std::vector<at::Tensor> way_;
   std::int64_t handoffs_ = 0;
   int failures_in_row_ = 0;

@@ -6,6 +6,8 @@
 #include <leapverify/integrations/trainer/worker_process.h>
 #include <leapverify/runtime/durable_files.h>
 #include <leapverify/runtime/error_text.h>
+#include <leapverify/runtime/scaled_rates.h>
+#include <leapverify/runtime/torch_optimizer.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -238,6 +240,7 @@ class WorkerTraining {
               config.batch.sequences_of_step()),
         model_(make_seeded_model(config, settings_.device, {})),
         base_(make_base_optimizer(config.optimizer, *model_)),
+        optimizer_(*base_),
         steps_(config_, settings_, text_, *model_, *base_) {}
 
   /// Empty where `unwanted` says so meanwhile.
@@ -247,45 +250,28 @@ class WorkerTraining {
     for (std::int64_t i = 0; i < job.steps; ++i) {
       if (unwanted()) return std::nullopt;
       steps_.backward();
-      scale_rates(job.rate_scale);
-      base_->step();
+      const ScaledRates rates(optimizer_, job.rate_scale);
+      optimizer_.step(nullptr);
       if (!std::isfinite(steps_.loss().item<double>())) throw Error("its loss is not finite");
     }
     SpeculativeResult result;
-    for (const torch::Tensor& weight : trained()) result.weights.push_back(weight.detach().cpu());
+    for (const torch::Tensor& weight : optimizer_.trained())
+      result.weights.push_back(weight.detach().cpu());
     result.optimizer = export_state(*base_);
     for (auto& [name, tensor] : result.optimizer.tensors) tensor = tensor.cpu();
     return result;
   }
 
  private:
-  std::vector<torch::Tensor> trained() const {
-    std::vector<torch::Tensor> weights;
-    for (const auto& group : base_->param_groups()) {
-      for (const torch::Tensor& parameter : group.params()) {
-        if (parameter.requires_grad()) weights.push_back(parameter);
-      }
-    }
-    return weights;
-  }
-
   void begin(const SpeculativeJob& job) {
     const torch::NoGradGuard no_grad;
-    std::vector<torch::Tensor> weights = trained();
+    std::vector<torch::Tensor> weights = optimizer_.trained();
     LV_CHECK(weights.size() == job.weights.size(), "a job for another model");
     for (std::size_t i = 0; i < weights.size(); ++i) weights[i].copy_(job.weights[i]);
-    OptimizerState state = job.optimizer;
-    import_state(*base_, state, "speculative job");
+    import_state(*base_, job.optimizer, "speculative job");
     steps_.seek(job.position);
     // Its own random numbers, the same in a rerun.
-    distributed::Launch self;
-    seed_rank(config_, self, job.step + 1);
-  }
-
-  void scale_rates(double scale) {
-    for (auto& group : base_->param_groups()) {
-      group.options().set_lr(group.options().get_lr() * scale);
-    }
+    seed_rank(config_, {}, job.step + 1);
   }
 
   Config config_;
@@ -293,6 +279,7 @@ class WorkerTraining {
   data::Text text_;
   std::shared_ptr<models::PretrainedModel> model_;
   std::unique_ptr<torch::optim::Optimizer> base_;
+  TorchOptimizer optimizer_;
   TrainingSteps steps_;
 };
 
