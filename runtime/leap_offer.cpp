@@ -11,7 +11,7 @@ std::vector<at::Tensor> LeapVerify::Implementation::predict(std::int64_t horizon
   // Predictions count from the newest snapshot.
   const bool observed = snapshots_ && snapshots_->size() >= predictor.snapshots_needed() &&
                         snapshots_->steps().front() == step_;
-  if (!observed || !off_reason_.empty()) return {};
+  if (!observed || !off_reason_.empty() || situation().gate_used_up) return {};
   policy::History history{
       snapshots_->steps(), {}, static_cast<std::int64_t>(weights_.tensors().size())};
   if (predictor.needs_gram()) history.gram = gram(snapshots_->size());

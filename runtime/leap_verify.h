@@ -160,8 +160,8 @@ class LeapVerify {
   /// where there is none, and within an evaluator or another action; step() within it throws too.
   void at_average(const std::function<void()>& action);
 
-  /// The weights so many steps ahead, as the first predictor of the options sees them: copies. Empty
-  /// but at an observation with enough snapshots, and where a number would not be finite.
+  /// The weights so many steps ahead, as the first predictor of the options sees them: copies. Empty but
+  /// at an observation with enough snapshots, where a number is not finite, or an offer has no chance.
   std::vector<at::Tensor> predict(std::int64_t horizon);
 
   /// Judges weights as it judges candidates, within the cap. Accepted, they are those of training, so

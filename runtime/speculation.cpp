@@ -103,6 +103,8 @@ void Speculation::fail(std::int64_t step, const std::string& reason) {
   // Whatever state it is in.
   worker_.reset();
   job_.reset();
+  ++failures_;
+  last_failure_ = reason;
   if (++failures_in_row_ >= kMaxFailures) off_reason_ = reason;
   const json event = {{"event", "speculation"}, {"step", step},     {"steps", options_.steps},
                       {"outcome", "failed"},    {"reason", reason}, {"off", !off_reason_.empty()}};

@@ -74,6 +74,9 @@ class Speculation {
 
   /// Taken over so far.
   std::int64_t handoffs() const { return handoffs_; }
+  /// Jobs that failed so far, and what the last of them said.
+  std::int64_t failures() const { return failures_; }
+  const std::string& last_failure() const { return last_failure_; }
   /// Why there are no more jobs.
   const std::string& off_reason() const { return off_reason_; }
 
@@ -108,6 +111,8 @@ class Speculation {
   /// begun anew.
   std::vector<at::Tensor> way_;
   std::int64_t handoffs_ = 0;
+  std::int64_t failures_ = 0;
+  std::string last_failure_;
   int failures_in_row_ = 0;
   std::string off_reason_;
 };

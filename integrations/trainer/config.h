@@ -16,6 +16,7 @@
 namespace leapverify::trainer {
 
 enum class DeviceChoice { kAuto, kCpu, kCuda };
+enum class WorkerDevice { kCpu, kCuda };
 /// kTf32: fp32 whose matrix products on CUDA round their factors to 10 bits; kBf16: autocast.
 enum class Precision { kFp32, kTf32, kBf16 };
 enum class OptimizerName { kAdamW, kMuon, kSgd };
@@ -29,6 +30,11 @@ struct EnumNames<trainer::DeviceChoice> {
   static constexpr Named<trainer::DeviceChoice> names[] = {{trainer::DeviceChoice::kAuto, "auto"},
                                                            {trainer::DeviceChoice::kCpu, "cpu"},
                                                            {trainer::DeviceChoice::kCuda, "cuda"}};
+};
+template <>
+struct EnumNames<trainer::WorkerDevice> {
+  static constexpr Named<trainer::WorkerDevice> names[] = {{trainer::WorkerDevice::kCpu, "cpu"},
+                                                           {trainer::WorkerDevice::kCuda, "cuda"}};
 };
 template <>
 struct EnumNames<trainer::Precision> {
@@ -132,7 +138,7 @@ struct DistributedOptions {
 };
 
 struct SpeculationSettings : policy::SpeculationOptions {
-  DeviceChoice device = DeviceChoice::kCpu;
+  WorkerDevice device = WorkerDevice::kCpu;
   std::int64_t gpu = 1;
   std::int64_t threads = 1;
 

@@ -2,6 +2,7 @@
 #include <leapverify/integrations/trainer/config_changes.h>
 #include <leapverify/integrations/trainer/yaml_field.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 namespace leapverify::trainer {
@@ -39,6 +40,22 @@ std::vector<ConfigChange> config_changes(const std::map<std::string, std::string
     }
   }
   return changes;
+}
+
+void require_same_config(Collective& ranks, const Config& config) {
+  const json first = json::parse(broadcast(ranks, json(config_values(config)).dump()));
+  const std::vector<ConfigChange> changes = config_changes(first, config);
+  const auto counts = gather(ranks, {static_cast<double>(changes.size())});
+  const auto other = std::find_if(counts.begin(), counts.end(),
+                                  [](const std::vector<double>& count) { return count[0] > 0; });
+  if (other == counts.end()) return;
+  const auto rank = static_cast<int>(other - counts.begin());
+  std::string words;
+  if (!changes.empty()) {
+    words = changes.front().key + " is " + changes.front().to + " on " + rank_names({rank}) +
+            " and " + changes.front().from + " on rank 0";
+  }
+  throw RankMismatch("config: " + broadcast(ranks, words, rank));
 }
 
 void refuse_another_model(const std::vector<ConfigChange>& changes) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <leapverify/integrations/trainer/config.h>
+#include <leapverify/runtime/policy/collective.h>
 
 #include <cstdint>
 #include <map>
@@ -23,6 +24,9 @@ std::map<std::string, std::string> config_values(Config config);
 /// Of the keys that `before` gives, as config_values() does.
 std::vector<ConfigChange> config_changes(const std::map<std::string, std::string>& before,
                                          const Config& now);
+
+/// Throws RankMismatch where ranks have different configs, with a key that is other than the first rank's.
+void require_same_config(Collective& ranks, const Config& config);
 
 /// Throws InvalidOption for a change of what a run keeps to its end.
 void refuse_another_model(const std::vector<ConfigChange>& changes);

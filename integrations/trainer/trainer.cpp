@@ -158,7 +158,7 @@ class Trainer::Implementation {
 
 void Trainer::Implementation::begin(const std::optional<Resume>& resume) {
   const TraceSink trace = [this](const std::string& event) { trace_->write(event); };
-  require_same(ranks_, "config", to_yaml(config_));
+  require_same_config(ranks_, config_);
   require_same(ranks_, "text",
                text_.summary().description + std::to_string(text_hashes()[0]) +
                    std::to_string(text_hashes()[1]) + std::to_string(text_hashes()[2]));
@@ -220,10 +220,16 @@ void Trainer::Implementation::check_speculation() const {
   legal_alone(leaps().batch_norm == BatchNormPolicy::kKeep,
               "leapverify.batch_norm other than keep");
   const SpeculationSettings& worker = config_.speculation;
-  if (worker.device == DeviceChoice::kAuto) {
-    throw InvalidOption("speculation.device", "auto", "cpu or cuda");
-  }
-  if (worker.device == DeviceChoice::kCpu && config_.run.precision == Precision::kTf32) {
+  if (worker.device == WorkerDevice::kCuda) {
+    const auto gpus = static_cast<std::int64_t>(torch::cuda::device_count());
+    if (gpus == 0) {
+      throw InvalidOption("speculation.device", "cuda", "cpu: this machine shows no CUDA device");
+    }
+    if (worker.gpu >= gpus) {
+      throw InvalidOption("speculation.gpu", std::to_string(worker.gpu),
+                          "below " + std::to_string(gpus) + ", the number of CUDA devices here");
+    }
+  } else if (config_.run.precision == Precision::kTf32) {
     throw InvalidOption("speculation.device", "cpu", "cuda with run.precision: tf32");
   }
 }
@@ -342,7 +348,7 @@ Summary Trainer::Implementation::train() {
   // A worker's steps may lie in between.
   const auto due = [&](std::int64_t every) { return every > 0 && step_ / every > before / every; };
   bool saw_off = false;
-  bool saw_no_worker = false;
+  std::int64_t failures = 0;
   bool stopped = stops(/*logged=*/true);
   torch::Tensor loss;
   while (step_ < run.steps && !stopped && !reached_target()) {
@@ -369,9 +375,11 @@ Summary Trainer::Implementation::train() {
       saw_off = true;
       note("leaps are off from here on: " + optimizer_->status().off_reason);
     }
-    if (!saw_no_worker && speculation_ && !speculation_->off_reason().empty()) {
-      saw_no_worker = true;
-      note("no worker from here on: " + speculation_->off_reason());
+    if (speculation_ && speculation_->failures() > failures) {
+      failures = speculation_->failures();
+      const bool last_worker = !speculation_->off_reason().empty();
+      note((last_worker ? "no worker from here on: " : "another worker begins: ") +
+           speculation_->last_failure());
     }
   }
   progress_.finish();
@@ -470,6 +478,9 @@ void Trainer::Implementation::restore(const Resume& resume) {
     throw Error(source + ": trained by " + count_of_ranks(loop_.ranks) + " and resumed by " +
                 count_of_ranks(ranks_.size()) +
                 ": --other-ranks goes on so, with other random numbers for dropout");
+  }
+  if (loop_.ranks != ranks_.size()) {
+    changes_.push_back({"ranks", std::to_string(loop_.ranks), std::to_string(ranks_.size())});
   }
   // The best may never have been kept, or be gone since.
   if (config_.run.keep_best &&

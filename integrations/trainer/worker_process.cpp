@@ -75,7 +75,8 @@ class Line {
 constexpr auto kForever = std::chrono::hours(24 * 365);
 
 Config config_of_worker(Config config) {
-  config.run.device = config.speculation.device;
+  config.run.device =
+      config.speculation.device == WorkerDevice::kCuda ? DeviceChoice::kCuda : DeviceChoice::kCpu;
   config.run.threads = config.speculation.threads;
   config.leapverify.options.enabled = false;
   return config;

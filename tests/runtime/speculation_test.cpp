@@ -193,6 +193,24 @@ TEST(Speculation, WhatIsNotVerifiedLeavesNoTrace) {
   EXPECT_EQ(run.speculation->handoffs(), 0);
 }
 
+TEST(Speculation, NoneBeginsOnceTheGateSequencesAreUsedUp) {
+  Options options = listening_options();
+  options.verification.rule = policy::Rule::kStrict;
+  options.verification.margin = 1e6;
+  options.max_gate_passes = 1;
+  SpeculativeRun run(options, near_enough());
+  run.train_to(400);
+  std::vector<std::int64_t> judged;
+  std::int64_t in_vain = 0;
+  for (const json& event : events_of(run, "speculation")) {
+    if (event.at("forwards") > 0) judged.push_back(event.at("step"));
+    if (event.at("forwards") == 0) ++in_vain;
+  }
+  EXPECT_THAT(judged, testing::SizeIs(testing::Ge(1u)));
+  EXPECT_LT(judged.back(), 350);
+  EXPECT_EQ(in_vain, 0);
+}
+
 TEST(Speculation, AWorkerThatFailsCostsItsJobAndAfterThreeThereAreNoMore) {
   using Fault = ToyWorker::Fault;
   for (const Fault fault : {Fault::kAtStart, Fault::kAtFinish, Fault::kNotFinite}) {
@@ -204,6 +222,8 @@ TEST(Speculation, AWorkerThatFailsCostsItsJobAndAfterThreeThereAreNoMore) {
     EXPECT_EQ(events[1].at("off"), false);
     EXPECT_EQ(events[2].at("off"), true);
     EXPECT_EQ(run.speculation->off_reason(), events[2].at("reason"));
+    EXPECT_EQ(run.speculation->failures(), 3);
+    EXPECT_EQ(run.speculation->last_failure(), events[2].at("reason"));
   }
 }
 

@@ -132,6 +132,8 @@ class Training(Ranks):
         self.assertEqual(self.validations(run), losses, "a refusal changes nothing")
         result = self.start(4, "resume", run, "--step", 20, "--other-ranks")
         self.assertEqual(result.returncode, 0, result.stderr)
+        changed = [event["changed"] for event in self.lines(run, "trace.jsonl") if event["event"] == "config"]
+        self.assertEqual(changed, [{"ranks": {"from": "2", "to": "4"}}])
         for mine, other in zip(self.validations(run), losses, strict=True):
             self.assertAlmostEqual(mine, other, delta=1e-3)
 
@@ -182,7 +184,7 @@ class BadInput(Ranks):
         run = self.folder / "run"
         arguments = self.training(run)
         result = self.start(2, arguments, [*arguments, "--set", "optimizer.lr=0.02"])
-        self.assert_refused(result, "config: rank 1 has another than rank 0")
+        self.assert_refused(result, "config: optimizer.lr is 0.02 on rank 1 and 0.01 on rank 0")
         self.assertFalse(run.exists())
 
     def test_ranks_with_different_command_lines(self):

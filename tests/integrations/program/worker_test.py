@@ -6,6 +6,7 @@ Usage: worker_test.py PATH_OF_LEAPVERIFY [unittest options]
 import json
 import os
 import pathlib
+import resource
 import signal
 import subprocess
 import sys
@@ -132,7 +133,7 @@ class Failing(Worker):
         run = self.folder / "run"
         process = self.start(run, "--set", "run.steps=400", "--set", "speculation.steps=20")
         os.kill(self.worker_of(process), signal.SIGKILL)
-        self.finished(process)
+        self.assertIn("another worker begins: the worker was killed by signal 9", self.finished(process))
         reasons = [event["reason"] for event in self.events(run) if event["outcome"] == "failed"]
         self.assertEqual(reasons, ["the worker was killed by signal 9"])
         self.assertIn("handed_over", [event["outcome"] for event in self.events(run)], "another takes its place")
@@ -154,10 +155,14 @@ class Failing(Worker):
         self.assertEqual([event["off"] for event in self.events(run)], [False, False, True])
         self.assertIn("no worker from here on: the worker did not answer within 0.001 s", result.stdout)
 
-    def test_that_cannot_begin_says_why(self):
-        run, _ = self.train("run", "--set", "speculation.device=cuda", "--set", "speculation.gpu=99")
-        self.assertTrue(all(event["outcome"] == "failed" for event in self.events(run)))
-        self.assertIn("the worker ended with status 1: leapverify: ", self.events(run)[0]["reason"])
+    def test_out_of_memory(self):
+        run = self.folder / "run"
+        process = self.start(run, "--set", "run.steps=400", "--set", "speculation.steps=20")
+        resource.prlimit(self.worker_of(process), resource.RLIMIT_AS, (1 << 20, 1 << 20))
+        self.finished(process)
+        outcomes = [event["outcome"] for event in self.events(run)]
+        self.assertEqual(outcomes.count("failed"), 1, self.events(run))
+        self.assertIn("handed_over", outcomes, "another takes its place")
 
 
 class BadInput(Worker):
@@ -173,6 +178,11 @@ class BadInput(Worker):
     def test_numbers_out_of_range(self):
         self.assertIn("speculation.max_distance", self.refused("--set", "speculation.max_distance=0"))
         self.assertIn("speculation.steps", self.refused("--set", "speculation.steps=-1"))
+
+    def test_devices_that_are_not_there(self):
+        self.assertRegex(self.refused("--set", "speculation.device=cuda", "--set", "speculation.gpu=99"),
+                         "speculation.(device: cuda|gpu: 99) is not legal")
+        self.assertIn("expected cpu or cuda", self.refused("--set", "speculation.device=auto"))
 
 
 if __name__ == "__main__":
