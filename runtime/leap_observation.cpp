@@ -64,6 +64,8 @@ void LeapVerify::Implementation::observe(bool has_batch) {
     throw;
   } catch (const std::exception& error) {
     controller_.end_cascade();
+    // Others may have recorded a snapshot that one has not.
+    if (replicas_.size() > 1) begin_stretch();
     fail(error_text(error), ledger().forwards() - forwards_before);
     return;
   }

@@ -6,12 +6,35 @@
 
 namespace leapverify {
 
-std::vector<at::Tensor> LeapVerify::Implementation::predict(std::int64_t horizon) {
+std::string LeapVerify::Implementation::offer_obstacle() const {
+  if (!off_reason_.empty()) return "leaps are off";
+  if (options_.mode == Mode::kShadow) return "mode: shadow";
+  if (situation().gate_used_up) return "the gate sequences are used up";
+  const bool affordable = affords(forwards_to_know(0, first_helping(), 0) + judging_forwards(0) +
+                                  (canary_passed_ ? 0 : 3 * forwards_of(canary_sequences())));
+  return affordable ? "" : "overhead cap reached";
+}
+
+std::vector<at::Tensor> LeapVerify::Implementation::predict(std::int64_t horizon,
+                                                            const std::vector<at::Tensor>& way) {
+  // Who trains from there takes the rates' factor of now, which is about to change.
+  const bool rates_move = rate_.anneals() || (rate_.climbs() && rate_scale() > 1);
+  if (rates_move || !offer_obstacle().empty()) return {};
   const policy::Predictor& predictor = portfolio_.members().front();
   // Predictions count from the newest snapshot.
-  const bool observed = snapshots_ && snapshots_->size() >= predictor.snapshots_needed() &&
-                        snapshots_->steps().front() == step_;
-  if (!observed || !off_reason_.empty() || situation().gate_used_up) return {};
+  if (snapshots_->size() >= predictor.snapshots_needed() && snapshots_->steps().front() == step_) {
+    return predict_by(predictor, horizon);
+  }
+  std::vector<at::Tensor> predicted;
+  if (snapshots_->size() > 0) return predicted;
+  for (std::size_t i = 0; i < way.size(); ++i) {
+    predicted.push_back(weights_.tensors()[i].detach() + way[i]);
+  }
+  return predicted;
+}
+
+std::vector<at::Tensor> LeapVerify::Implementation::predict_by(const policy::Predictor& predictor,
+                                                               std::int64_t horizon) {
   policy::History history{
       snapshots_->steps(), {}, static_cast<std::int64_t>(weights_.tensors().size())};
   if (predictor.needs_gram()) history.gram = gram(snapshots_->size());
@@ -44,28 +67,14 @@ Answer LeapVerify::Implementation::offer(const Offer& offer) {
     answer.accepted = false;
     answer.decision.reason = error_text(error);
   }
+  if (answer.accepted) require_same_weights("weights after what was taken over at step ");
   answer.forwards = ledger().forwards() - forwards_before;
   return answer;
 }
 
 void LeapVerify::Implementation::judge(const Offer& offer, Answer& answer) {
-  if (!off_reason_.empty()) {
-    answer.decision.reason = "leaps are off";
-    return;
-  }
-  if (options_.mode == Mode::kShadow) {
-    answer.decision.reason = "mode: shadow";
-    return;
-  }
-  if (situation().gate_used_up) {
-    answer.decision.reason = "the gate sequences are used up";
-    return;
-  }
-  if (!affords(forwards_to_know(0, first_helping(), 0) + judging_forwards(0) +
-               (canary_passed_ ? 0 : 3 * forwards_of(canary_sequences())))) {
-    answer.decision.reason = "overhead cap reached";
-    return;
-  }
+  answer.decision.reason = offer_obstacle();
+  if (!answer.decision.reason.empty()) return;
   const TensorList weights(offer.weights);
   snapshots_->let_weights_change();
   const Lent lent(weights_lent_);
@@ -95,7 +104,6 @@ void LeapVerify::Implementation::judge(const Offer& offer, Answer& answer) {
   if (average_) shift(average_->tensors(), saved_weights_, weights_);
   transaction.commit();
   step_ += offer.steps;
-  ledger().steps_saved += static_cast<double>(offer.steps);
   answer.accepted = true;
   // What was observed and planned is no past of what comes.
   pending_.clear();
@@ -103,9 +111,12 @@ void LeapVerify::Implementation::judge(const Offer& offer, Answer& answer) {
   begin_stretch();
 }
 
-std::vector<at::Tensor> LeapVerify::predict(std::int64_t horizon) {
-  return implementation_->predict(horizon);
+std::vector<at::Tensor> LeapVerify::predict(std::int64_t horizon,
+                                            const std::vector<at::Tensor>& way) {
+  return implementation_->predict(horizon, way);
 }
+
+std::string LeapVerify::offer_obstacle() const { return implementation_->offer_obstacle(); }
 
 Answer LeapVerify::offer(const Offer& offer) { return implementation_->offer(offer); }
 

@@ -70,6 +70,7 @@ void LeapVerify::Implementation::try_leap(const std::vector<std::int64_t>& horiz
   if (winner && options_.adapts_rate() && raise_rate(*winner)) {
     ledger().raising_forwards += event.forwards;
   }
+  if (!winner && !found.looked_back && rate_.miss()) trace_rate("nothing has verified");
 }
 
 std::string LeapVerify::Implementation::try_within(const std::vector<std::int64_t>& horizons,

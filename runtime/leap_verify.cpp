@@ -31,6 +31,13 @@ std::vector<at::Tensor> trained_parameters(const BaseOptimizer& base) {
   return parameters;
 }
 
+/// A rate below the schedule's needs tries to leave it.
+policy::RateOptions rate_options(const Options& options) {
+  policy::RateOptions rate = options.rate;
+  if (options.planned_steps == 0 || !options.no_try_reason().empty()) rate.start = 1;
+  return rate;
+}
+
 }  // namespace
 
 std::vector<std::int64_t> numbers_from(std::int64_t first, std::int64_t count) {
@@ -61,7 +68,7 @@ LeapVerify::Implementation::Implementation(std::unique_ptr<BaseOptimizer> base,
       controller_(options_.resolved_controller()),
       verifier_(options_.verification_of_one()),
       forecast_(options_.verification.settle_steps),
-      rate_(options_.rate),
+      rate_(rate_options(options_)),
       weights_(trained_parameters(*base_)),
       buffers_(model_->buffers()) {
   resolve_vector_math();
@@ -83,6 +90,7 @@ LeapVerify::Implementation::Implementation(std::unique_ptr<BaseOptimizer> base,
 
 void LeapVerify::Implementation::require_same_ranks() {
   if (ranks_checked_ || replicas_.size() == 1) return;
+  replicas_.require_same("version of torch (here " TORCH_VERSION ")", std::string(TORCH_VERSION));
   // Shards take unequal memory.
   replicas_.require_same("options and cost of a step",
                          settings_json(options_, /*memory_bytes=*/0, step_cost()));
@@ -143,20 +151,22 @@ void LeapVerify::Implementation::give_up_pending(const std::string& reason) {
 void LeapVerify::Implementation::follow(bool has_batch) {
   ++step_;
   if (step_ % options_.observe_every == 0 || step_ == options_.planned_steps) {
-    trace_rate("the schedule has climbed");
+    trace_rate(rate_.anneals() ? "the end of the run is near" : "the schedule has climbed");
   }
   if (average_ && off_reason_.empty()) average_->update();
-  if (options_.enabled && off_reason_.empty() &&
-      controller_.observes(step_, options_.observe_every)) {
-    observe(has_batch);
-  }
+  if (!options_.enabled || !controller_.observes(step_, options_.observe_every)) return;
+  if (off_reason_.empty()) observe(has_batch);
+  const bool tries_go_on = off_reason_.empty() && !situation().gate_used_up &&
+                           affords(least_forwards_of_a_try(batch_of_a_try()));
+  if (!tries_go_on && rate_.give_up()) trace_rate("nothing has verified, and no more is tried");
 }
 
 void LeapVerify::Implementation::trace_settings() {
   if (settings_ == traced_settings_) return;
   emit(settings_event(step_, settings_));
+  const bool begins = traced_settings_.empty();
   traced_settings_ = settings_;
-  trace_rate("other options");
+  trace_rate(begins ? "it begins below the schedule" : "other options");
 }
 
 void LeapVerify::Implementation::check_same_parameters() const {
@@ -175,7 +185,7 @@ at::Tensor LeapVerify::Implementation::base_step(const std::function<at::Tensor(
   // After the closure, which may set the rates of this step itself.
   std::optional<ScaledRates> rates;
   const auto scale = [&] {
-    if (options_.enabled) rate_.follow(base_->learning_rates());
+    if (options_.enabled) rate_.follow(base_->learning_rates(), share_left());
     step_scale_ = rate_scale();
     rates.emplace(*base_, step_scale_);
     if (options_.enabled) {
@@ -193,6 +203,11 @@ at::Tensor LeapVerify::Implementation::base_step(const std::function<at::Tensor(
     scale();
     return loss;
   });
+}
+
+double LeapVerify::Implementation::share_left() const {
+  if (options_.planned_steps == 0) return 1;
+  return 1 - static_cast<double>(step_) / static_cast<double>(options_.planned_steps);
 }
 
 void LeapVerify::Implementation::at_average(const std::function<void()>& action) {
@@ -302,7 +317,7 @@ std::int64_t LeapVerify::Implementation::forwards_of_worth() const {
 
 std::int64_t LeapVerify::Implementation::least_forwards_of_a_try(std::int64_t batch) const {
   // The reference, a candidate, and a look back where the rate has risen.
-  const std::int64_t points = 1 + (rate_scale() > options_.rate.smallest ? 1 : 0);
+  const std::int64_t points = 1 + (rate_scale() > rate_.smallest() ? 1 : 0);
   return points * forwards_to_know(0, first_helping(), batch) + judging_forwards(batch) +
          forwards_of_worth() + (canary_passed_ ? 0 : 3 * forwards_of(canary_sequences()));
 }

@@ -160,9 +160,15 @@ class LeapVerify {
   /// where there is none, and within an evaluator or another action; step() within it throws too.
   void at_average(const std::function<void()>& action);
 
-  /// The weights so many steps ahead, as the first predictor of the options sees them: copies. Empty but
-  /// at an observation with enough snapshots, where a number is not finite, or an offer has no chance.
-  std::vector<at::Tensor> predict(std::int64_t horizon);
+  /// Weights to train others from: of so many steps ahead, as the first predictor of the options sees
+  /// them, or, where snapshots have begun anew, by the `way` that was walked in as many steps before;
+  /// copies. Empty but at an observation with enough snapshots or where there are none; where a number is
+  /// not finite; where offer_obstacle() tells one; and where a factor above 1 on the learning rate is
+  /// about to change with the schedule.
+  std::vector<at::Tensor> predict(std::int64_t horizon, const std::vector<at::Tensor>& way = {});
+
+  /// Why an offer would be refused whatever it is; empty where it would be judged.
+  std::string offer_obstacle() const;
 
   /// Judges weights as it judges candidates, within the cap. Accepted, they are those of training, so
   /// many steps further, and snapshots begin anew; refused, everything is bitwise what it was. Not

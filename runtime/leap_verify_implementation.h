@@ -55,7 +55,8 @@ class LeapVerify::Implementation {
   BaseOptimizer& base() { return *base_; }
   bool has_average() const { return average_ && step_ > 0 && off_reason_.empty(); }
   void at_average(const std::function<void()>& action);
-  std::vector<at::Tensor> predict(std::int64_t horizon);
+  std::vector<at::Tensor> predict(std::int64_t horizon, const std::vector<at::Tensor>& way);
+  std::string offer_obstacle() const;
   Answer offer(const Offer& offer);
 
   LeapVerifyState state() const;
@@ -225,6 +226,8 @@ class LeapVerify::Implementation {
   /// Factor on the learning rate that is in force: 1 where the options do not let it move.
   double rate_scale() const { return in_force(rate_); }
   double in_force(const policy::RateScale& rate) const;
+  /// Of the planned steps, before a step.
+  double share_left() const;
   /// After a candidate that verified; in mode shadow the rate stays. Returns whether it rose by its
   /// whole growth, not only up to its bound.
   bool raise_rate(const Point& winner);
@@ -276,6 +279,7 @@ class LeapVerify::Implementation {
   /// Judges a candidate against the best so far, and traces it.
   bool accepts(Point& candidate, const policy::Predictor& predictor, double longest,
                Point& reference, std::optional<Point>& winner, Comparison& comparison);
+  std::vector<at::Tensor> predict_by(const policy::Predictor& predictor, std::int64_t horizon);
   /// Within offer().
   void judge(const Offer& offer, Answer& answer);
   /// Adds the chance that the rule accepted it though it gains nothing.

@@ -62,18 +62,9 @@ std::int64_t Speculation::after_step(std::int64_t step, std::int64_t planned) {
   return gained;
 }
 
-std::vector<at::Tensor> Speculation::predict(bool handed_over) const {
-  std::vector<at::Tensor> predicted = leaps_.predict(options_.steps);
-  if (!predicted.empty() || !handed_over) return predicted;
-  const std::vector<at::Tensor> now = trained_weights(base_);
-  for (std::size_t i = 0; i < now.size(); ++i) {
-    predicted.push_back(now[i] + way_[i]);
-  }
-  return predicted;
-}
-
 void Speculation::begin(std::int64_t step, bool handed_over) {
-  std::vector<at::Tensor> predicted = predict(handed_over);
+  std::vector<at::Tensor> predicted =
+      leaps_.predict(options_.steps, handed_over ? way_ : std::vector<at::Tensor>());
   if (predicted.empty()) return;
   SpeculativeJob job;
   job.step = step + options_.steps;
@@ -138,6 +129,11 @@ std::int64_t Speculation::arrive() {
       here.schedule != job_->position.schedule + walked) {
     worker_->cancel();
     end("rejected", "a leap has moved data or schedule meanwhile");
+    return 0;
+  }
+  if (const std::string obstacle = leaps_.offer_obstacle(); !obstacle.empty()) {
+    worker_->cancel();
+    end("rejected", obstacle);
     return 0;
   }
   if (options_.kind == SpeculationKind::kAhead && !(relative <= options_.max_distance)) {

@@ -46,7 +46,7 @@ class SpeculativeWorker {
  public:
   virtual ~SpeculativeWorker() = default;
 
-  /// Begins a job, beside the caller. Throws WorkerError.
+  /// Begins a job, beside the caller; may wait for one that was cancelled. Throws WorkerError.
   virtual void start(const SpeculativeJob& job) = 0;
   /// What became of it; waits for at most `timeout`. Throws WorkerError.
   virtual SpeculativeResult finish(std::chrono::milliseconds timeout) = 0;
@@ -90,7 +90,6 @@ class Speculation {
 
  private:
   void begin(std::int64_t step, bool handed_over);
-  std::vector<at::Tensor> predict(bool handed_over) const;
   void start_worker();
   std::int64_t arrive();
   policy::Arrival measure() const;

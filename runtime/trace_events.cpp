@@ -230,9 +230,12 @@ json to_json_state(const policy::LossCurve::State& state) {
 }
 
 json to_json_state(const policy::RateScale::State& state) {
-  return {{"scale", state.scale},     {"scheduled", state.scheduled}, {"observed", state.observed},
-          {"reached", state.reached}, {"climbs", state.climbs},       {"changed", state.changed},
-          {"hold", state.hold},       {"next_hold", state.next_hold}};
+  return {
+      {"scale", state.scale},         {"base", state.base},         {"has_risen", state.has_risen},
+      {"misses", state.misses},       {"annealed", state.annealed}, {"largest", state.largest},
+      {"scheduled", state.scheduled}, {"observed", state.observed}, {"reached", state.reached},
+      {"climbs", state.climbs},       {"changed", state.changed},   {"hold", state.hold},
+      {"next_hold", state.next_hold}};
 }
 
 Detector::State detector_state_from_json(const json& data) {
@@ -283,6 +286,11 @@ policy::Portfolio::State portfolio_state_from_json(const json& data,
 policy::RateScale::State rate_state_from_json(const json& data) {
   policy::RateScale::State state;
   state.scale = data.at("scale");
+  state.base = data.at("base");
+  state.has_risen = data.at("has_risen");
+  state.misses = data.at("misses");
+  state.annealed = data.at("annealed");
+  state.largest = data.at("largest").get<std::vector<double>>();
   state.scheduled = data.at("scheduled").get<std::vector<double>>();
   state.observed = data.at("observed").get<std::vector<double>>();
   state.reached = data.at("reached").get<std::vector<double>>();

@@ -24,7 +24,8 @@ class Communicator : public Collective {
   /// order. May be called by any thread, by one at a time.
   virtual std::unique_ptr<PendingSum> start_sum(const at::Tensor& values) = 0;
 
-  /// Ends all ranks, for one that fails alone, so that the others need not wait for the time-out.
+  /// Ends what this rank has begun, and with MPI all ranks, so that none waits for the time-out; other
+  /// launchers end the rest when this process has ended.
   virtual void abort() noexcept = 0;
 };
 

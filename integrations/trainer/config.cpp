@@ -82,7 +82,7 @@ bool OptimizerOptions::uses(const std::string& field) const {
 }
 
 void DistributedOptions::describe(FieldVisitor& visitor) {
-  visitor.field("timeout_seconds", timeout_seconds, kPositive,
+  visitor.field("timeout_seconds", timeout_seconds, Range{0, 1e7, true, false},
                 "how long a rank waits for the others before it gives the run up");
 }
 

@@ -178,7 +178,7 @@ void run(const std::function<trainer::Config()>& load, const std::string& folder
     });
     leapverify::require_same(*ranks.communicator, "command line", text_of(folder, resume));
     name = folder.empty() ? loaded->run.folder : folder;
-    if (name.empty()) name = trainer::fresh_run_name().string();
+    if (name.empty() && first) name = trainer::fresh_run_name().string();
     name = leapverify::broadcast(*ranks.communicator, name);
     loop = std::make_unique<trainer::Trainer>(*loaded, name, resume, ranks);
   } catch (const std::exception& error) {
@@ -193,8 +193,11 @@ void run(const std::function<trainer::Config()>& load, const std::string& folder
     if (first) print_summary(summary, *loaded, name);
   } catch (const std::exception& error) {
     if (communicator.size() == 1) throw;
-    // What fails on all the first says, and then ends them.
-    if (!first) std::this_thread::sleep_for(std::chrono::seconds(2));
+    // What fails on all the first says, and then its launcher ends the others.
+    for (int i = 0; !first && i < 20; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      if (trainer::Trainer::stop_is_requested()) throw Said();
+    }
     std::fprintf(stderr, "leapverify: rank %d: %s\n", communicator.rank(),
                  message_of(error).c_str());
     communicator.abort();

@@ -529,4 +529,6 @@ Summary Trainer::train() { return implementation_->train(); }
 
 void Trainer::request_stop() { stop_requested = true; }
 
+bool Trainer::stop_is_requested() { return stop_requested; }
+
 }  // namespace leapverify::trainer

@@ -62,6 +62,7 @@ class Trainer {
 
   /// Async-signal-safe.
   static void request_stop();
+  static bool stop_is_requested();
 
  private:
   class Implementation;

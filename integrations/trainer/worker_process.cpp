@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -33,20 +34,33 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
+class WorkerGone : public WorkerError {
+ public:
+  WorkerGone() : WorkerError("the other side is gone") {}
+};
+
+// What is said to a worker.
+constexpr const char* kTrain = "train";
+constexpr const char* kStop = "stop";
+// How it answers kTrain, if not with what went wrong.
+constexpr const char* kDone = "done";
+constexpr const char* kStopped = "stopped";
+
 /// Lines over a socket.
 class Line {
  public:
   explicit Line(int descriptor) : descriptor_(descriptor) {}
 
+  /// Never waits: what the other side has not heard are a few words. Throws WorkerGone.
   void say(const std::string& words) const {
     const std::string line = words + "\n";
-    if (::send(descriptor_, line.data(), line.size(), MSG_NOSIGNAL) !=
+    if (::send(descriptor_, line.data(), line.size(), MSG_NOSIGNAL | MSG_DONTWAIT) !=
         static_cast<ssize_t>(line.size())) {
-      throw WorkerError("the other side is gone");
+      throw WorkerGone();
     }
   }
 
-  /// The next line, or none until the deadline. Throws WorkerError where the other side is gone.
+  /// The next line, or none until the deadline. Throws WorkerGone.
   std::optional<std::string> hear(Clock::time_point deadline) {
     while (true) {
       if (const std::size_t end = heard_.find('\n'); end != std::string::npos) {
@@ -62,7 +76,7 @@ class Line {
       if (ready <= 0) return std::nullopt;
       std::array<char, 4096> bytes{};
       const ssize_t count = ::recv(descriptor_, bytes.data(), bytes.size(), 0);
-      if (count <= 0) throw WorkerError("the other side is gone");
+      if (count <= 0) throw WorkerGone();
       heard_.append(bytes.data(), static_cast<std::size_t>(count));
     }
   }
@@ -93,7 +107,9 @@ std::string last_line(const fs::path& file) {
 
 class WorkerProcess : public SpeculativeWorker {
  public:
-  WorkerProcess(const Config& config, fs::path folder) : folder_(std::move(folder)) {
+  WorkerProcess(const Config& config, fs::path folder)
+      : folder_(std::move(folder)),
+        timeout_(static_cast<std::int64_t>(config.speculation.timeout_seconds * 1000)) {
     // What a run that was killed has left.
     if (fs::exists(folder_)) remove_tree(folder_);
     create_folders(folder_);
@@ -113,44 +129,48 @@ class WorkerProcess : public SpeculativeWorker {
   WorkerProcess& operator=(const WorkerProcess&) = delete;
 
   void start(const SpeculativeJob& job) override {
+    // Who was told to stop answers soon, and then reads no file any more.
+    hear_answer(timeout_);
     write_job(folder_, job);
     try {
-      line_->say(std::to_string(++number_));
-    } catch (const WorkerError&) {
+      line_->say(kTrain);
+      unanswered_ = true;
+    } catch (const WorkerGone&) {
       throw WorkerError(how_it_ended());
     }
   }
 
   SpeculativeResult finish(std::chrono::milliseconds timeout) override {
-    const auto deadline = Clock::now() + timeout;
-    const std::string done = "done " + std::to_string(number_);
-    const std::string failed = "failed " + std::to_string(number_) + " ";
-    std::optional<std::string> answer;
-    try {
-      // Answers to jobs that are not wanted any more may come first.
-      do {
-        answer = line_->hear(deadline);
-      } while (answer && *answer != done && answer->rfind(failed, 0) != 0);
-    } catch (const WorkerError&) {
-      throw WorkerError(how_it_ended());
-    }
-    if (!answer) {
-      throw WorkerError("the worker did not answer within " +
-                        number_text(static_cast<double>(timeout.count()) / 1000) + " s");
-    }
-    if (*answer != done) throw WorkerError("the worker: " + answer->substr(failed.size()));
+    const std::string answer = hear_answer(timeout);
+    if (answer != kDone) throw WorkerError("the worker: " + answer);
     return read_result(folder_);
   }
 
   void cancel() noexcept override {
     try {
-      line_->say("stop");
+      line_->say(kStop);
     } catch (const std::exception&) {
       // The next job tells.
     }
   }
 
  private:
+  /// To the job begun last; empty where that has been heard already.
+  std::string hear_answer(std::chrono::milliseconds timeout) {
+    if (!unanswered_) return "";
+    try {
+      const std::optional<std::string> line = line_->hear(Clock::now() + timeout);
+      if (!line) {
+        throw WorkerError("the worker did not answer within " +
+                          number_text(static_cast<double>(timeout.count()) / 1000) + " s");
+      }
+      unanswered_ = false;
+      return *line;
+    } catch (const WorkerGone&) {
+      throw WorkerError(how_it_ended());
+    }
+  }
+
   void start_process() {
     std::array<int, 2> sockets{};
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets.data()) != 0) {
@@ -215,10 +235,11 @@ class WorkerProcess : public SpeculativeWorker {
   static constexpr int kDescriptor = 3;
 
   fs::path folder_;
+  std::chrono::milliseconds timeout_;
   pid_t process_ = -1;
   int socket_ = -1;
   std::optional<Line> line_;
-  std::int64_t number_ = 0;
+  bool unanswered_ = false;
 };
 
 /// One process, on the GPU that the config gives where it is to be one.
@@ -292,6 +313,8 @@ std::unique_ptr<SpeculativeWorker> start_worker_process(const Config& config,
 }
 
 void serve_worker(const fs::path& folder, int in) {
+  // Even while a device call hangs.
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   Line line(in);
   WorkerTraining training(load_config("", (folder / "config.yaml").string(), {}));
   std::optional<std::string> next;
@@ -303,22 +326,21 @@ void serve_worker(const fs::path& folder, int in) {
     while (true) {
       while (!hear(Clock::now() + kForever)) {
       }
-      const std::string number = *std::exchange(next, std::nullopt);
-      if (number == "stop") continue;
+      // It may have been done before it was to stop.
+      if (*std::exchange(next, std::nullopt) == kStop) continue;
       try {
         // Whatever is said meanwhile ends the job.
         const auto unwanted = [&] { return hear(Clock::now()); };
         const std::optional<SpeculativeResult> result = training.run(read_job(folder), unwanted);
-        if (!result) continue;
-        write_result(folder, *result);
-        line.say("done " + number);
-      } catch (const WorkerError&) {
+        if (result) write_result(folder, *result);
+        line.say(result ? kDone : kStopped);
+      } catch (const WorkerGone&) {
         throw;
       } catch (const std::exception& error) {
-        line.say("failed " + number + " " + error_text(error));
+        line.say(error_text(error));
       }
     }
-  } catch (const WorkerError&) {
+  } catch (const WorkerGone&) {
     // The run is over.
   }
 }

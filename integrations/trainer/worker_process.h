@@ -16,7 +16,7 @@ namespace leapverify::trainer {
 std::unique_ptr<SpeculativeWorker> start_worker_process(const Config& config,
                                                         const std::filesystem::path& folder);
 
-/// What that process does, until the one that started it is gone: reads numbers of jobs from `in`, a
+/// What that process does, until the one that started it is gone: reads what it is to do from `in`, a
 /// descriptor, and answers there.
 void serve_worker(const std::filesystem::path& folder, int in);
 

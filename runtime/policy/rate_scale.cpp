@@ -1,11 +1,21 @@
 #include <leapverify/runtime/policy/rate_scale.h>
 
-#include <algorithm>
+#include <limits>
 
 namespace leapverify::policy {
+namespace {
+
+/// Tries that may tell nothing before the schedule is believed.
+constexpr std::int64_t kMaxMisses = 3;
+
+}  // namespace
 
 void RateOptions::describe(FieldVisitor& visitor) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  visitor.field(
+      "start", start, Range{0, 1, true, false},
+      "factor on the scheduled learning rate until candidates verify that it may rise; 1 after "
+      "three tries in which none did, and where planned_steps are not known or allow no try");
   visitor.field("growth", growth, Range{1, kInfinity, true, true},
                 "factor on the learning rate when a candidate verifies");
   visitor.field("largest", largest, Range{1, kInfinity, false, true},
@@ -18,25 +28,41 @@ void RateOptions::describe(FieldVisitor& visitor) {
       "the learning rate");
   visitor.field("max_hold", max_hold, at_least(0),
                 "most verified candidates that do not raise the rate after it was lowered");
+  visitor.field(
+      "anneal", anneal, Range{0, 1, false, true},
+      "share of planned_steps at the end over which a rate that was raised falls to 0, where the "
+      "schedule does not bring it down itself; 0: the schedule's alone");
 }
 
-RateScale::RateScale(const RateOptions& options) : options_(options) { validate_fields(options_); }
+RateScale::RateScale(const RateOptions& options) : options_(options) {
+  validate_fields(options_);
+  state_.scale = state_.base = options_.start;
+}
 
 void RateScale::restore(const State& state) {
   state_ = state;
-  state_.scale = std::clamp(state_.scale, options_.smallest, options_.largest);
+  state_.scale = std::clamp(state_.scale, smallest(), options_.largest);
 }
 
-void RateScale::follow(const std::vector<double>& scheduled) {
+void RateScale::follow(const std::vector<double>& scheduled, double left) {
   // Param groups may be added in the midst of a run.
   for (std::size_t i = state_.scheduled.size(); i < scheduled.size(); ++i) {
     state_.scheduled.push_back(scheduled[i]);
+    state_.largest.push_back(scheduled[i]);
     state_.observed.push_back(scheduled[i]);
     state_.reached.push_back(state_.scale * scheduled[i]);
   }
+  const bool ends = state_.has_risen && left > 0 && left < options_.anneal;
+  state_.annealed = 1;
   for (std::size_t i = 0; i < scheduled.size(); ++i) {
-    if (state_.scale > 1 && scheduled[i] > state_.scheduled[i]) {
-      state_.scale = std::max(1.0, std::min(state_.scale, state_.reached[i] / scheduled[i]));
+    if (state_.scale > state_.base && scheduled[i] > state_.scheduled[i]) {
+      state_.scale =
+          std::max(state_.base, std::min(state_.scale, state_.reached[i] / scheduled[i]));
+    }
+    state_.largest[i] = std::max(state_.largest[i], scheduled[i]);
+    if (ends && scheduled[i] > 0) {
+      const double most = state_.largest[i] * left / options_.anneal;
+      state_.annealed = std::min(state_.annealed, most / scheduled[i]);
     }
   }
   state_.scheduled = scheduled;
@@ -51,7 +77,7 @@ void RateScale::observe() {
 }
 
 bool RateScale::looks_back(std::int64_t observation) const {
-  return state_.scale > options_.smallest && observation - state_.changed >= options_.look_back;
+  return state_.scale > smallest() && observation - state_.changed >= options_.look_back;
 }
 
 bool RateScale::raise(std::int64_t observation, bool far) {
@@ -64,6 +90,7 @@ bool RateScale::raise(std::int64_t observation, bool far) {
   const double raised = std::min(options_.largest, state_.scale * factor);
   if (raised == state_.scale) return false;
   move(raised, observation);
+  state_.has_risen = true;
   return true;
 }
 
@@ -77,11 +104,22 @@ void RateScale::move(double to, std::int64_t observation) {
 }
 
 bool RateScale::lower(std::int64_t observation) {
-  const double lowered = std::max(options_.smallest, state_.scale / options_.growth);
+  const double lowered = std::max(smallest(), state_.scale / options_.growth);
   if (lowered == state_.scale) return false;
   move(lowered, observation);
   state_.hold = std::min(options_.max_hold, state_.next_hold);
   state_.next_hold = std::min(options_.max_hold, 2 * state_.next_hold);
+  return true;
+}
+
+bool RateScale::miss() {
+  if (state_.has_risen) return false;
+  return ++state_.misses >= kMaxMisses && give_up();
+}
+
+bool RateScale::give_up() {
+  if (state_.has_risen || state_.base == 1) return false;
+  state_.scale = state_.base = 1;
   return true;
 }
 

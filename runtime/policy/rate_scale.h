@@ -4,44 +4,62 @@
 
 #include <leapverify/regimes/field.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
 namespace leapverify::policy {
 
 struct RateOptions {
+  double start = 1;
   double growth = 1.5;
   double largest = 1024;
   double smallest = 1;
   std::int64_t look_back = 2;
   std::int64_t max_hold = 8;
+  double anneal = 0;
 
   void describe(FieldVisitor& visitor);
 };
 
-/// The scale s, 1 at the start. A candidate further along the trend that verifies says that the rate
+/// The scale s, `start` at first. A candidate further along the trend that verifies says that the rate
 /// is too small: s ← growth · s, or growth² · s where it lies far ahead. A look back that verifies,
 /// weights of `look_back` observations ago better than those of now, says that the rate does harm:
 /// s ← s ÷ growth, and the next n verified candidates do not raise it, with n doubling up to
-/// max_hold at every such step down. Within [smallest, largest].
+/// max_hold at every such step down. Within [smallest, largest], and [start, largest] where that is
+/// more.
 ///
 /// What has verified is a learning rate, not a factor. Where the schedule climbs, as in a warm-up or
-/// after a restart, a scale above 1 falls, down to 1, so that no param group gets a rate above what
-/// it had when the scale was moved last. And since a rate that is still small verifies easily, only
-/// candidates far ahead raise it then.
+/// after a restart, a scale above `start` falls, down to there, so that no param group gets a rate
+/// above what it had when the scale was moved last. And since a rate that is still small verifies
+/// easily, only candidates far ahead raise it then.
+///
+/// A start below 1 makes a rate that is too large harmless, as long as something verifies. Where after
+/// three tries nothing has, or no more can be made, s is 1, as if it had begun there.
+///
+/// A raised rate is noisy, which a schedule that falls makes good at the end. Where it does not fall, the
+/// last `anneal` of a run whose scale has risen does: no rate is above the largest that its schedule
+/// had, times s, times the share of that part that is left.
 class RateScale {
  public:
   /// Throws InvalidOption.
   explicit RateScale(const RateOptions& options);
 
-  double value() const { return state_.scale; }
+  /// Factor on the scheduled learning rates.
+  double value() const { return state_.scale * state_.annealed; }
+  /// What looks back can lower it to.
+  double smallest() const { return std::min(options_.smallest, options_.start); }
 
   /// To be called before each step with the learning rates that the schedule gives to the param
-  /// groups.
-  void follow(const std::vector<double>& scheduled);
+  /// groups, and the share of the planned steps that are left, this one included; 1 where that is not
+  /// known.
+  void follow(const std::vector<double>& scheduled, double left = 1);
 
   /// To be called at each observation.
   void observe();
+
+  /// Whether the end of the run holds the rate below what the scale makes of the schedule.
+  bool anneals() const { return state_.annealed < 1; }
 
   /// Whether the schedule had climbed when it was observed last.
   bool climbs() const { return state_.climbs; }
@@ -56,10 +74,25 @@ class RateScale {
   /// A look back verified; returns whether the scale fell.
   bool lower(std::int64_t observation);
 
+  /// In a try nothing verified; returns whether the scale went to 1.
+  bool miss();
+
+  /// There will be no more tries; returns whether the scale went to 1.
+  bool give_up();
+
   struct State {
     double scale = 1;
-    /// Learning rates of the schedule, by param group: of the last step, and at the last observation.
+    /// What it falls to where the schedule climbs: where it began.
+    double base = 1;
+    /// Whether it has ever risen, and the tries before that in which nothing verified.
+    bool has_risen = false;
+    std::int64_t misses = 0;
+    /// Factor at the end of a run.
+    double annealed = 1;
+    /// Learning rates of the schedule, by param group: of the last step, the largest so far, and at the
+    /// last observation.
     std::vector<double> scheduled;
+    std::vector<double> largest;
     std::vector<double> observed;
     /// Largest learning rates in force when the scale was moved up, of now when it was moved down.
     std::vector<double> reached;
@@ -72,7 +105,7 @@ class RateScale {
     std::int64_t next_hold = 1;
   };
   const State& state() const { return state_; }
-  /// A scale outside of [smallest, largest], from a run with other options, goes to the nearer end.
+  /// A scale outside of its bounds, from a run with other options, goes to the nearer one.
   void restore(const State& state);
 
  private:

@@ -20,7 +20,7 @@ void SpeculationOptions::describe(FieldVisitor& visitor) {
       "relative_to", relative_to,
       "what that is a share of; way: what the run walked meanwhile; norm: that of the weights, as "
       "published");
-  visitor.field("timeout_seconds", timeout_seconds, above(0),
+  visitor.field("timeout_seconds", timeout_seconds, Range{0, 1e7, true, false},
                 "how long the run waits for the worker then");
 }
 

@@ -441,6 +441,137 @@ TEST(Denoised, ShadowDoesNotLowerTheRateEither) {
   EXPECT_TRUE(events_of(run, "rate").empty());
 }
 
+/// Begins at a quarter of the schedule.
+Options from_a_quarter() {
+  Options options = two_snapshots(OnAccept::kRate);
+  options.rate.start = 0.25;
+  options.rate.growth = 1.5;
+  options.rate.look_back = 30;
+  options.planned_steps = 100;
+  options.controller.horizons = {5};
+  options.controller.max_overhead = 1;
+  return options;
+}
+
+/// The same where no candidate is better.
+Options from_a_quarter_in_vain() {
+  Options options = from_a_quarter();
+  options.verification.rule = policy::Rule::kStrict;
+  options.verification.margin = 1e6;
+  return options;
+}
+
+/// Steps and values of all changes of the factor.
+std::vector<std::pair<int, double>> changes_of_rate(const ToyRun& run) {
+  std::vector<std::pair<int, double>> changes;
+  for (const json& event : events_of(run, "rate")) {
+    changes.emplace_back(event.at("step"), event.at("to"));
+  }
+  return changes;
+}
+
+TEST(Denoised, ARateThatBeginsBelowTheScheduleRisesFromThere) {
+  ToyRun run;
+  run.wrap(from_a_quarter());
+  run.train(1);
+  EXPECT_EQ(run.leaps->status().step_scale, 0.25);
+  run.train(19);
+  EXPECT_THAT(changes_of_rate(run),
+              testing::ElementsAre(std::pair(0, 0.25), std::pair(10, 0.375), std::pair(15, 0.5625),
+                                   std::pair(20, 0.84375)));
+}
+
+TEST(Denoised, WhereNothingVerifiesTheRateIsTheSchedules) {
+  using testing::ElementsAre;
+  using testing::Pair;
+  ToyRun rejected;
+  rejected.wrap(from_a_quarter_in_vain());
+  rejected.train(100);
+  ASSERT_GT(events_of(rejected, "leap").size(), 3u);
+  EXPECT_THAT(changes_of_rate(rejected),
+              ElementsAre(Pair(0, 0.25), Pair(events_of(rejected, "leap").at(2).at("step"), 1)));
+  EXPECT_EQ(events_of(rejected, "rate").back().at("reason"), "nothing has verified");
+
+  Options poor = from_a_quarter();
+  poor.controller.max_overhead = 1e-6;
+  ToyRun without_budget;
+  without_budget.wrap(poor);
+  without_budget.train(20);
+  EXPECT_THAT(changes_of_rate(without_budget), ElementsAre(Pair(0, 0.25), Pair(5, 1)));
+
+  ToyRun without_evaluator;
+  without_evaluator.wrap(from_a_quarter());
+  without_evaluator.before_evaluation = [] { throw std::runtime_error("out of candles"); };
+  without_evaluator.train(100);
+  const json last_failure = events_of(without_evaluator, "failure").back();
+  ASSERT_EQ(last_failure.at("off"), true);
+  EXPECT_THAT(changes_of_rate(without_evaluator),
+              ElementsAre(Pair(0, 0.25), Pair(last_failure.at("step"), 1)));
+}
+
+TEST(Denoised, WithoutAnEndInSightOrATryTheRateIsTheSchedulesFromTheStart) {
+  for (const std::int64_t planned : {0, 8}) {
+    Options options = from_a_quarter();
+    options.planned_steps = planned;
+    ToyRun run;
+    run.wrap(options);
+    run.train(1);
+    EXPECT_EQ(run.leaps->status().step_scale, 1) << planned;
+  }
+}
+
+TEST(Denoised, ARaisedRateFallsToTheEndOfAConstantSchedule) {
+  Options options = from_a_quarter();
+  options.rate.start = 1;
+  options.rate.largest = 2;
+  options.rate.anneal = 0.2;
+  ToyRun run;
+  run.wrap(options);
+  std::vector<double> last;
+  for (int step = 1; step <= 100; ++step) {
+    run.train(1);
+    if (step > 80) last.push_back(run.leaps->status().step_scale);
+  }
+  for (std::size_t i = 0; i < 20; ++i) {
+    EXPECT_NEAR(last[i], 2 * (20 - static_cast<double>(i)) / 20.0, 1e-9);
+  }
+  const json event = events_of(run, "rate").back();
+  EXPECT_EQ(event.at("step"), 100);
+  EXPECT_EQ(event.at("reason"), "the end of the run is near");
+
+  Options in_vain = from_a_quarter_in_vain();
+  in_vain.rate.start = 1;
+  in_vain.rate.anneal = 0.2;
+  ToyRun rejected;
+  rejected.wrap(in_vain);
+  rejected.train(100);
+  ToyRun bare;
+  bare.train(100);
+  EXPECT_TRUE(bitwise_equal(bare.everything(), rejected.everything()));
+}
+
+TEST(Denoised, ARateBelowTheScheduleIsResumedBitwise) {
+  for (const Options& options : {from_a_quarter(), from_a_quarter_in_vain()}) {
+    for (const int stop : {3, 12, 32}) {
+      ToyRun whole;
+      whole.wrap(options);
+      whole.train(60);
+      ToyRun first;
+      first.wrap(options);
+      first.train(stop);
+      const RandomState random = capture_random_state(toy_device());
+      ToyRun second;
+      second.wrap(options);
+      second.go_on_from(first, random);
+      second.train(60 - stop);
+      EXPECT_TRUE(bitwise_equal(second.everything(), whole.everything())) << stop;
+      std::vector<std::string> stitched = first.trace;
+      stitched.insert(stitched.end(), second.trace.begin(), second.trace.end());
+      EXPECT_EQ(whole.trace, stitched) << stop;
+    }
+  }
+}
+
 TEST(Denoised, WithoutProbesTheFallOfTheLossIsThatOfTheReferences) {
   ToyRun run;
   run.wrap(two_snapshots(OnAccept::kLeap));

@@ -130,7 +130,7 @@ TEST(Speculation, TakesWeightsOptimizerAndPositionsOver) {
   EXPECT_EQ(run.progress.data, 20);
   EXPECT_EQ(run.progress.schedule, 20);
   EXPECT_EQ(run.leaps->status().step, 20);
-  EXPECT_EQ(run.leaps->status().ledger.steps_saved, 5);
+  EXPECT_EQ(run.leaps->status().ledger.steps_saved, 0) << "the budget takes no credit for them";
   EXPECT_EQ(run.speculation->handoffs(), 1);
   const std::vector<at::Tensor> weights = run.model->parameters();
   for (std::size_t i = 0; i < weights.size(); ++i) {
@@ -209,6 +209,41 @@ TEST(Speculation, NoneBeginsOnceTheGateSequencesAreUsedUp) {
   EXPECT_THAT(judged, testing::SizeIs(testing::Ge(1u)));
   EXPECT_LT(judged.back(), 350);
   EXPECT_EQ(in_vain, 0);
+}
+
+TEST(Speculation, NoneBeginsOnceTheBudgetIsSpent) {
+  Options options = listening_options();
+  options.verification.rule = policy::Rule::kStrict;
+  options.verification.margin = 1e6;
+  options.planned_steps = 400;
+  // In sequences: a step costs 32; the canary and some offers.
+  options.controller.max_overhead = 100.0 / (400 * 32);
+  SpeculativeRun run(options, near_enough());
+  run.train_to(400);
+  const auto events = events_of(run, "speculation");
+  ASSERT_FALSE(events.empty());
+  EXPECT_LT(events.back().at("step"), 100);
+  EXPECT_EQ(run.worker->cancelled, 0) << "nor is one in vain";
+}
+
+TEST(Speculation, NoneBeginsWhileARaisedRateIsAboutToChange) {
+  Options options = listening_options();
+  options.on_accept = OnAccept::kRate;
+  options.reference = Reference::kDenoised;
+  options.controller.first_leap = 0;
+  options.controller.horizons = {10};
+  SpeculativeRun run(options, near_enough());
+  while (run.step < 60) {
+    for (auto& group : run.base->param_groups()) {
+      group.options().set_lr(1e-5 * static_cast<double>(run.step + 1));
+    }
+    run.backward();
+    run.leaps->step();
+    ++run.step;
+    run.step += run.speculation->after_step(run.step, 1000);
+  }
+  ASSERT_GT(run.leaps->status().learning_rate_scale, 1);
+  for (const json& event : events_of(run, "speculation")) EXPECT_LE(event.at("step"), 15);
 }
 
 TEST(Speculation, AWorkerThatFailsCostsItsJobAndAfterThreeThereAreNoMore) {

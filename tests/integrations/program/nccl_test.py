@@ -1,4 +1,5 @@
-"""Ranks over NCCL: one, and two that share a GPU and take each other for other machines. Without a GPU it is skipped.
+"""On a GPU: two ranks over NCCL, which share it and take each other for other machines, beside one process; torchrun; a
+worker. Without a GPU it is skipped.
 
 Usage: nccl_test.py PATH_OF_LEAPVERIFY [unittest options]
 """
@@ -41,8 +42,9 @@ class Nccl(unittest.TestCase):
         (self.folder / "text.txt").write_text("".join(f"line {i}: {i * i % 97} apples\n" for i in range(3000)))
         (self.folder / "config.yaml").write_text(CONFIG)
 
-    def train(self, ranks, name):
+    def train(self, ranks, name, *settings):
         """On the first GPU, as many ranks as there are; returns what each said."""
+        overrides = [word for setting in settings for word in ("--set", setting)]
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -54,7 +56,7 @@ class Nccl(unittest.TestCase):
                    "NCCL_SOCKET_IFNAME": "lo"}
             processes.append(subprocess.Popen(
                 [PROGRAM, "train", self.folder / "config.yaml", "--data", self.folder / "text.txt", "--run",
-                 self.folder / name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                 self.folder / name, *overrides], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                 env={**os.environ, **own}))
         said = [process.communicate(timeout=300)[0] for process in processes]
         for process, words in zip(processes, said, strict=True):
@@ -72,10 +74,25 @@ class Nccl(unittest.TestCase):
                   for name in ("one", "two")]
         for mine, other in zip(*losses, strict=True):
             self.assertAlmostEqual(mine, other, delta=2e-3)
-        tries = [[event["step"] for event in self.lines(name, "trace.jsonl") if event["event"] == "leap"]
+        tries = [[(event["step"], event["outcome"]) for event in self.lines(name, "trace.jsonl") if event["event"] == "leap"]
                  for name in ("one", "two")]
         self.assertEqual(*tries)
         self.assertTrue(tries[0])
+
+    def test_torchrun_starts_a_run(self):
+        done = subprocess.run(
+            [sys.executable, "-m", "torch.distributed.run", "--no-python", "--standalone", "--nproc-per-node", "1", "--",
+             PROGRAM, "train", self.folder / "config.yaml", "--data", self.folder / "text.txt", "--run",
+             self.folder / "run"], capture_output=True, text=True, timeout=300)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("40 steps", done.stdout)
+
+    def test_a_worker_on_the_gpu_hands_over(self):
+        self.train(1, "run", "speculation.steps=5", "speculation.device=cuda", "speculation.gpu=0",
+                   "speculation.max_distance=1000", "leapverify.verification.proximity_tolerance=1e9",
+                   "leapverify.first_leap=1000")
+        outcomes = [event["outcome"] for event in self.lines("run", "trace.jsonl") if event["event"] == "speculation"]
+        self.assertIn("handed_over", outcomes)
 
 
 if __name__ == "__main__":

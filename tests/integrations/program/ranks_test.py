@@ -39,6 +39,8 @@ leapverify:
   probes: 8
   verification: {rule: proximity, sequences: 16, proximity_tolerance: 0.02}
 """
+DEFAULTS = """leapverify: {enabled: true, observe_every: 5, max_overhead: 1, verification: {sequences: 32}}
+"""
 # Ranks may outnumber the cores and belong to root, as in a container.
 MPI_SETTINGS = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
                 "OMPI_MCA_rmaps_base_oversubscribe": "1", "OMPI_MCA_hwloc_base_binding_policy": "none",
@@ -114,6 +116,17 @@ class Training(Ranks):
             self.assertEqual(*decisions)
             self.assertIn("accepted", {verdict for _, _, verdict in decisions[0]})
 
+    def test_the_default_rule_decides_alike_on_any_number_of_ranks(self):
+        self.config.write_text(CONFIG[:CONFIG.index("leapverify:")] + DEFAULTS)
+        moves = []
+        for ranks in (1, 2):
+            run = self.folder / f"of {ranks}"
+            self.train(ranks, run)
+            moves.append([(event["step"], event["to"]) for event in self.lines(run, "trace.jsonl")
+                          if event["event"] == "rate"])
+        self.assertEqual(*moves)
+        self.assertTrue(moves[0])
+
     def test_resumed_by_as_many_ranks_is_bitwise_the_run(self):
         run = self.folder / "run"
         self.train(2, run, "--set", "model.dropout=0.1")
@@ -177,6 +190,35 @@ class Training(Ranks):
         os.kill(int(children.stdout.split()[-1]), signal.SIGKILL)
         self.assertNotEqual(process.wait(timeout=60), 0)
         self.assertEqual(self.start(2, "resume", run, "--set", "run.target_loss=100").returncode, 0)
+
+
+    def test_a_rank_that_hangs_ends_the_run_in_time(self):
+        self.config.write_text(CONFIG.replace("timeout_seconds: 20", "timeout_seconds: 3"))
+        run = self.folder / "run"
+        process = subprocess.Popen(self.command(2, *self.training(run, "--set", "run.steps=100000")),
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=self.environment)
+        self.wait_for(run / "checkpoints" / "step-20")
+        children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True)
+        os.kill(int(children.stdout.split()[-1]), signal.SIGSTOP)
+        error = process.communicate(timeout=60)[1]
+        self.assertNotEqual(process.returncode, 0)
+        self.assertIn("within 3 s", error)
+
+    def test_a_checkpoint_that_cannot_be_written_ends_the_run_on_all(self):
+        run = self.folder / "run"
+        process = subprocess.Popen(self.command(2, *self.training(run, "--set", "run.steps=100000")),
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=self.environment)
+        self.wait_for(run / "checkpoints" / "latest")
+        kept = self.folder / "kept"
+        os.rename(run / "checkpoints", kept)
+        (run / "checkpoints").touch()
+        error = process.communicate(timeout=60)[1]
+        self.assertNotEqual(process.returncode, 0)
+        self.assertRegex(error, r"leapverify: rank 0: .*checkpoints")
+        (run / "checkpoints").unlink()
+        os.rename(kept, run / "checkpoints")
+        result = self.start(2, "resume", run, "--set", "run.target_loss=100")
+        self.assertEqual(result.returncode, 0, result.stderr)
 
 
 class BadInput(Ranks):

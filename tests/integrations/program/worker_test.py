@@ -100,6 +100,12 @@ class HandingOver(Worker):
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertEqual(self.state(first), whole)
 
+    def test_a_race_gains_no_steps(self):
+        run, result = self.train("run", "--set", "speculation.kind=race", "--set", "speculation.max_distance=1e-9")
+        outcomes = [event["outcome"] for event in self.events(run)]
+        self.assertIn("handed_over", outcomes)
+        self.assertEqual(self.steps_logged(run)[0][:4], [5, 10, 15, 20], "every step is the run's own")
+
     def test_rejected_it_leaves_no_trace(self):
         bare, _ = self.train("bare", "--set", "speculation.steps=0", "--set", "leapverify.enabled=false")
         run, _ = self.train("run", *REJECT)
@@ -149,6 +155,22 @@ class Failing(Worker):
         self.assertIn("the worker did not answer within 1 s", [event["reason"] for event in failed])
         with self.assertRaises(ProcessLookupError, msg="it is gone"):
             os.kill(worker, 0)
+
+    def test_hung_while_nobody_waits_for_it(self):
+        run = self.folder / "run"
+        process = self.start(run, "--set", "run.steps=400", "--set", "speculation.max_distance=1e-9", "--set",
+                             "speculation.timeout_seconds=20")
+        os.kill(self.worker_of(process), signal.SIGSTOP)
+        self.finished(process)
+        failed = [event["reason"] for event in self.events(run) if event["outcome"] == "failed"]
+        self.assertEqual(failed, ["the worker did not answer within 20 s"])
+
+    def test_answers_that_nobody_hears_hold_nothing_up(self):
+        # More than a socket takes, if none were heard.
+        run, _ = self.train("run", "--set", "run.steps=1500", "--set", "speculation.steps=1", "--set", "leapverify.observe_every=2",
+                            "--set", "speculation.max_distance=1e-9", "--set", "leapverify.horizons=[1]")
+        self.assertGreater(len(self.events(run)), 400)
+        self.assertEqual({event["outcome"] for event in self.events(run)}, {"rejected"})
 
     def test_three_that_are_too_slow_are_the_last(self):
         run, result = self.train("run", "--set", "speculation.timeout_seconds=0.001")

@@ -55,14 +55,15 @@ def train(rank, kind, options, steps, noise=0.0, fails=False):
         fully_shard(model)
     if kind == "fsdp stale":
         leapverify._access.ModelAccess.reshard = lambda _: None
-    wrapped = DistributedDataParallel(model) if kind in ("ddp", "torn", "unlike") else model
+    wrapped = DistributedDataParallel(model) if kind in ("ddp", "ddp given", "torn", "unlike") else model
+    group = {"process_group": dist.new_group(list(range(WORLD)))} if kind == "ddp given" else {}
     base = torch.optim.AdamW(model.parameters(), lr=3e-3)
     events = []
     optimizer = base
     if options is not None:
         gate = evaluator_of(wrapped, noise, fails)
         options = {**options, "probes": 0, "detector.signal": "delta_cosine"}
-        optimizer = leapverify.LeapVerify(base, gate, trace=events.append, **options)
+        optimizer = leapverify.LeapVerify(base, gate, trace=events.append, **group, **options)
     for step in range(steps):
         x = inputs(step, 32)[rank * 16:][:16]
         if rank == 1 and step == {"torn": 8, "unlike": 0}.get(kind):
@@ -131,11 +132,11 @@ class TwoRanks(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         names = ["ddp bare", "ddp rejecting", "ddp accepting", "ddp noisy", "ddp failing", "fsdp bare", "fsdp rejecting",
-                 "fsdp sharded", "fsdp failing", "ddp whole", "fsdp stale", "ddp next batch", "torn", "unlike"]
+                 "fsdp sharded", "fsdp failing", "ddp whole", "fsdp stale", "ddp next batch", "torn", "unlike", "ddp given"]
         jobs = [("ddp", None, 60), ("ddp", REJECTING, 60), ("ddp", ACCEPTING, 60), ("ddp", EAGER, 60, 1e-3),
                 ("ddp", EAGER, 60, 0.0, True), ("fsdp", None, 60), ("fsdp", REJECTING, 60), ("fsdp", SHARDED, 60),
                 ("fsdp", EAGER, 60, 0.0, True), ("ddp", SHARDED, 60), ("fsdp stale", ACCEPTING, 20),
-                ("ddp", NEXT_BATCH, 60), ("torn", ACCEPTING, 60), ("unlike", EAGER, 60)]
+                ("ddp", NEXT_BATCH, 60), ("torn", ACCEPTING, 60), ("unlike", EAGER, 60), ("ddp given", ACCEPTING, 60)]
         cls.found = dict(zip(names, on_two_ranks(*jobs), strict=True))
 
     def check_same_on_both(self, name):
@@ -158,6 +159,11 @@ class TwoRanks(unittest.TestCase):
             _, events = self.check_same_on_both(name)
             self.assertTrue([e for e in events if e["event"] == "leap" and e["outcome"] == "committed"], name)
             self.assertFalse([e for e in events if e["event"] == "failure"], name)
+
+    def test_a_process_group_may_be_given(self):
+        weights, events = self.check_same_on_both("ddp given")
+        self.assertEqual(verdicts(events), verdicts(self.found["ddp accepting"][0][1]))
+        self.assertTrue(equal(weights, self.found["ddp accepting"][0][0]))
 
     def test_replicas_share_the_sequences_and_shards_run_all(self):
         forwards = {}

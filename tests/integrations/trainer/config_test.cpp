@@ -71,6 +71,8 @@ std::string another_value(const std::string& name, const YAML::Node& node) {
       {"leapverify.reference", "current"},
       {"leapverify.on_accept", "both"},
       {"leapverify.rate.growth", "1.25"},
+      {"leapverify.rate.start", "0.5"},
+      {"leapverify.rate.anneal", "0.5"},
       {"leapverify.schedule", "advance"},
       {"leapverify.data", "skip"},
       {"leapverify.batch_norm", "recompute"},

@@ -166,15 +166,122 @@ TEST(RateScale, GoesOnFromItsState) {
 
 TEST(RateScale, ScaleOfARunWithOtherOptionsGoesToTheNearerEnd) {
   RateScale rate(options());
-  rate.restore({40, {}, {}, {}, false, 1, 0, 1});
+  RateScale::State state;
+  state.scale = 40;
+  rate.restore(state);
   EXPECT_EQ(rate.value(), 5);
-  rate.restore({0.1, {}, {}, {}, false, 1, 0, 1});
+  state.scale = 0.1;
+  rate.restore(state);
+  EXPECT_EQ(rate.value(), 0.5);
+}
+
+RateOptions from_an_eighth() {
+  RateOptions from_below = options();
+  from_below.start = 0.125;
+  return from_below;
+}
+
+TEST(RateScale, MayBeginBelowTheScheduleAndRisesFromThere) {
+  RateScale rate(from_an_eighth());
+  EXPECT_EQ(rate.value(), 0.125);
+  EXPECT_FALSE(rate.lower(1)) << "it is the smallest too";
+  rate.follow({1});
+  rate.raise(2);
+  rate.raise(3);
+  EXPECT_EQ(rate.value(), 0.5);
+  rate.follow({2});
+  EXPECT_EQ(rate.value(), 0.25) << "what verified is a rate";
+  rate.follow({8});
+  EXPECT_EQ(rate.value(), 0.125) << "the schedule has overtaken it";
+  rate.raise(4);
+  EXPECT_TRUE(rate.lower(5));
+  EXPECT_EQ(rate.value(), 0.125);
+}
+
+TEST(RateScale, BelievesTheScheduleWhereNothingVerifiesInThreeTries) {
+  RateScale rate(from_an_eighth());
+  EXPECT_FALSE(rate.miss());
+  EXPECT_FALSE(rate.miss());
+  EXPECT_EQ(rate.value(), 0.125);
+  EXPECT_TRUE(rate.miss());
+  EXPECT_EQ(rate.value(), 1);
+  EXPECT_FALSE(rate.give_up());
+  rate.follow({1});
+  EXPECT_TRUE(rate.raise(5));
+  EXPECT_EQ(rate.value(), 2);
+  rate.follow({4});
+  EXPECT_EQ(rate.value(), 1) << "as if it had begun there";
+}
+
+TEST(RateScale, BelievesTheScheduleWhereNoMoreIsTriedButNotOnceSomethingVerified) {
+  RateScale untried(from_an_eighth());
+  EXPECT_TRUE(untried.give_up());
+  EXPECT_EQ(untried.value(), 1);
+  RateScale risen(from_an_eighth());
+  risen.raise(1);
+  EXPECT_FALSE(risen.give_up());
+  for (int i = 0; i < 5; ++i) EXPECT_FALSE(risen.miss());
+  EXPECT_EQ(risen.value(), 0.25);
+  RateScale usual(options());
+  EXPECT_FALSE(usual.give_up());
+}
+
+RateOptions annealing() {
+  RateOptions ending = options();
+  ending.anneal = 0.2;
+  return ending;
+}
+
+TEST(RateScale, ARaisedRateFallsAtTheEndWhereTheScheduleDoesNot) {
+  RateScale rate(annealing());
+  rate.follow({1}, 1);
+  rate.raise(1);
+  rate.follow({1}, 0.2);
+  EXPECT_EQ(rate.value(), 2);
+  EXPECT_FALSE(rate.anneals());
+  rate.follow({1}, 0.1);
+  EXPECT_DOUBLE_EQ(rate.value(), 1);
+  EXPECT_TRUE(rate.anneals());
+  rate.follow({1}, 0.05);
+  EXPECT_DOUBLE_EQ(rate.value(), 0.5);
+  rate.raise(2);
+  EXPECT_DOUBLE_EQ(rate.value(), 1) << "the scale may still rise";
+  RateScale second(annealing());
+  second.restore(rate.state());
+  EXPECT_EQ(second.value(), rate.value());
+  rate.follow({1}, 0);
+  EXPECT_EQ(rate.value(), 4) << "a run longer than planned goes on as it was";
+}
+
+TEST(RateScale, WhatTheScheduleTakesOffAtTheEndIsNotTakenOffTwice) {
+  RateScale rate(annealing());
+  rate.follow({1, 10}, 1);
+  rate.raise(1);
+  for (const double left : {0.15, 0.1, 0.05}) {
+    rate.follow({left / 0.2, 10 * left / 0.2}, left);
+    EXPECT_DOUBLE_EQ(rate.value(), 2) << left;
+    rate.follow({0.01, 0.1}, left);
+    EXPECT_EQ(rate.value(), 2) << left;
+  }
+  rate.follow({0.01, 10}, 0.1);
+  EXPECT_DOUBLE_EQ(rate.value(), 1) << "one factor for all groups";
+  rate.follow({0, 0}, 0.1);
+  EXPECT_EQ(rate.value(), 2);
+}
+
+TEST(RateScale, ARateThatNeverRoseEndsAsItsScheduleDoes) {
+  RateScale rate(annealing());
+  rate.follow({1}, 1);
+  rate.lower(1);
+  rate.follow({1}, 0.01);
   EXPECT_EQ(rate.value(), 0.5);
 }
 
 TEST(RateScale, RefusesIllegalOptions) {
   for (const auto& [field, change] :
        std::vector<std::pair<std::string, std::function<void(RateOptions&)>>>{
+           {"start", [](RateOptions& o) { o.start = 1.5; }},
+           {"anneal", [](RateOptions& o) { o.anneal = 1; }},
            {"growth", [](RateOptions& o) { o.growth = 1; }},
            {"largest", [](RateOptions& o) { o.largest = 0.5; }},
            {"smallest", [](RateOptions& o) { o.smallest = 0; }},
