@@ -283,8 +283,20 @@ def time_to_target(folder):
     return figures
 
 
+def any_rate(folder):
+    """Final losses of each method at each rate, and how many of its runs failed."""
+    every, finals = defaultdict(list), defaultdict(dict)
+    for line in folder.lines("any_rate"):
+        name = f"{line['arena']}, {line['method']}{':' if line['variant'] else ''}{line['variant']}"
+        every[name].append(line)
+        if line["purpose"] != "tune" and ended(line):
+            finals[f"{name}, {line['purpose']} at {line['rate']:g}, {line['steps']} steps: final loss"][line["seed"]] = line["final"]
+    return {**{name: Paired("nats", COUNTED, by_seed=found) for name, found in finals.items()},
+            **{f"{name}: failed runs": failures(lines) for name, lines in every.items()}}
+
+
 #: By the raw log they are read from, in the order of a report.
-LOGS = {"time_to_target": time_to_target, "closed_loop": closed_loop, "cost": cost, "step_overhead": step_overhead,
+LOGS = {"any_rate": any_rate, "time_to_target": time_to_target, "closed_loop": closed_loop, "cost": cost, "step_overhead": step_overhead,
         "shared_verification": shared_verification, "python_overhead": python_overhead, "throughput": throughput, "calibration": calibration, "kernels": kernels}
 
 

@@ -9,6 +9,7 @@ none, and the command that made the log.
 import argparse
 import sys
 
+import any_rate_report
 import calibration_table
 import closed_loop_report
 import inference
@@ -18,7 +19,7 @@ from measured import LOGS, Repeated, figures_of
 from results_folder import ResultsFolder, Unusable
 
 TITLES = {
-    "time_to_target": "Time to the loss of tuned AdamW", "closed_loop": "Final losses at every learning rate",
+    "any_rate": "Final loss from any learning rate", "time_to_target": "Time to the loss of tuned AdamW", "closed_loop": "Final losses at every learning rate",
     "cost": "Cost of a run in which every try is rejected", "step_overhead": "Cost of a step without a try",
     "shared_verification": "Verification shared by ranks", "python_overhead": "Cost of a step of the Python package", "throughput": "The trainer against PyTorch",
     "calibration": "What the rules accept", "kernels": "Kernels",
@@ -53,6 +54,8 @@ def section_of(log, folder, figures):
 
 
 def known_section(log, folder, figures):
+    if log == "any_rate":
+        return any_rate_report.section(folder)
     if log == "time_to_target":
         return time_to_target_report.section(folder)
     if log == "closed_loop":

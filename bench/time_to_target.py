@@ -3,7 +3,7 @@
 Usage: time_to_target.py FOLDER [--device cpu|cuda] [--arenas pretrain finetune lora] [--methods adamw leapverify ...]
                          [--seeds 5] [--seconds N] [--jobs 2] [--smoke]
 
-Needs the packages leapverify, schedulefree, prodigyopt, dadaptation and peft. Every method trains the same model from the
+Needs the packages leapverify, schedulefree, prodigyopt, dadaptation, mechanic-pytorch and peft. Every method trains the same model from the
 same weights on the same batches (bench/harness). It is tuned alike: a grid of eight learning rates over a range of 128,
 factors of 2 apart, at seed 0, widened on the side where the best one stands at the edge; then its best rate at --seeds
 other seeds. AdamW and LeapVerify are run at those seeds from the lowest rate too, which is what people start with. Decay
@@ -15,21 +15,19 @@ again, or told to stop by --seconds. A run that fails is a line that says why. b
 from __future__ import annotations
 
 import argparse
-import concurrent.futures
-import json
 import math
-import multiprocessing
 import statistics
 import sys
-import time
 from collections.abc import Iterator
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-Line = dict[str, Any]
+from runs_in_parts import Line, RunsInParts
+
 KEY = ("arena", "method", "rate", "seed", "purpose")
+METHODS = ("adamw", "leapverify", "adamw+gate-data", "ema", "snoo", "lookahead", "schedulefree", "prodigy", "dadaptation",
+           "mechanic", "muon", "leapverify-off", "adamw-decay-shortened")
 GRID_POINTS = 8
 MOST_WIDENINGS = 3
 # Long enough for a try.
@@ -38,10 +36,10 @@ SMOKE_POINTS = 2
 
 
 def grid(arena: str, method: str, points: int) -> list[float]:
+    from harness.arenas import TEXT_ARENAS
     from harness.methods import FREE_OF_RATE
-    from harness.train import ARENAS
 
-    lowest = 0.0625 if method in FREE_OF_RATE else ARENAS[arena]["lowest_rate"]
+    lowest = 0.0625 if method in FREE_OF_RATE else TEXT_ARENAS[arena].lowest_rate
     return [lowest * 2**k for k in range(points)]
 
 
@@ -133,84 +131,36 @@ def shortened(lines: list[Line], arena: str) -> Iterator[tuple[float, int, int]]
 
 def order(job: Line) -> tuple[Any, ...]:
     """The most telling first: grids before seeds, AdamW and LeapVerify before the others."""
-    from harness.methods import METHODS
-
-    return job["purpose"] != "grid", list(METHODS).index(job["method"]), job["seed"], job["rate"]
+    return job["purpose"] != "grid", METHODS.index(job["method"]), job["seed"], job["rate"]
 
 
-def execute(job: Line) -> Line:
-    """In a process of its own."""
-    sys.path.insert(0, str(Path(__file__).parent))
-    from harness.train import run
+def runs_of(arguments: argparse.Namespace) -> RunsInParts:
+    from harness.arenas import TEXT_ARENAS
 
-    return run(job)
-
-
-class Bench:
-    def __init__(self, arguments: argparse.Namespace):
-        from harness.train import ARENAS
-
-        self.arguments = arguments
-        self.folder: Path = arguments.folder
-        self.log = self.folder / "time_to_target.jsonl"
-        self.lines = [json.loads(text) for text in self.log.read_text().splitlines()] if self.log.exists() else []
-        self.end = time.monotonic() + arguments.seconds
-        self.plans = {arena: Plan(SMOKE_STEPS, arguments.seeds, SMOKE_POINTS, 0) if arguments.smoke
-                      else Plan(about["steps"], arguments.seeds) for arena, about in ARENAS.items()}
-        self.size = "smoke" if arguments.smoke else arguments.device
-
-    def pending(self, taken: set[tuple[Any, ...]]) -> list[Line]:
-        done = {key_of(line) for line in self.lines} | taken
-        jobs = [job for arena in self.arguments.arenas for method in self.arguments.methods
-                for job in wanted(self.lines, arena, method, self.plans[arena])]
-        return sorted((job for job in jobs if key_of(job) not in done), key=order)
-
-    def add(self, line: Line) -> None:
-        self.lines.append(line)
-        with self.log.open("a") as file:
-            file.write(json.dumps(line) + "\n")
-        said = f"failed: {line['failed']}" if "failed" in line else f"{line['final']:.4f}"
-        print(f"{len(self.lines)}: {line['arena']}, {line['method']} at {line['rate']:g}, seed {line['seed']}: {said}", flush=True)
-
-    def go(self) -> None:
-        """Keeps every worker busy until nothing is left or the time is over."""
-        while self.pending(set()) and time.monotonic() < self.end:
-            context = multiprocessing.get_context("spawn")
-            with concurrent.futures.ProcessPoolExecutor(self.arguments.jobs, context) as pool:
-                self._fill(pool)
-
-    def _fill(self, pool: concurrent.futures.ProcessPoolExecutor) -> None:
-        running: dict[concurrent.futures.Future[Line], Line] = {}
-        while True:
-            taken = {key_of(job) for job in running.values()}
-            free = self.arguments.jobs - len(running)
-            for job in self.pending(taken)[:free] if time.monotonic() < self.end else []:
-                running[pool.submit(execute, {**job, "size": self.size, "folder": str(self.folder)})] = job
-            if not running:
-                return
-            finished, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
-            for future in finished:
-                job = running.pop(future)
-                try:
-                    self.add(future.result())
-                except BrokenProcessPool:
-                    # Whichever run it was: each of those under way is told, and the rest goes on in a new pool.
-                    self.add({**job, "device": self.arguments.device, "failed": "its process was killed"})
-                    for other in running.values():
-                        self.add({**other, "device": self.arguments.device, "failed": "a run beside it was killed"})
-                    return
+    plans = {arena: Plan(SMOKE_STEPS, arguments.seeds, SMOKE_POINTS, 0) if arguments.smoke
+             else Plan(about.steps, arguments.seeds) for arena, about in TEXT_ARENAS.items()}
+    log = arguments.folder / "time_to_target.jsonl"
+    runs = RunsInParts(
+        log, "smoke" if arguments.smoke else arguments.device, arguments.jobs, arguments.seconds, key_of,
+        lambda lines: sorted((job for arena in arguments.arenas for method in arguments.methods
+                              for job in wanted(lines, arena, method, plans[arena])), key=order))
+    others = {(line["device"], line["steps"]) for line in runs.lines if line["purpose"] == "grid"} - {
+        (arguments.device, plan.steps) for plan in plans.values()}
+    if others:
+        raise ValueError(f"{log} holds runs of another device or length: name another folder")
+    return runs
 
 
 def main() -> int:
     sys.path.insert(0, str(Path(__file__).parent))
-    from harness.methods import METHODS
-    from harness.train import ARENAS, BASE, make_base
+    from harness.arenas import TEXT_ARENAS
+    from harness.train import BASE, make_base
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--arenas", nargs="+", choices=list(ARENAS), default=list(ARENAS))
-    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
+    parser.add_argument("--arenas", nargs="+", choices=list(TEXT_ARENAS), default=list(TEXT_ARENAS))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=math.inf)
     parser.add_argument("--jobs", type=int, default=2)
@@ -221,14 +171,13 @@ def main() -> int:
     if arguments.smoke and arguments.device != "cpu":
         parser.error("--smoke is for the CPU")
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    bench = Bench(arguments)
-    others = {(line["device"], line["steps"]) for line in bench.lines if line["purpose"] == "grid"} - {
-        (arguments.device, plan.steps) for plan in bench.plans.values()}
-    if others:
-        parser.error(f"{bench.log} holds runs of another device or length: name another folder")
+    try:
+        runs = runs_of(arguments)
+    except ValueError as error:
+        parser.error(str(error))
     if set(arguments.arenas) != {"pretrain"}:
-        make_base(bench.size, SMOKE_STEPS if arguments.smoke else BASE["steps"], arguments.folder)
-    bench.go()
+        make_base(runs.size, SMOKE_STEPS if arguments.smoke else BASE["steps"], arguments.folder)
+    runs.go()
     return 0
 
 

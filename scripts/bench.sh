@@ -3,9 +3,9 @@
 # a report of them. bench/compare.py holds two such folders against each other.
 #
 # Usage: scripts/bench.sh [all|overhead|throughput|demo|kernels|ranks|cost|python-overhead|calibration]
-#        scripts/bench.sh closed-loop|ksweep|time-to-target [FOLDER]
+#        scripts/bench.sh closed-loop|ksweep|time-to-target|any-rate [FOLDER]
 # ranks takes two processes on a CPU, or all GPUs, for a minute, cost and calibration ten to twenty minutes each, ksweep
-# half an hour, closed-loop an hour or two and time-to-target two or three; they are not part of all. Those of the second
+# half an hour, closed-loop an hour or two, time-to-target and any-rate several; they are not part of all. Those of the second
 # line may be stopped at any time: with FOLDER they go on with what they left under bench/results/. Their programs in
 # bench/ take more, such as a limit of time.
 # LEAPVERIFY_DEVICE: cpu or cuda, which is the default where there is an NVIDIA GPU; cost and calibration are of the CPU.
@@ -16,7 +16,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 quick="overhead throughput demo kernels"
-in_parts="closed-loop ksweep time-to-target"
+in_parts="closed-loop ksweep time-to-target any-rate"
 legal="all $quick ranks cost python-overhead calibration $in_parts"
 what="${1:-all}"
 [[ " $legal " == *" $what "* ]] || die "unknown measurement '$what'; legal are $legal"
@@ -129,6 +129,12 @@ measure_time_to_target() {
   say "Measuring time-to-target"
   note_command "bench/time_to_target.py FOLDER --device $device"
   PYTHONPATH="$build_dir/python" "$venv/bin/python" "$root/bench/time_to_target.py" "$results" --device "$device"
+}
+
+measure_any_rate() {
+  say "Measuring any-rate"
+  note_command "bench/any_rate.py FOLDER --device $device"
+  PYTHONPATH="$build_dir/python" "$venv/bin/python" "$root/bench/any_rate.py" "$results" --device "$device"
 }
 
 measure_ksweep() {

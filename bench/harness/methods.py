@@ -1,30 +1,71 @@
 """The methods that are compared. Each trains the same model from the same weights on the same batches.
 
-All but schedulefree, which has no schedule, warm up for a tenth of the steps and then follow a cosine to 2 % of their
-rate; all clip gradients to norm 1 and decay weights by 0.01, decoupled.
+All but schedulefree, which has no schedule, warm up and then follow the schedule of their recipe; all clip gradients to
+norm 1 and decay weights by 0.01, decoupled but for SGD's.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from harness.model import sequence_losses
 from torch import Tensor, nn
 
-WARMUP = 0.1
+SCHEDULES = ("cosine", "linear", "wsd", "constant")
 FINAL = 0.02
+#: Share of the steps over which wsd comes down.
+WSD_DECAY = 0.2
 DECAY = 0.01
 
 
-def schedule(step: int, steps: int) -> float:
-    warmup = max(1, round(WARMUP * steps))
-    if step < warmup:
+@dataclass(frozen=True)
+class Recipe:
+    """What every method of an arena begins with."""
+
+    optimizer: str = "adamw"
+    schedule: str = "cosine"
+    #: Share of the steps.
+    warmup: float = 0.1
+
+
+def schedule(step: int, steps: int, recipe: Recipe = Recipe()) -> float:  # noqa: B008: immutable
+    """Factor on the learning rate of a step, from 0."""
+    warmup = max(1, round(recipe.warmup * steps))
+    if step < warmup and recipe.warmup > 0:
         return (step + 1) / warmup
     share = (step - warmup) / max(1, steps - warmup)
-    return FINAL + (1 - FINAL) * 0.5 * (1 + math.cos(math.pi * share))
+    left = {"cosine": 0.5 * (1 + math.cos(math.pi * share)), "linear": 1 - share, "constant": 1.0,
+            "wsd": min(1.0, (1 - share) / WSD_DECAY)}[recipe.schedule]
+    return FINAL + (1 - FINAL) * left
+
+
+class MuonAndAdamW(torch.optim.Optimizer):
+    """torch's Muon for the matrices inside, AdamW for the rest, at one rate as "match_rms_adamw" is meant."""
+
+    def __init__(self, model: nn.Module, rate: float):
+        inside = [p for name, p in model.named_parameters() if p.requires_grad and p.dim() == 2 and "blocks" in name]
+        rest = _without(trained(model), inside)
+        self.parts: list[torch.optim.Optimizer] = [
+            torch.optim.Muon(inside, lr=rate, weight_decay=DECAY, adjust_lr_fn="match_rms_adamw")]
+        if rest:
+            self.parts.append(torch.optim.AdamW(rest, lr=rate, weight_decay=DECAY))
+        super().__init__([*inside, *rest], {"lr": rate})
+        # Shared with the parts, so that who changes a rate here changes it there.
+        self.param_groups = [group for part in self.parts for group in part.param_groups]
+
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        for part in self.parts:
+            part.step()
+
+
+BASES: dict[str, Callable[[nn.Module, float], torch.optim.Optimizer]] = {
+    "adamw": lambda model, rate: torch.optim.AdamW(trained(model), lr=rate, weight_decay=DECAY),
+    "sgd": lambda model, rate: torch.optim.SGD(trained(model), lr=rate, momentum=0.9, weight_decay=DECAY),
+    "muon": MuonAndAdamW,
+}
 
 
 def trained(model: nn.Module) -> list[nn.Parameter]:
@@ -32,31 +73,29 @@ def trained(model: nn.Module) -> list[nn.Parameter]:
 
 
 class Method:
-    """An optimizer with its schedule."""
+    """The recipe's optimizer with its schedule."""
 
     #: Which texts it trains on.
     split = "train"
 
-    def __init__(self, model: nn.Module, rate: float, steps: int):
+    def __init__(self, model: nn.Module, rate: float, steps: int, recipe: Recipe = Recipe()):  # noqa: B008: immutable
         self.model = model
-        self.optimizers = self.make(model, rate, steps)
-        self.schedulers = [torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.factor(step, steps))
-                           for optimizer in self.optimizers]
+        self.recipe = recipe
+        self.optimizer = self.make(model, rate, steps)
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: self.factor(step, steps))
 
-    def make(self, model: nn.Module, rate: float, steps: int) -> list[torch.optim.Optimizer]:
-        return [torch.optim.AdamW(trained(model), lr=rate, weight_decay=DECAY)]
+    def make(self, model: nn.Module, rate: float, steps: int) -> torch.optim.Optimizer:
+        return BASES[self.recipe.optimizer](model, rate)
 
     def factor(self, step: int, steps: int) -> float:
-        return schedule(step, steps)
+        return schedule(step, steps, self.recipe)
 
     def zero_grad(self) -> None:
-        for optimizer in self.optimizers:
-            optimizer.zero_grad()
+        self.optimizer.zero_grad()
 
     def step(self) -> None:
-        for optimizer, scheduler in zip(self.optimizers, self.schedulers, strict=True):
-            optimizer.step()
-            scheduler.step()
+        self.optimizer.step()
+        self.scheduler.step()
 
     def judged(self, score: Callable[[], float]) -> float:
         """What `score` returns at the weights that the method would hand out."""
@@ -76,19 +115,20 @@ class WithGateData(Method):
 class LeapVerify(Method):
     enabled = True
 
-    def __init__(self, model: nn.Module, rate: float, steps: int, gate: Tensor, batch: int, **options: Any):
+    def __init__(self, model: nn.Module, rate: float, steps: int, recipe: Recipe, gate: list[Any],
+                 losses: Callable[[nn.Module, Any], Tensor], batch: int, **options: Any):
         import leapverify
 
         self.options = options
         self.evaluator = leapverify.BatchEvaluator(
-            model, gate.split(64), sequence_losses, sequences_per_step=batch, max_sequences=gate.shape[0])
+            model, gate, losses, sequences_per_step=batch, max_sequences=sum(map(_count, gate)))
         self.wrap = leapverify.LeapVerify
-        super().__init__(model, rate, steps)
+        super().__init__(model, rate, steps, recipe)
 
-    def make(self, model: nn.Module, rate: float, steps: int) -> list[torch.optim.Optimizer]:
-        base, = super().make(model, rate, steps)
+    def make(self, model: nn.Module, rate: float, steps: int) -> torch.optim.Optimizer:
+        base = super().make(model, rate, steps)
         self.wrapper = self.wrap(base, self.evaluator, planned_steps=steps, enabled=self.enabled, **self.options)
-        return [self.wrapper]
+        return self.wrapper
 
     def spent(self) -> dict[str, float]:
         if not self.enabled:
@@ -100,6 +140,10 @@ class LeapVerify(Method):
                 "accepted": status["accepted"], "rate_scale": status["learning_rate_scale"]}
 
 
+def _count(batch: Any) -> int:
+    return len(batch if isinstance(batch, Tensor) else batch[0])
+
+
 class LeapVerifyOff(LeapVerify):
     enabled = False
 
@@ -107,8 +151,8 @@ class LeapVerifyOff(LeapVerify):
 class Average(Method):
     """AdamW, judged at the exponential average of its weights over some 5 % of the run."""
 
-    def __init__(self, model: nn.Module, rate: float, steps: int):
-        super().__init__(model, rate, steps)
+    def __init__(self, model: nn.Module, rate: float, steps: int, recipe: Recipe = Recipe()):  # noqa: B008: immutable
+        super().__init__(model, rate, steps, recipe)
         self.weight = min(1.0, 20 / steps)
         self.average = [parameter.detach().clone() for parameter in trained(model)]
 
@@ -129,8 +173,8 @@ class Outer(Method):
     outer_rate = 0.8
     momentum = 0.5
 
-    def __init__(self, model: nn.Module, rate: float, steps: int):
-        super().__init__(model, rate, steps)
+    def __init__(self, model: nn.Module, rate: float, steps: int, recipe: Recipe = Recipe()):  # noqa: B008: immutable
+        super().__init__(model, rate, steps, recipe)
         self.done = 0
         self.slow = [parameter.detach().clone() for parameter in trained(model)]
         self.buffer = [torch.zeros_like(parameter) for parameter in self.slow]
@@ -160,52 +204,54 @@ class Lookahead(Outer):
 
 
 class ScheduleFree(Method):
-    def make(self, model: nn.Module, rate: float, steps: int) -> list[torch.optim.Optimizer]:
+    optimizer: Any
+
+    def make(self, model: nn.Module, rate: float, steps: int) -> torch.optim.Optimizer:
         import schedulefree
 
-        optimizer = schedulefree.AdamWScheduleFree(
-            trained(model), lr=rate, weight_decay=DECAY, warmup_steps=max(1, round(WARMUP * steps)))
+        warmup = max(1, round(self.recipe.warmup * steps))
+        optimizer = schedulefree.AdamWScheduleFree(trained(model), lr=rate, weight_decay=DECAY, warmup_steps=warmup)
         optimizer.train()
-        return [optimizer]
+        return optimizer
 
     def factor(self, step: int, steps: int) -> float:
         return 1.0
 
     def judged(self, score: Callable[[], float]) -> float:
-        optimizer: Any = self.optimizers[0]
-        optimizer.eval()
+        self.optimizer.eval()
         try:
             return score()
         finally:
-            optimizer.train()
+            self.optimizer.train()
 
 
 class Prodigy(Method):
-    def make(self, model: nn.Module, rate: float, steps: int) -> list[torch.optim.Optimizer]:
+    def make(self, model: nn.Module, rate: float, steps: int) -> torch.optim.Optimizer:
         import prodigyopt
 
-        return [prodigyopt.Prodigy(trained(model), lr=rate, weight_decay=DECAY, decouple=True, use_bias_correction=True,
-                                   safeguard_warmup=True)]
+        return prodigyopt.Prodigy(trained(model), lr=rate, weight_decay=DECAY, decouple=True, use_bias_correction=True,
+                                  safeguard_warmup=True)
 
 
 class DAdaptation(Method):
-    def make(self, model: nn.Module, rate: float, steps: int) -> list[torch.optim.Optimizer]:
+    def make(self, model: nn.Module, rate: float, steps: int) -> torch.optim.Optimizer:
         import dadaptation
 
-        return [dadaptation.DAdaptAdam(trained(model), lr=rate, weight_decay=DECAY, decouple=True)]
+        return dadaptation.DAdaptAdam(trained(model), lr=rate, weight_decay=DECAY, decouple=True)
+
+
+class Mechanic(Method):
+    """Tunes the rate of AdamW, by its authors' package (arXiv 2306.00144)."""
+
+    def make(self, model: nn.Module, rate: float, steps: int) -> torch.optim.Optimizer:
+        import mechanic_pytorch
+
+        return mechanic_pytorch.mechanize(torch.optim.AdamW)(trained(model), lr=rate, weight_decay=DECAY)
 
 
 class Muon(Method):
-    """torch's Muon for the matrices inside, AdamW for the rest, at one rate as "match_rms_adamw" is meant."""
-
-    def make(self, model: nn.Module, rate: float, steps: int) -> list[torch.optim.Optimizer]:
-        inside = [p for name, p in model.named_parameters() if p.requires_grad and p.dim() == 2 and "blocks" in name]
-        rest = _without(trained(model), inside)
-        found: list[torch.optim.Optimizer] = [
-            torch.optim.Muon(inside, lr=rate, weight_decay=DECAY, adjust_lr_fn="match_rms_adamw")]
-        if rest:
-            found.append(torch.optim.AdamW(rest, lr=rate, weight_decay=DECAY))
-        return found
+    def make(self, model: nn.Module, rate: float, steps: int) -> torch.optim.Optimizer:
+        return MuonAndAdamW(model, rate)
 
 
 def _without(parameters: Iterable[nn.Parameter], taken: Iterable[nn.Parameter]) -> list[nn.Parameter]:
@@ -229,10 +275,10 @@ def _set(parameters: list[nn.Parameter], values: list[Tensor]) -> None:
 
 
 METHODS: dict[str, type[Method]] = {
-    "adamw": Method, "leapverify": LeapVerify, "adamw+gate-data": WithGateData, "ema": Average, "snoo": Outer,
-    "lookahead": Lookahead, "schedulefree": ScheduleFree, "prodigy": Prodigy, "dadaptation": DAdaptation, "muon": Muon,
-    "leapverify-off": LeapVerifyOff, "adamw-decay-shortened": Method,
+    "alone": Method, "adamw": Method, "leapverify": LeapVerify, "adamw+gate-data": WithGateData, "ema": Average, "snoo": Outer,
+    "lookahead": Lookahead, "schedulefree": ScheduleFree, "prodigy": Prodigy, "dadaptation": DAdaptation,
+    "mechanic": Mechanic, "muon": Muon, "leapverify-off": LeapVerifyOff, "adamw-decay-shortened": Method,
 }
 
 # Their rate is a factor on one that they find themselves.
-FREE_OF_RATE = ("prodigy", "dadaptation")
+FREE_OF_RATE = ("prodigy", "dadaptation", "mechanic")

@@ -6,46 +6,43 @@ import contextlib
 import math
 import resource
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from harness import text
-from harness.methods import METHODS, LeapVerify, Method, trained
-from harness.model import LINEAR, SIZES, Gpt, Size, sequence_losses
-from torch import Tensor, nn
+from harness.arenas import ARENAS, TEXT_ARENAS
+from harness.methods import METHODS, LeapVerify, Method, Recipe, trained
+from harness.model import SIZES
+from harness.tasks import Task, task_of
+from torch import nn
 
-#: Steps of a run, the lowest rate of its grid (what people start with), and what it trains on.
-ARENAS = {"pretrain": {"steps": 400, "lowest_rate": 2.5e-4, "text": "python"},
-          "finetune": {"steps": 200, "lowest_rate": 5e-5, "text": "headers"},
-          "lora": {"steps": 200, "lowest_rate": 2e-4, "text": "headers"}}
-#: Of the model that finetune and lora start from, on the other text.
+#: Of the model that arenas with `pretrained` start from, on the other text.
 BASE = {"steps": 1200, "rate": 4e-3, "seed": 1000}
 POINTS = 40
 # So short a run would pay for no try.
 SMOKE_OPTIONS = {"observe_every": 5, "max_overhead": math.inf}
-GATE_SEQUENCES = 512
-VALIDATION_SEQUENCES = 128
 
 
 def run(job: dict[str, Any]) -> dict[str, Any]:
-    """Trains; `job` has arena, method, rate, seed, purpose, steps, size, folder. Returns the line of the log."""
+    """Trains; `job` has arena, method, rate, seed, purpose, steps, size, folder, and where they are not the arena's
+    recipe, the method's defaults: warmup, options. Returns the line of the log."""
     torch.set_num_threads(1)
     device = torch.device("cuda" if job["size"] == "cuda" else "cpu")
-    size = SIZES[job["size"]]
-    line = {key: job[key] for key in ("arena", "method", "rate", "seed", "purpose", "steps")}
+    line = {key: value for key, value in job.items() if key not in ("size", "folder")}
     line["device"] = device.type
     try:
-        return {**line, **_train(job, size, device)}
+        return {**line, **_train(job, device)}
     except Exception as error:  # the rest of the bench goes on
         return {**line, "failed": f"{type(error).__name__}: {error}".splitlines()[0]}
 
 
-def _train(job: dict[str, Any], size: Size, device: torch.device) -> dict[str, Any]:
-    data = text.read(ARENAS[job["arena"]]["text"], device)
-    model = _model(job, size, device)
-    method = _method(job, model, data, size)
-    validation = data.batch("validation", 0, 0, VALIDATION_SEQUENCES, size.context + 1)
+def _train(job: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    arena = ARENAS[job["arena"]]
+    task = task_of(arena, SIZES[job["size"]], device, Path(job["folder"]))
+    recipe = replace(arena.recipe, warmup=job["warmup"]) if "warmup" in job else arena.recipe
+    method = _method(job, task, recipe)
+    validation = task.validation()
     _forget_peak(device)
     clock = Clock(device)
     curve: list[list[float]] = []
@@ -53,9 +50,9 @@ def _train(job: dict[str, Any], size: Size, device: torch.device) -> dict[str, A
     every = max(1, job["steps"] // POINTS)
     for step in range(1, job["steps"] + 1):
         with clock:
-            _step(method, data.batch(method.split, job["seed"], step, size.batch, size.context + 1), device)
+            _step(method, task, task.batch(method.split, job["seed"], step))
         if step % every == 0 or step == job["steps"]:
-            score = method.judged(lambda: _loss(model, validation, device))
+            score = method.judged(lambda: _loss(method.model, task, validation))
             if not math.isfinite(score):
                 raise RuntimeError(f"diverged before step {step}")
             curve.append([step, round(clock.seconds, 4), round(clock.cpu_seconds, 4), round(score, 6)])
@@ -63,33 +60,22 @@ def _train(job: dict[str, Any], size: Size, device: torch.device) -> dict[str, A
     return {"curve": curve, "cost_curve": cost, "final": curve[-1][3], **method.spent(), "peak_bytes": _peak(device)}
 
 
-def _step(method: Method, batch: Tensor, device: torch.device) -> None:
+def _step(method: Method, task: Task, batch: Any) -> None:
     method.zero_grad()
-    with _precision(device):
-        loss = sequence_losses(method.model, batch).mean()
+    with _precision(task.device):
+        loss = task.losses(method.model, batch).mean()
     loss.backward()
     nn.utils.clip_grad_norm_(trained(method.model), 1.0)
     method.step()
 
 
-def _model(job: dict[str, Any], size: Size, device: torch.device) -> nn.Module:
-    torch.manual_seed(job["seed"])
-    model = Gpt(size).to(device)
-    if job["arena"] != "pretrain":
-        model.load_state_dict(torch.load(Path(job["folder"]) / "base.pt", map_location=device))
-    if job["arena"] == "lora":
-        import peft
-
-        model = peft.inject_adapter_in_model(peft.LoraConfig(r=8, lora_alpha=16, target_modules=LINEAR), model)
-    return model
-
-
-def _method(job: dict[str, Any], model: nn.Module, data: text.Text, size: Size) -> Method:
+def _method(job: dict[str, Any], task: Task, recipe: Recipe) -> Method:
     kind = METHODS[job["method"]]
+    model = task.model(job["seed"])
     if not issubclass(kind, LeapVerify):
-        return kind(model, job["rate"], job["steps"])
-    gate = data.batch("gate", 0, 0, GATE_SEQUENCES, size.context + 1)
-    return kind(model, job["rate"], job["steps"], gate, size.batch, **(SMOKE_OPTIONS if job["size"] == "smoke" else {}))
+        return kind(model, job["rate"], job["steps"], recipe)
+    options = {**(SMOKE_OPTIONS if job["size"] == "smoke" else {}), **job.get("options", {})}
+    return kind(model, job["rate"], job["steps"], recipe, task.gate(), task.losses, task.batch_size, **options)
 
 
 def make_base(size_name: str, steps: int, folder: Path) -> None:
@@ -97,16 +83,13 @@ def make_base(size_name: str, steps: int, folder: Path) -> None:
     path = folder / "base.pt"
     if path.exists():
         return
-    job = {"arena": "pretrain", "method": "adamw", "rate": BASE["rate"], "seed": BASE["seed"], "steps": steps}
     device = torch.device("cuda" if size_name == "cuda" else "cpu")
-    size = SIZES[size_name]
-    data = text.read("python", device)
-    model = _model(job, size, device)
-    method = Method(model, job["rate"], steps)
+    task = task_of(TEXT_ARENAS["pretrain"], SIZES[size_name], device, folder)
+    method = Method(task.model(BASE["seed"]), BASE["rate"], steps)
     for step in range(1, steps + 1):
-        _step(method, data.batch(method.split, job["seed"], step, size.batch, size.context + 1), device)
+        _step(method, task, task.batch(method.split, BASE["seed"], step))
     part = path.with_suffix(".part")
-    torch.save(model.state_dict(), part)
+    torch.save(method.model.state_dict(), part)
     part.replace(path)
 
 
@@ -115,9 +98,9 @@ def _precision(device: torch.device) -> contextlib.AbstractContextManager[Any]:
 
 
 @torch.no_grad()
-def _loss(model: nn.Module, sequences: Tensor, device: torch.device) -> float:
-    with _precision(device):
-        return float(torch.cat([sequence_losses(model, part) for part in sequences.split(64)]).mean())
+def _loss(model: nn.Module, task: Task, parts: list[Any]) -> float:
+    with _precision(task.device):
+        return float(torch.cat([task.losses(model, part) for part in parts]).mean())
 
 
 class Clock:

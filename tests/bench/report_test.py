@@ -222,7 +222,7 @@ class OtherLogs(Folder):
 
     def test_a_folder_without_figures_is_refused_in_one_line(self):
         self.render(status=2)
-        self.assertRegex(self.error, r"^error: .*made-up holds no log with figures; known are time_to_target, .*\n$")
+        self.assertRegex(self.error, r"^error: .*made-up holds no log with figures; known are any_rate, time_to_target, .*\n$")
         self.folder = self.folder / "none"
         self.render(status=2)
         self.assertRegex(self.error, r"^error: .*none is no folder\n$")

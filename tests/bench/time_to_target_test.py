@@ -141,7 +141,7 @@ class Runs(unittest.TestCase):
         self.assertEqual(result.returncode, 0, result.stderr)
         lines = self.lines()
         self.assertEqual([line for line in lines if "failed" in line], [])
-        self.assertEqual({line["method"] for line in lines} | {"adamw-decay-shortened"}, set(METHODS))
+        self.assertEqual({line["method"] for line in lines} | {"adamw-decay-shortened"}, set(bench.METHODS))
         self.assertEqual({line["arena"] for line in lines}, {"pretrain", "lora"})
         tried = [line for line in lines if line["method"] == "leapverify" and line["tries"] > 0]
         self.assertTrue(tried)

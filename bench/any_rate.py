@@ -1,0 +1,167 @@
+"""Where a run ends from any learning rate: LeapVerify, its base optimizer alone, and the rivals a user would pick.
+
+Usage: any_rate.py FOLDER [--device cpu|cuda] [--arenas pretrain digits ...] [--methods alone leapverify ...] [--seeds 3]
+                   [--variant NAME={"rate.start": 0.0625} ...] [--seconds N] [--jobs 2] [--smoke]
+
+Needs what time_to_target.py needs, and scikit-learn. In each arena (bench/harness/arenas.py) the base optimizer alone is
+tuned first: rate × warm-up at seed 0, factors of 2 apart, until the best rate of each warm-up has worse neighbours on
+both sides; the best of all is run at every seed. Then each method is run from 1/256 to 8 times the rate that is best at
+the arena's own warm-up. Prodigy and D-Adaptation find their rate themselves and are run once a seed. A --variant is
+LeapVerify with other options. One line of FOLDER/any_rate.jsonl a run; what is there is not run again, so it can be
+stopped at any time and called again. bench/report.py renders the folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from any_rate_runs import best_of, own_rate, tuning
+from runs_in_parts import Line, RunsInParts
+
+KEY = ("arena", "method", "variant", "rate", "warmup", "seed", "purpose")
+WARMUPS = (0.0, 0.1, 0.3)
+MULTIPLES = tuple(2.0**k for k in range(-8, 4))
+#: Where grids begin, as a multiple of what people start with, and how far they may grow on one side.
+GUESS = 16
+MOST_WIDENINGS = 8
+METHODS = ("alone", "leapverify", "schedulefree", "mechanic", "prodigy", "dadaptation")
+ONCE = ("prodigy", "dadaptation")
+#: Those that know AdamW only run in its arenas.
+OF_ANY_OPTIMIZER = ("alone", "leapverify")
+#: What the parts of the default are worth, at one seed and fewer rates.
+ABLATIONS: dict[str, Line] = {"leap": {"on_accept": "leap"}, "both": {"on_accept": "both"},
+                              "current": {"reference": "current"}, "strict": {"verification": {"rule": "strict"}}}
+ABLATED = tuple(2.0**k for k in (-6, -3, 0, 2))
+SMOKE_STEPS = 48
+
+
+@dataclass(frozen=True)
+class Plan:
+    steps: int
+    lowest_rate: float
+    warmup: float
+    seeds: int = 3
+    warmups: tuple[float, ...] = WARMUPS
+    multiples: tuple[float, ...] = MULTIPLES
+    widenings: int = MOST_WIDENINGS
+    variants: dict[str, Line] = field(default_factory=dict)
+
+
+def key_of(line: Line) -> tuple[Any, ...]:
+    return tuple(line[name] for name in KEY)
+
+
+def wanted(lines: list[Line], arena: str, methods: list[str], plan: Plan) -> list[Line]:
+    """The runs that can be started now in an arena, done ones included; the most telling first."""
+    mine = [line for line in lines if line["arena"] == arena]
+
+    def job(method: str, rate: float, seed: int, purpose: str, warmup: float = plan.warmup, variant: str = "",
+            options: Line | None = None) -> Line:
+        made = {"arena": arena, "method": method, "variant": variant, "rate": rate, "warmup": warmup, "seed": seed,
+                "purpose": purpose, "steps": plan.steps}
+        return {**made, "options": options} if options else made
+
+    jobs = [job("alone", rate, 0, "tune", warmup) for warmup in plan.warmups for rate in grid(mine, warmup, plan)]
+    known = {key_of(line) for line in mine}
+    own = own_rate(mine, plan.warmup)
+    if any(key_of(one) not in known for one in jobs) or own is None:
+        return jobs
+    best = best_of(tuning(mine))
+    jobs += [job("alone", best["rate"], seed, "confirm", best["warmup"]) for seed in range(plan.seeds)]
+    for seed in range(plan.seeds):
+        for method in methods:
+            multiples = (1.0 / own,) if method in ONCE else plan.multiples
+            jobs += [job(method, own * multiple, seed, "range") for multiple in multiples]
+        for name, options in plan.variants.items():
+            jobs += [job("leapverify", own * multiple, seed, "range", variant=name, options=options)
+                     for multiple in plan.multiples]
+    if "leapverify" in methods:
+        jobs += [job("leapverify", own * multiple, 0, "ablation", variant=name, options=options)
+                 for name, options in ABLATIONS.items() for multiple in ABLATED if multiple in plan.multiples]
+    return jobs
+
+
+def grid(lines: list[Line], warmup: float, plan: Plan) -> list[float]:
+    """Rates that the base optimizer is to be tried at with a warm-up: three, and more on the side where the best one
+    stands at the edge."""
+    guess = GUESS * plan.lowest_rate
+    rates = [guess / 2, guess, guess * 2]
+    finals = tuning(lines).get(warmup, {})
+    for _ in range(plan.widenings):
+        if any(rate not in finals for rate in rates):
+            break
+        ended = [rate for rate in rates if finals[rate] is not None]
+        best = min(ended, key=lambda rate: finals[rate]) if ended else rates[0]
+        if best == rates[0]:
+            rates.insert(0, rates[0] / 2)
+        elif best == rates[-1]:
+            rates.append(rates[-1] * 2)
+        else:
+            break
+    return rates
+
+
+def variant_of(text: str) -> tuple[str, Line]:
+    name, _, options = text.partition("=")
+    try:
+        found = json.loads(options)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"'{text}': expected NAME={{\"key\": value}}, {error}") from None
+    if not name or not isinstance(found, dict) or name in ABLATIONS:
+        raise argparse.ArgumentTypeError(f"'{text}': expected a new name and an object of options")
+    return name, found
+
+
+def main() -> int:
+    sys.path.insert(0, str(Path(__file__).parent))
+    from harness.arenas import ARENAS
+    from harness.train import BASE, make_base
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--arenas", nargs="+", choices=list(ARENAS), default=list(ARENAS))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--variant", action="append", type=variant_of, default=[], metavar="NAME=JSON")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=math.inf)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--smoke", action="store_true", help="a tiny model and a few steps: whether everything runs")
+    arguments = parser.parse_args()
+    if arguments.seeds < 1 or arguments.jobs < 1:
+        parser.error("--seeds and --jobs must be at least 1")
+    if arguments.smoke and arguments.device != "cpu":
+        parser.error("--smoke is for the CPU")
+    plans = {}
+    methods = {name: [method for method in arguments.methods
+                      if ARENAS[name].recipe.optimizer == "adamw" or method in OF_ANY_OPTIMIZER]
+               for name in arguments.arenas}
+    for name in arguments.arenas:
+        about = ARENAS[name]
+        common = {"lowest_rate": about.lowest_rate, "warmup": about.recipe.warmup, "seeds": arguments.seeds,
+                  "variants": dict(arguments.variant)}
+        plans[name] = (Plan(SMOKE_STEPS, **common, warmups=(about.recipe.warmup,), multiples=(0.125, 1.0), widenings=0)
+                       if arguments.smoke else Plan(about.steps, **common))
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    log = arguments.folder / "any_rate.jsonl"
+    runs = RunsInParts(
+        log, "smoke" if arguments.smoke else arguments.device, arguments.jobs, arguments.seconds, key_of,
+        lambda lines: sorted((job for name, plan in plans.items() for job in wanted(lines, name, methods[name], plan)),
+                             key=lambda job: (job["purpose"] != "tune", job["seed"])))
+    if any(line["device"] != arguments.device or line["steps"] not in {plan.steps for plan in plans.values()}
+           for line in runs.lines if line["arena"] in plans):
+        parser.error(f"{log} holds runs of another device or length: name another folder")
+    if any(ARENAS[name].pretrained for name in plans):
+        make_base(runs.size, SMOKE_STEPS if arguments.smoke else BASE["steps"], arguments.folder)
+    runs.go()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

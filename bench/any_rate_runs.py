@@ -1,0 +1,89 @@
+"""The runs of the any-rate bench: what the base optimizer's tuning found, and where each method ends from which rate."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from measured import ended
+
+Line = dict[str, Any]
+
+
+def tuning(lines: list[Line]) -> dict[float, dict[float, float | None]]:
+    """{warm-up: {rate: final loss, None where the run failed}} of the base optimizer's grids in an arena."""
+    found: dict[float, dict[float, float | None]] = {}
+    for line in lines:
+        if line["purpose"] == "tune":
+            found.setdefault(line["warmup"], {})[line["rate"]] = line["final"] if ended(line) else None
+    return {warmup: dict(sorted(finals.items())) for warmup, finals in sorted(found.items())}
+
+
+def best_of(tuned: dict[float, dict[float, float | None]]) -> Line:
+    """Rate, warm-up and final loss of the best run of all grids; one has ended."""
+    final, rate, warmup = min((final, rate, warmup) for warmup, finals in tuned.items()
+                              for rate, final in finals.items() if final is not None)
+    return {"rate": rate, "warmup": warmup, "final": final}
+
+
+def own_rate(lines: list[Line], warmup: float) -> float | None:
+    """The best rate at a warm-up; None where no run has ended."""
+    finals = {rate: final for rate, final in tuning(lines).get(warmup, {}).items() if final is not None}
+    return min(finals, key=lambda rate: finals[rate]) if finals else None
+
+
+def is_bracketed(finals: dict[float, float | None]) -> bool:
+    """Whether the best rate has worse neighbours, or such as failed, on both sides."""
+    ended_there = [rate for rate, final in finals.items() if final is not None]
+    if not ended_there:
+        return False
+    best = min(ended_there, key=lambda rate: finals[rate] or 0)
+    rates = list(finals)
+    place = rates.index(best)
+    if place in (0, len(rates) - 1):
+        return False
+    beside = (finals[rates[place - 1]], finals[rates[place + 1]])
+    return all(final is None or final > (finals[best] or 0) for final in beside)
+
+
+class Arena:
+    """All runs in an arena, once its tuning is done."""
+
+    def __init__(self, name: str, lines: list[Line]):
+        self.name = name
+        self.lines = lines
+        self.tuned = tuning(lines)
+        self.best = best_of(self.tuned)
+        #: Of the warm-up that all other runs have.
+        self.own_warmup = next((line["warmup"] for line in lines if line["purpose"] == "range"), None)
+        self.own_rate = own_rate(lines, self.own_warmup) if self.own_warmup is not None else None
+
+    @property
+    def baseline(self) -> list[float]:
+        """Final losses of the best-tuned base optimizer, by seed."""
+        return [line["final"] for line in self.lines if line["purpose"] == "confirm" and ended(line)]
+
+    def methods(self, purpose: str = "range") -> list[str]:
+        return list(dict.fromkeys(label_of(line) for line in self.lines if line["purpose"] == purpose))
+
+    def runs(self, label: str, purpose: str = "range") -> dict[float, list[Line]]:
+        """{multiple of the own rate: runs}; those that find their rate themselves have one multiple."""
+        found: dict[float, list[Line]] = {}
+        for line in self.lines:
+            if line["purpose"] == purpose and label_of(line) == label:
+                found.setdefault(line["rate"] / (self.own_rate or 1.0), []).append(line)
+        return dict(sorted(found.items()))
+
+    def median(self, runs: list[Line]) -> float:
+        """Final loss; infinite where more than half failed."""
+        return statistics.median(line["final"] if ended(line) else float("inf") for line in runs)
+
+
+def label_of(line: Line) -> str:
+    return f"{line['method']}:{line['variant']}" if line["variant"] else line["method"]
+
+
+def arenas_of(lines: list[Line]) -> list[Arena]:
+    """Those in which something besides the tuning was run."""
+    names = dict.fromkeys(line["arena"] for line in lines if line["purpose"] != "tune")
+    return [Arena(name, [line for line in lines if line["arena"] == name]) for name in names]

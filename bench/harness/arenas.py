@@ -1,0 +1,42 @@
+"""What the methods are compared on: data, model, length, schedule and base optimizer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from harness.methods import Recipe
+
+
+@dataclass(frozen=True)
+class Arena:
+    steps: int
+    #: Of its grids: what people start with.
+    lowest_rate: float
+    #: The text that is trained on (harness.text), or "digits": small images.
+    data: str = "python"
+    #: Begins at the pre-trained model, or at fresh weights.
+    pretrained: bool = False
+    #: Adapters of rank 8 are trained in place of the weights.
+    adapters: bool = False
+    #: Sequences a step, in batches of the model's size.
+    batches: int = 1
+    recipe: Recipe = Recipe()
+
+
+_PRETRAIN = Arena(400, 2.5e-4)
+
+#: Those that time to target is measured on.
+TEXT_ARENAS = {
+    "pretrain": _PRETRAIN,
+    "finetune": Arena(200, 5e-5, "headers", pretrained=True),
+    "lora": Arena(200, 2e-4, "headers", pretrained=True, adapters=True),
+}
+
+ARENAS = {
+    **TEXT_ARENAS,
+    "pretrain-large-batch": Arena(100, 2.5e-4, batches=8),
+    "digits": Arena(400, 2.5e-4, "digits"),
+    **{f"pretrain-{kind}": replace(_PRETRAIN, recipe=Recipe(schedule=kind)) for kind in ("linear", "wsd", "constant")},
+    "pretrain-sgd": replace(_PRETRAIN, lowest_rate=2.5e-2, recipe=Recipe(optimizer="sgd")),
+    "pretrain-muon": replace(_PRETRAIN, recipe=Recipe(optimizer="muon")),
+}

@@ -1,0 +1,75 @@
+"""Many short runs of the harness, in processes of their own: stopped at any time, they go on where they were."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import multiprocessing
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+Line = dict[str, Any]
+
+
+def execute(job: Line) -> Line:
+    """In a process of its own."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    from harness.train import run
+
+    return run(job)
+
+
+class RunsInParts:
+    """One line of `log` a run. `key_of` tells runs apart, `wanted` names those that can be started now, done ones
+    included, given the lines so far; the most telling first. A run that fails is a line that says why."""
+
+    def __init__(self, log: Path, size: str, jobs: int, seconds: float, key_of: Callable[[Line], Any],
+                 wanted: Callable[[list[Line]], list[Line]]):
+        self.log, self.size, self.jobs = log, size, jobs
+        self.key_of, self.wanted = key_of, wanted
+        self.device = "cuda" if size == "cuda" else "cpu"
+        self.lines: list[Line] = [json.loads(text) for text in log.read_text().splitlines()] if log.exists() else []
+        self.end = time.monotonic() + seconds
+
+    def pending(self, taken: set[Any]) -> list[Line]:
+        done = {self.key_of(line) for line in self.lines} | taken
+        return [job for job in self.wanted(self.lines) if self.key_of(job) not in done]
+
+    def add(self, line: Line) -> None:
+        self.lines.append(line)
+        with self.log.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        said = f"failed: {line['failed']}" if "failed" in line else f"{line['final']:.4f}"
+        print(f"{len(self.lines)}: {line['arena']}, {line['method']} at {line['rate']:g}, seed {line['seed']}: {said}", flush=True)
+
+    def go(self) -> None:
+        """Keeps every worker busy until nothing is left or the time is over."""
+        while self.pending(set()) and time.monotonic() < self.end:
+            context = multiprocessing.get_context("spawn")
+            with concurrent.futures.ProcessPoolExecutor(self.jobs, context) as pool:
+                self._fill(pool)
+
+    def _fill(self, pool: concurrent.futures.ProcessPoolExecutor) -> None:
+        running: dict[concurrent.futures.Future[Line], Line] = {}
+        while True:
+            taken = {self.key_of(job) for job in running.values()}
+            free = self.jobs - len(running)
+            for job in self.pending(taken)[:free] if time.monotonic() < self.end else []:
+                running[pool.submit(execute, {**job, "size": self.size, "folder": str(self.log.parent)})] = job
+            if not running:
+                return
+            finished, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
+            for future in finished:
+                job = running.pop(future)
+                try:
+                    self.add(future.result())
+                except BrokenProcessPool:
+                    # Whichever run it was: each of those under way is told, and the rest goes on in a new pool.
+                    self.add({**job, "device": self.device, "failed": "its process was killed"})
+                    for other in running.values():
+                        self.add({**other, "device": self.device, "failed": "a run beside it was killed"})
+                    return
