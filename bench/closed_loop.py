@@ -46,8 +46,7 @@ def variant(predictor, reference, on_accept):
 AUTO = variant("ema_trend", "denoised", "rate")
 
 # The variants that reach the lowest losses beside the defaults.
-BEST = [variant("least_squares", "denoised", "rate"), variant("ema_trend", "denoised", "both"),
-        variant("linear", "denoised", "both")]
+BEST = [variant(predictor, "denoised", "rate") for predictor in ("outer_momentum", "low_rank", "least_squares")]
 
 
 def options_of(name):

@@ -70,7 +70,9 @@ void LeapVerify::Implementation::try_leap(const std::vector<std::int64_t>& horiz
   if (winner && options_.adapts_rate() && raise_rate(*winner)) {
     ledger().raising_forwards += event.forwards;
   }
-  if (!winner && !found.looked_back && rate_.miss()) trace_rate("nothing has verified");
+  if (!winner && !found.looked_back && rate_.miss(found.refuted)) {
+    trace_rate("nothing has verified");
+  }
 }
 
 std::string LeapVerify::Implementation::try_within(const std::vector<std::int64_t>& horizons,
@@ -271,7 +273,7 @@ LeapVerify::Implementation::SearchResult LeapVerify::Implementation::search_ahea
     for (auto next = horizons.begin(); next != horizons.end() && accepted && affords(cost);) {
       const auto end = next + std::min(at_once, horizons.end() - next);
       for (Point& candidate : candidates_of(predictor, history, {next, end}, comparison)) {
-        accepted = accepts(candidate, predictor, longest, reference, result.winner, comparison);
+        accepted = accepts(candidate, predictor, longest, reference, result, comparison);
         if (!accepted) break;
         result.winner = std::move(candidate);
         result.member = member;
@@ -296,8 +298,9 @@ std::vector<LeapVerify::Implementation::Point> LeapVerify::Implementation::candi
 }
 
 bool LeapVerify::Implementation::accepts(Point& candidate, const policy::Predictor& predictor,
-                                         double longest, Point& reference,
-                                         std::optional<Point>& winner, Comparison& comparison) {
+                                         double longest, Point& reference, SearchResult& result,
+                                         Comparison& comparison) {
+  std::optional<Point>& winner = result.winner;
   // A rule that tolerates some loss would let every link drift further from the last winner.
   const bool chained = options_.verification.rule == policy::Rule::kStrict ||
                        options_.verification.rule == policy::Rule::kSequential;
@@ -318,6 +321,7 @@ bool LeapVerify::Implementation::accepts(Point& candidate, const policy::Predict
   }
   book_chance(event.decision);
   emit(to_json(event));
+  result.refuted = result.refuted || event.decision.refuted;
   return event.decision.verdict == policy::Verdict::kAccepted;
 }
 

@@ -99,6 +99,8 @@ class LeapVerify::Implementation {
   struct SearchResult {
     std::optional<Point> winner;
     bool looked_back = false;
+    /// Of a candidate it was shown that it is no gain.
+    bool refuted = false;
     /// Of the portfolio, whose candidate has won.
     std::optional<std::size_t> member = std::nullopt;
   };
@@ -278,7 +280,7 @@ class LeapVerify::Implementation {
                                    Comparison& comparison);
   /// Judges a candidate against the best so far, and traces it.
   bool accepts(Point& candidate, const policy::Predictor& predictor, double longest,
-               Point& reference, std::optional<Point>& winner, Comparison& comparison);
+               Point& reference, SearchResult& result, Comparison& comparison);
   std::vector<at::Tensor> predict_by(const policy::Predictor& predictor, std::int64_t horizon);
   /// Within offer().
   void judge(const Offer& offer, Answer& answer);

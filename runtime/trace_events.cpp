@@ -231,11 +231,11 @@ json to_json_state(const policy::LossCurve::State& state) {
 
 json to_json_state(const policy::RateScale::State& state) {
   return {
-      {"scale", state.scale},         {"base", state.base},         {"has_risen", state.has_risen},
-      {"misses", state.misses},       {"annealed", state.annealed}, {"largest", state.largest},
-      {"scheduled", state.scheduled}, {"observed", state.observed}, {"reached", state.reached},
-      {"climbs", state.climbs},       {"changed", state.changed},   {"hold", state.hold},
-      {"next_hold", state.next_hold}};
+      {"scale", state.scale},     {"base", state.base},           {"has_risen", state.has_risen},
+      {"misses", state.misses},   {"refuted", state.refuted},     {"annealed", state.annealed},
+      {"largest", state.largest}, {"scheduled", state.scheduled}, {"observed", state.observed},
+      {"reached", state.reached}, {"climbs", state.climbs},       {"changed", state.changed},
+      {"hold", state.hold},       {"next_hold", state.next_hold}};
 }
 
 Detector::State detector_state_from_json(const json& data) {
@@ -289,6 +289,7 @@ policy::RateScale::State rate_state_from_json(const json& data) {
   state.base = data.at("base");
   state.has_risen = data.at("has_risen");
   state.misses = data.at("misses");
+  state.refuted = data.at("refuted");
   state.annealed = data.at("annealed");
   state.largest = data.at("largest").get<std::vector<double>>();
   state.scheduled = data.at("scheduled").get<std::vector<double>>();

@@ -15,7 +15,7 @@ void RateOptions::describe(FieldVisitor& visitor) {
   visitor.field(
       "start", start, Range{0, 1, true, false},
       "factor on the scheduled learning rate until candidates verify that it may rise; 1 after "
-      "three tries in which none did, and where planned_steps are not known or allow no try");
+      "three tries that told nothing, and where planned_steps are not known or allow no try");
   visitor.field("growth", growth, Range{1, kInfinity, true, true},
                 "factor on the learning rate when a candidate verifies");
   visitor.field("largest", largest, Range{1, kInfinity, false, true},
@@ -112,13 +112,14 @@ bool RateScale::lower(std::int64_t observation) {
   return true;
 }
 
-bool RateScale::miss() {
+bool RateScale::miss(bool refuted) {
   if (state_.has_risen) return false;
+  state_.refuted = state_.refuted || refuted;
   return ++state_.misses >= kMaxMisses && give_up();
 }
 
 bool RateScale::give_up() {
-  if (state_.has_risen || state_.base == 1) return false;
+  if (state_.has_risen || state_.refuted || state_.base == 1) return false;
   state_.scale = state_.base = 1;
   return true;
 }

@@ -34,8 +34,9 @@ struct RateOptions {
 /// above what it had when the scale was moved last. And since a rate that is still small verifies
 /// easily, only candidates far ahead raise it then.
 ///
-/// A start below 1 makes a rate that is too large harmless, as long as something verifies. Where after
-/// three tries nothing has, or no more can be made, s is 1, as if it had begun there.
+/// A start below 1 makes a rate that is too large harmless, as long as candidates tell something: one
+/// verifies, or is shown to be no gain. Where after three tries none has told anything, or no more can be
+/// made, s is 1, as if it had begun there.
 ///
 /// A raised rate is noisy, which a schedule that falls makes good at the end. Where it does not fall, the
 /// last `anneal` of a run whose scale has risen does: no rate is above the largest that its schedule
@@ -74,8 +75,9 @@ class RateScale {
   /// A look back verified; returns whether the scale fell.
   bool lower(std::int64_t observation);
 
-  /// In a try nothing verified; returns whether the scale went to 1.
-  bool miss();
+  /// In a try nothing verified; `refuted`: of a candidate it was shown that it is no gain. Returns whether
+  /// the scale went to 1.
+  bool miss(bool refuted);
 
   /// There will be no more tries; returns whether the scale went to 1.
   bool give_up();
@@ -84,8 +86,9 @@ class RateScale {
     double scale = 1;
     /// What it falls to where the schedule climbs: where it began.
     double base = 1;
-    /// Whether it has ever risen, and the tries before that in which nothing verified.
     bool has_risen = false;
+    /// Whether a candidate was shown to be no gain, and the tries before that told nothing.
+    bool refuted = false;
     std::int64_t misses = 0;
     /// Factor at the end of a run.
     double annealed = 1;

@@ -130,6 +130,7 @@ void Verifier::decide_by_betting(const std::vector<double>& reference,
     decision.reason = "the capital betted on a gain reached 1 / alpha";
   } else if (test.capital_against() >= enough) {
     decision.verdict = Verdict::kRejected;
+    decision.refuted = true;
     decision.reason = "the capital betted against a gain reached 1 / alpha";
   } else if (decision.pairs >= options_.max_sequences) {
     decision.verdict = Verdict::kRejected;

@@ -64,6 +64,8 @@ struct VerifierOptions {
 /// A verdict and the numbers it was taken on.
 struct Decision {
   Verdict verdict = Verdict::kUndecided;
+  /// Rejected because it is no gain, and not because none was shown.
+  bool refuted = false;
   /// In words, for the trace.
   std::string reason;
   double reference_loss = 0;

@@ -509,6 +509,18 @@ TEST(Denoised, WhereNothingVerifiesTheRateIsTheSchedules) {
               ElementsAre(Pair(0, 0.25), Pair(last_failure.at("step"), 1)));
 }
 
+TEST(Denoised, WhereMoreIsShownToBeNoGainTheRateStaysBelowTheSchedule) {
+  Options options = from_a_quarter_in_vain();
+  options.verification.rule = policy::Rule::kSequential;
+  options.verification.margin = 0;
+  ToyRun run;
+  run.wrap(options);
+  reject_everything(run);
+  run.train(100);
+  ASSERT_GT(events_of(run, "leap").size(), 3u);
+  EXPECT_THAT(changes_of_rate(run), testing::ElementsAre(testing::Pair(0, 0.25)));
+}
+
 TEST(Denoised, WithoutAnEndInSightOrATryTheRateIsTheSchedulesFromTheStart) {
   for (const std::int64_t planned : {0, 8}) {
     Options options = from_a_quarter();

@@ -198,12 +198,12 @@ TEST(RateScale, MayBeginBelowTheScheduleAndRisesFromThere) {
   EXPECT_EQ(rate.value(), 0.125);
 }
 
-TEST(RateScale, BelievesTheScheduleWhereNothingVerifiesInThreeTries) {
+TEST(RateScale, BelievesTheScheduleWhereThreeTriesTellNothing) {
   RateScale rate(from_an_eighth());
-  EXPECT_FALSE(rate.miss());
-  EXPECT_FALSE(rate.miss());
+  EXPECT_FALSE(rate.miss(false));
+  EXPECT_FALSE(rate.miss(false));
   EXPECT_EQ(rate.value(), 0.125);
-  EXPECT_TRUE(rate.miss());
+  EXPECT_TRUE(rate.miss(false));
   EXPECT_EQ(rate.value(), 1);
   EXPECT_FALSE(rate.give_up());
   rate.follow({1});
@@ -213,6 +213,15 @@ TEST(RateScale, BelievesTheScheduleWhereNothingVerifiesInThreeTries) {
   EXPECT_EQ(rate.value(), 1) << "as if it had begun there";
 }
 
+TEST(RateScale, StaysBelowTheScheduleWhereMoreWasShownToBeNoGain) {
+  RateScale rate(from_an_eighth());
+  EXPECT_FALSE(rate.miss(true));
+  for (int i = 0; i < 5; ++i) EXPECT_FALSE(rate.miss(false));
+  EXPECT_FALSE(rate.give_up());
+  EXPECT_EQ(rate.value(), 0.125);
+  EXPECT_TRUE(rate.raise(9));
+}
+
 TEST(RateScale, BelievesTheScheduleWhereNoMoreIsTriedButNotOnceSomethingVerified) {
   RateScale untried(from_an_eighth());
   EXPECT_TRUE(untried.give_up());
@@ -220,7 +229,7 @@ TEST(RateScale, BelievesTheScheduleWhereNoMoreIsTriedButNotOnceSomethingVerified
   RateScale risen(from_an_eighth());
   risen.raise(1);
   EXPECT_FALSE(risen.give_up());
-  for (int i = 0; i < 5; ++i) EXPECT_FALSE(risen.miss());
+  for (int i = 0; i < 5; ++i) EXPECT_FALSE(risen.miss(false));
   EXPECT_EQ(risen.value(), 0.25);
   RateScale usual(options());
   EXPECT_FALSE(usual.give_up());

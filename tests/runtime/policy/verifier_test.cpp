@@ -44,9 +44,11 @@ TEST(Verifier, SequentialNeedsPilotAndDoublingsBeforeItCanAccept) {
   EXPECT_EQ(decide(40, 0.1).verdict, Verdict::kAccepted);
   EXPECT_GE(*decide(40, 0.1).capital_for, 20);
   EXPECT_EQ(decide(40, -0.1).verdict, Verdict::kRejected);
+  EXPECT_TRUE(decide(40, -0.1).refuted);
   EXPECT_GE(*decide(40, -0.1).capital_against, 20);
   const Decision nothing = decide(40, 0);
   EXPECT_EQ(nothing.verdict, Verdict::kRejected);
+  EXPECT_FALSE(nothing.refuted) << "none was shown";
   EXPECT_THAT(nothing.reason, HasSubstr("too small"));
 }
 
