@@ -5,7 +5,7 @@ Usage: any_rate.py FOLDER [--device cpu|cuda] [--arenas pretrain digits ...] [--
 
 Needs what time_to_target.py needs, and scikit-learn. In each arena (bench/harness/arenas.py) the base optimizer alone is
 tuned first: rate × warm-up at seed 0, factors of 2 apart, until the best rate of each warm-up has worse neighbours on
-both sides; the best of all is run at every seed. Then each method is run from 1/256 to 8 times the rate that is best at
+both sides; the best of all is run at --seeds others. Then each method is run from 1/256 to 8 times the rate that is best at
 the arena's own warm-up. Prodigy and D-Adaptation find their rate themselves and are run once a seed. A --variant is
 LeapVerify with other options. One line of FOLDER/any_rate.jsonl a run; what is there is not run again, so it can be
 stopped at any time and called again. bench/report.py renders the folder.
@@ -73,8 +73,9 @@ def wanted(lines: list[Line], arena: str, methods: list[str], plan: Plan) -> lis
     if any(key_of(one) not in known for one in jobs) or own is None:
         return jobs
     best = best_of(tuning(mine))
-    jobs += [job("alone", best["rate"], seed, "confirm", best["warmup"]) for seed in range(plan.seeds)]
-    for seed in range(plan.seeds):
+    # Not at the seed that chose it.
+    jobs += [job("alone", best["rate"], seed, "confirm", best["warmup"]) for seed in range(1, plan.seeds + 1)]
+    for seed in range(1, plan.seeds + 1):
         for method in methods:
             multiples = (1.0 / own,) if method in ONCE else plan.multiples
             jobs += [job(method, own * multiple, seed, "range") for multiple in multiples]
@@ -82,7 +83,7 @@ def wanted(lines: list[Line], arena: str, methods: list[str], plan: Plan) -> lis
             jobs += [job("leapverify", own * multiple, seed, "range", variant=name, options=options)
                      for multiple in plan.multiples]
     if "leapverify" in methods:
-        jobs += [job("leapverify", own * multiple, 0, "ablation", variant=name, options=options)
+        jobs += [job("leapverify", own * multiple, 1, "ablation", variant=name, options=options)
                  for name, options in ABLATIONS.items() for multiple in ABLATED if multiple in plan.multiples]
     return jobs
 
@@ -154,6 +155,11 @@ def main() -> int:
         log, "smoke" if arguments.smoke else arguments.device, arguments.jobs, arguments.seconds, key_of,
         lambda lines: sorted((job for name, plan in plans.items() for job in wanted(lines, name, methods[name], plan)),
                              key=lambda job: (job["purpose"] != "tune", job["seed"])))
+    variants = dict(arguments.variant)
+    others = {line["variant"] for line in runs.lines
+              if line["variant"] in variants and line["options"] != variants[line["variant"]]}
+    if others:
+        parser.error(f"{log} holds runs of {', '.join(sorted(others))} with other options: name the variant otherwise")
     if any(line["device"] != arguments.device or line["steps"] not in {plan.steps for plan in plans.values()}
            for line in runs.lines if line["arena"] in plans):
         parser.error(f"{log} holds runs of another device or length: name another folder")

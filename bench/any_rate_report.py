@@ -57,12 +57,12 @@ def losses_table(arena, purpose, title):
                 cells.append("")
                 continue
             median = arena.median(found[0])
-            cells.append("failed" if math.isinf(median) else f"{median:.3f}<br>{excess(arena, median):+.1f}")
+            cells.append("failed" if not math.isfinite(median) else f"{median:.3f}<br>{excess(arena, median):+.1f}")
         once = [own for at, own in runs.items() if not is_plain(at)]
         name = label
         if once:
             median = arena.median(once[0])
-            name += " (finds its rate): " + ("failed" if math.isinf(median) else f"{median:.3f}, {excess(arena, median):+.1f}")
+            name += " (finds its rate): " + ("failed" if not math.isfinite(median) else f"{median:.3f}, {excess(arena, median):+.1f}")
         rows.append(f"| {name} | " + " | ".join(cells) + " |")
     return ["", f"### {arena.name}{title}", "",
             "Final loss, median over seeds, from each multiple of the best rate; below it what that is above the tuned optimizer's, "
@@ -79,18 +79,19 @@ def summary_table(arenas):
             cells = []
             for low, high in RANGES.values():
                 medians = [arena.median(own) for multiple, own in runs.items() if low < multiple < high and is_plain(multiple)]
-                cells.append("" if not medians else "failed" if math.isinf(max(medians)) else f"{excess(arena, max(medians)):+.2f}")
+                cells.append("" if not medians else "failed" if not all(map(math.isfinite, medians)) else f"{excess(arena, max(medians)):+.2f}")
             if not any(cells):
                 once = arena.median(next(iter(runs.values())))
-                cells = ["failed" if math.isinf(once) else f"{excess(arena, once):+.2f}"] * len(RANGES)
+                cells = ["failed" if not math.isfinite(once) else f"{excess(arena, once):+.2f}"] * len(RANGES)
             good = [line for own in runs.values() for line in own if ended(line)]
             spent = [100 * line["cost_steps"] / line["steps"] for line in good]
-            seeds = {line["seed"] for line in good}
-            rows.append(f"| {arena.name} | {label} | {len(seeds)} | " + " | ".join(cells)
+            counts = sorted({len(own) for own in runs.values()})
+            each = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+            rows.append(f"| {arena.name} | {label} | {len(runs)} of {each} | " + " | ".join(cells)
                         + f" | {statistics.median(spent) if spent else 0:.1f} |")
     return ["The worst final loss (medians over seeds) from any rate of a range, above the tuned optimizer's, in %; and what "
             "verification took, in % of the training steps (median over all runs).", "",
-            "| arena | method | seeds | " + " | ".join(RANGES) + " | verification |",
+            "| arena | method | rates, of so many runs each | " + " | ".join(RANGES) + " | verification |",
             "|---|---|--:|" + "--:|" * len(RANGES) + "--:|", *rows]
 
 
@@ -124,7 +125,8 @@ def draw(arenas, file):
             axis.set_ylim(min(*shown, tuned) - 0.15 * room, tuned + 1.3 * room)
         axes[0, 0].set_ylabel("final loss")
         figure.supxlabel("starting rate ÷ best rate; dashed: the tuned optimizer")
-        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=min(4, len(labels)))
+        named = {label: handle for axis in axes.flat for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+        figure.legend([named[label] for label in labels if label in named], [label for label in labels if label in named], loc="outside upper center", ncols=min(4, len(labels)))
 
 
 def section(folder):
@@ -136,5 +138,5 @@ def section(folder):
     lines = ["![Final loss against starting rate](any_rate.svg)", "", *summary_table(arenas), "", *tuning_table(arenas)]
     for arena in arenas:
         lines += losses_table(arena, "range", "")
-        lines += losses_table(arena, "ablation", ": other options, seed 0")
+        lines += losses_table(arena, "ablation", ": other options, one seed")
     return lines

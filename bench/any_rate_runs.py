@@ -10,11 +10,16 @@ from measured import ended
 Line = dict[str, Any]
 
 
+def is_lost(line: Line) -> bool:
+    """Whether the training diverged; a run that failed otherwise, as for want of memory, says nothing about its rate."""
+    return not ended(line) and ("diverged" in line.get("failed", "") or "final" in line)
+
+
 def tuning(lines: list[Line]) -> dict[float, dict[float, float | None]]:
-    """{warm-up: {rate: final loss, None where the run failed}} of the base optimizer's grids in an arena."""
+    """{warm-up: {rate: final loss, None where the run diverged}} of the base optimizer's grids in an arena."""
     found: dict[float, dict[float, float | None]] = {}
     for line in lines:
-        if line["purpose"] == "tune":
+        if line["purpose"] == "tune" and (ended(line) or is_lost(line)):
             found.setdefault(line["warmup"], {})[line["rate"]] = line["final"] if ended(line) else None
     return {warmup: dict(sorted(finals.items())) for warmup, finals in sorted(found.items())}
 
@@ -75,8 +80,9 @@ class Arena:
         return dict(sorted(found.items()))
 
     def median(self, runs: list[Line]) -> float:
-        """Final loss; infinite where more than half failed."""
-        return statistics.median(line["final"] if ended(line) else float("inf") for line in runs)
+        """Final loss; infinite where more than half diverged, nan where nothing is known."""
+        losses = [line["final"] if ended(line) else float("inf") for line in runs if ended(line) or is_lost(line)]
+        return statistics.median(losses) if losses else float("nan")
 
 
 def label_of(line: Line) -> str:

@@ -288,9 +288,12 @@ def any_rate(folder):
     every, finals = defaultdict(list), defaultdict(dict)
     for line in folder.lines("any_rate"):
         name = f"{line['arena']}, {line['method']}{':' if line['variant'] else ''}{line['variant']}"
+        if line["purpose"] == "tune":
+            continue
         every[name].append(line)
-        if line["purpose"] != "tune" and ended(line):
-            finals[f"{name}, {line['purpose']} at {line['rate']:g}, {line['steps']} steps: final loss"][line["seed"]] = line["final"]
+        if ended(line):
+            finals[f"{name}, {line['purpose']} at {line['rate']:g}, warm-up {line['warmup']:g}, {line['steps']} steps: "
+                   "final loss"][line["seed"]] = line["final"]
     return {**{name: Paired("nats", COUNTED, by_seed=found) for name, found in finals.items()},
             **{f"{name}: failed runs": failures(lines) for name, lines in every.items()}}
 

@@ -68,8 +68,6 @@ class RunsInParts:
                 try:
                     self.add(future.result())
                 except BrokenProcessPool:
-                    # Whichever run it was: each of those under way is told, and the rest goes on in a new pool.
-                    self.add({**job, "device": self.device, "failed": "its process was killed"})
-                    for other in running.values():
-                        self.add({**other, "device": self.device, "failed": "a run beside it was killed"})
+                    # Whichever run it was: one is told, and those beside it are begun anew in another pool.
+                    self.add({**job, "device": self.device, "failed": "its process, or one beside it, was killed"})
                     return

@@ -241,7 +241,7 @@ std::vector<double> LeapVerify::Implementation::losses_after_training(
         // It may sum gradients over the ranks.
         not_on_one_rank_alone([&] { runner_->backward(); });
       }
-      rate.follow(base_->learning_rates());
+      rate.follow(base_->learning_rates(), share_left(step_ + i));
       const ScaledRates rates(*base_, in_force(rate));
       base_->step(nullptr);
       if (average_) average_->update();

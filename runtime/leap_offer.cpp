@@ -7,6 +7,7 @@
 namespace leapverify {
 
 std::string LeapVerify::Implementation::offer_obstacle() const {
+  if (!options_.enabled) return "leaps are disabled";
   if (!off_reason_.empty()) return "leaps are off";
   if (options_.mode == Mode::kShadow) return "mode: shadow";
   if (situation().gate_used_up) return "the gate sequences are used up";
@@ -17,9 +18,12 @@ std::string LeapVerify::Implementation::offer_obstacle() const {
 
 std::vector<at::Tensor> LeapVerify::Implementation::predict(std::int64_t horizon,
                                                             const std::vector<at::Tensor>& way) {
+  if (!offer_obstacle().empty()) return {};
   // Who trains from there takes the rates' factor of now, which is about to change.
-  const bool rates_move = rate_.anneals() || (rate_.climbs() && rate_scale() > 1);
-  if (rates_move || !offer_obstacle().empty()) return {};
+  const policy::RateScale::State& rate = rate_.state();
+  const bool climbs = rate.climbs && rate.scale > rate.base;
+  const bool anneals = rate.has_risen && share_left(step_ + 2 * horizon) < options_.rate.anneal;
+  if (climbs || anneals) return {};
   const policy::Predictor& predictor = portfolio_.members().front();
   // Predictions count from the newest snapshot.
   if (snapshots_->size() >= predictor.snapshots_needed() && snapshots_->steps().front() == step_) {

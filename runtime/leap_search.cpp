@@ -171,10 +171,10 @@ std::optional<TrainingPosition> LeapVerify::Implementation::move_positions(std::
 bool LeapVerify::Implementation::raise_rate(const Point& winner) {
   if (options_.mode != Mode::kLeap) return false;
   trace_rate("the schedule has climbed");
-  const double full = rate_.value() * options_.rate.growth;
+  const double full = rate_.state().scale * options_.rate.growth;
   if (!rate_.raise(observations_, winner.horizon >= options_.far_horizon())) return false;
   trace_rate("a candidate verified");
-  return rate_.value() >= full;
+  return rate_.state().scale >= full;
 }
 
 void LeapVerify::Implementation::lower_rate() {

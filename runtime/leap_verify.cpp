@@ -156,8 +156,9 @@ void LeapVerify::Implementation::follow(bool has_batch) {
   if (average_ && off_reason_.empty()) average_->update();
   if (!options_.enabled || !controller_.observes(step_, options_.observe_every)) return;
   if (off_reason_.empty()) observe(has_batch);
-  const bool tries_go_on = off_reason_.empty() && !situation().gate_used_up &&
-                           affords(least_forwards_of_a_try(batch_of_a_try()));
+  const bool tries_go_on =
+      off_reason_.empty() && !situation().gate_used_up &&
+      controller_.affords(situation(), least_forwards_of_a_try(batch_of_a_try()));
   if (!tries_go_on && rate_.give_up()) trace_rate("nothing has verified, and no more is tried");
 }
 
@@ -185,7 +186,7 @@ at::Tensor LeapVerify::Implementation::base_step(const std::function<at::Tensor(
   // After the closure, which may set the rates of this step itself.
   std::optional<ScaledRates> rates;
   const auto scale = [&] {
-    if (options_.enabled) rate_.follow(base_->learning_rates(), share_left());
+    if (options_.enabled) rate_.follow(base_->learning_rates(), share_left(step_));
     step_scale_ = rate_scale();
     rates.emplace(*base_, step_scale_);
     if (options_.enabled) {
@@ -205,9 +206,9 @@ at::Tensor LeapVerify::Implementation::base_step(const std::function<at::Tensor(
   });
 }
 
-double LeapVerify::Implementation::share_left() const {
+double LeapVerify::Implementation::share_left(std::int64_t done) const {
   if (options_.planned_steps == 0) return 1;
-  return 1 - static_cast<double>(step_) / static_cast<double>(options_.planned_steps);
+  return 1 - static_cast<double>(done) / static_cast<double>(options_.planned_steps);
 }
 
 void LeapVerify::Implementation::at_average(const std::function<void()>& action) {
@@ -225,7 +226,9 @@ void LeapVerify::Implementation::at_average(const std::function<void()>& action)
 
 Status LeapVerify::Implementation::status() const {
   const policy::Ledger& ledger = controller_.state().ledger;
-  Status status{step_, detector_.regime(), ledger, 0, rate_scale(), step_scale_, off_reason_};
+  const double scale =
+      rate_.anneals() ? rate_scale() * rate_.state().scale / rate_.value() : rate_scale();
+  Status status{step_, detector_.regime(), ledger, 0, scale, step_scale_, off_reason_};
   const double forwards = static_cast<double>(ledger.forwards());
   const double training = static_cast<double>(step_) * step_cost();
   if (forwards > 0) status.overhead = forwards / (forwards + training);
@@ -317,7 +320,8 @@ std::int64_t LeapVerify::Implementation::forwards_of_worth() const {
 
 std::int64_t LeapVerify::Implementation::least_forwards_of_a_try(std::int64_t batch) const {
   // The reference, a candidate, and a look back where the rate has risen.
-  const std::int64_t points = 1 + (rate_scale() > rate_.smallest() ? 1 : 0);
+  const bool can_fall = options_.adapts_rate() && rate_.state().scale > rate_.smallest();
+  const std::int64_t points = 1 + (can_fall ? 1 : 0);
   return points * forwards_to_know(0, first_helping(), batch) + judging_forwards(batch) +
          forwards_of_worth() + (canary_passed_ ? 0 : 3 * forwards_of(canary_sequences()));
 }

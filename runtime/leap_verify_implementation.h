@@ -228,8 +228,8 @@ class LeapVerify::Implementation {
   /// Factor on the learning rate that is in force: 1 where the options do not let it move.
   double rate_scale() const { return in_force(rate_); }
   double in_force(const policy::RateScale& rate) const;
-  /// Of the planned steps, before a step.
-  double share_left() const;
+  /// Of the planned steps, when so many are done; 1 where none are planned.
+  double share_left(std::int64_t done) const;
   /// After a candidate that verified; in mode shadow the rate stays. Returns whether it rose by its
   /// whole growth, not only up to its bound.
   bool raise_rate(const Point& winner);

@@ -33,8 +33,8 @@ class Recipe:
 
 def schedule(step: int, steps: int, recipe: Recipe = Recipe()) -> float:  # noqa: B008: immutable
     """Factor on the learning rate of a step, from 0."""
-    warmup = max(1, round(recipe.warmup * steps))
-    if step < warmup and recipe.warmup > 0:
+    warmup = max(1, round(recipe.warmup * steps)) if recipe.warmup > 0 else 0
+    if step < warmup:
         return (step + 1) / warmup
     share = (step - warmup) / max(1, steps - warmup)
     left = {"cosine": 0.5 * (1 + math.cos(math.pi * share)), "linear": 1 - share, "constant": 1.0,

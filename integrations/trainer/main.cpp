@@ -194,9 +194,10 @@ void run(const std::function<trainer::Config()>& load, const std::string& folder
   } catch (const std::exception& error) {
     if (communicator.size() == 1) throw;
     // What fails on all the first says, and then its launcher ends the others.
+    const bool stopped_before = trainer::Trainer::stop_is_requested();
     for (int i = 0; !first && i < 20; ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds(100));
-      if (trainer::Trainer::stop_is_requested()) throw Said();
+      if (!stopped_before && trainer::Trainer::stop_is_requested()) throw Said();
     }
     std::fprintf(stderr, "leapverify: rank %d: %s\n", communicator.rank(),
                  message_of(error).c_str());

@@ -184,6 +184,9 @@ void Trainer::Implementation::begin(const std::optional<Resume>& resume) {
     metrics_ = std::make_unique<TraceFile>(run_ / "metrics.jsonl", loop_.metrics_bytes);
     if (!changes_.empty()) trace_->write(config_event(step_, changes_));
   });
+  if (speculation_ && !speculation_->off_reason().empty()) {
+    note("no worker: " + speculation_->off_reason());
+  }
   if (speculation_) speculation_->go_on();
 }
 
@@ -378,7 +381,8 @@ Summary Trainer::Implementation::train() {
     if (speculation_ && speculation_->failures() > failures) {
       failures = speculation_->failures();
       const bool last_worker = !speculation_->off_reason().empty();
-      note((last_worker ? "no worker from here on: " : "another worker begins: ") +
+      note((last_worker ? "no worker from here on: "
+                        : "a worker failed, the next job takes another: ") +
            speculation_->last_failure());
     }
   }

@@ -41,6 +41,8 @@ RateScale::RateScale(const RateOptions& options) : options_(options) {
 
 void RateScale::restore(const State& state) {
   state_ = state;
+  state_.base = std::max(state_.base, options_.start);
+  if (state_.base == 1) options_.start = 1;
   state_.scale = std::clamp(state_.scale, smallest(), options_.largest);
 }
 
@@ -53,6 +55,7 @@ void RateScale::follow(const std::vector<double>& scheduled, double left) {
     state_.reached.push_back(state_.scale * scheduled[i]);
   }
   const bool ends = state_.has_risen && left > 0 && left < options_.anneal;
+  const bool was_above = state_.scale > state_.base;
   state_.annealed = 1;
   for (std::size_t i = 0; i < scheduled.size(); ++i) {
     if (state_.scale > state_.base && scheduled[i] > state_.scheduled[i]) {
@@ -64,6 +67,11 @@ void RateScale::follow(const std::vector<double>& scheduled, double left) {
       const double most = state_.largest[i] * left / options_.anneal;
       state_.annealed = std::min(state_.annealed, most / scheduled[i]);
     }
+  }
+  // What was verified has been used up.
+  if (was_above && state_.scale == state_.base) {
+    state_.has_risen = false;
+    state_.misses = 0;
   }
   state_.scheduled = scheduled;
 }
@@ -81,6 +89,8 @@ bool RateScale::looks_back(std::int64_t observation) const {
 }
 
 bool RateScale::raise(std::int64_t observation, bool far) {
+  // Tries tell something.
+  state_.misses = 0;
   if (state_.climbs && !far) return false;
   if (state_.hold > 0) {
     --state_.hold;
@@ -120,7 +130,7 @@ bool RateScale::miss(bool refuted) {
 
 bool RateScale::give_up() {
   if (state_.has_risen || state_.refuted || state_.base == 1) return false;
-  state_.scale = state_.base = 1;
+  state_.scale = state_.base = options_.start = 1;
   return true;
 }
 

@@ -550,6 +550,7 @@ TEST(Denoised, ARaisedRateFallsToTheEndOfAConstantSchedule) {
   for (std::size_t i = 0; i < 20; ++i) {
     EXPECT_NEAR(last[i], 2 * (20 - static_cast<double>(i)) / 20.0, 1e-9);
   }
+  EXPECT_EQ(run.leaps->status().learning_rate_scale, 2) << "the end's is no rate found";
   const json event = events_of(run, "rate").back();
   EXPECT_EQ(event.at("step"), 100);
   EXPECT_EQ(event.at("reason"), "the end of the run is near");

@@ -246,6 +246,16 @@ TEST(Speculation, NoneBeginsWhileARaisedRateIsAboutToChange) {
   for (const json& event : events_of(run, "speculation")) EXPECT_LE(event.at("step"), 15);
 }
 
+TEST(Speculation, WithLeapsDisabledThereIsNothingToTrainFrom) {
+  Options options = listening_options();
+  options.enabled = false;
+  ToyRun run;
+  run.wrap(options);
+  run.train(20);
+  EXPECT_TRUE(run.leaps->predict(5).empty());
+  EXPECT_EQ(run.leaps->offer_obstacle(), "leaps are disabled");
+}
+
 TEST(Speculation, AWorkerThatFailsCostsItsJobAndAfterThreeThereAreNoMore) {
   using Fault = ToyWorker::Fault;
   for (const Fault fault : {Fault::kAtStart, Fault::kAtFinish, Fault::kNotFinite}) {

@@ -72,7 +72,7 @@ class Try:
 
     def is_paid_by_its_raise(self, growth: float) -> bool:
         """Whether the cap does not count it: it raised the rate by a full factor."""
-        return self.raised is not None and self.raised.after >= self.raised.before * growth
+        return self.raised is not None and self.raised.after >= self.raised.before * growth * (1 - 1e-12)
 
 
 def tries_of(events: Iterable[Event]) -> list[Try]:

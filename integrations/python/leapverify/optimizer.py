@@ -27,8 +27,8 @@ class LeapVerify(torch.optim.Optimizer):
     """Use it in place of the base optimizer; learning-rate schedulers may be on either.
 
     A rejected leap leaves weights, buffers, optimizer state, gradients and random generators bitwise what they were;
-    with ``enabled=False``, or with every leap rejected, training is bitwise that of the base optimizer. Parameters keep
-    their storage. Call step() once an optimizer step, as with the base optimizer, whatever the number of micro-batches.
+    with ``enabled=False``, or with every leap rejected (and ``rate.start=1``, the default), training is bitwise that of the
+    base optimizer. Parameters keep their storage. Call step() once an optimizer step, as with the base optimizer, whatever the number of micro-batches.
     A step in which nothing moves (every learning rate 0, or no parameter with a gradient) is not counted. Attributes
     that it lacks are the base optimizer's.
 

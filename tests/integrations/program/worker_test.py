@@ -139,7 +139,7 @@ class Failing(Worker):
         run = self.folder / "run"
         process = self.start(run, "--set", "run.steps=400", "--set", "speculation.steps=20")
         os.kill(self.worker_of(process), signal.SIGKILL)
-        self.assertIn("another worker begins: the worker was killed by signal 9", self.finished(process))
+        self.assertIn("a worker failed, the next job takes another: the worker was killed by signal 9", self.finished(process))
         reasons = [event["reason"] for event in self.events(run) if event["outcome"] == "failed"]
         self.assertEqual(reasons, ["the worker was killed by signal 9"])
         self.assertIn("handed_over", [event["outcome"] for event in self.events(run)], "another takes its place")

@@ -213,6 +213,47 @@ TEST(RateScale, BelievesTheScheduleWhereThreeTriesTellNothing) {
   EXPECT_EQ(rate.value(), 1) << "as if it had begun there";
 }
 
+TEST(RateScale, ARiseThatTheScheduleHasUsedUpTellsNothing) {
+  RateScale rate(from_an_eighth());
+  rate.follow({1});
+  rate.raise(1);
+  rate.follow({8});
+  ASSERT_EQ(rate.value(), 0.125);
+  EXPECT_TRUE(rate.give_up());
+  EXPECT_EQ(rate.smallest(), 0.5) << "as if it had begun there";
+}
+
+TEST(RateScale, ACandidateThatMayNotRaiseItTellsSomethingToo) {
+  RateScale rate(from_an_eighth());
+  rate.follow({1});
+  rate.observe();
+  rate.follow({2});
+  rate.observe();
+  rate.miss(false);
+  rate.miss(false);
+  EXPECT_FALSE(rate.raise(3)) << "near, while the schedule climbs";
+  EXPECT_FALSE(rate.miss(false));
+  EXPECT_FALSE(rate.miss(false));
+  EXPECT_TRUE(rate.miss(false));
+}
+
+TEST(RateScale, ResumedWithAnotherStartItGoesOnFromThere) {
+  RateScale low(from_an_eighth());
+  low.follow({1});
+  RateScale usual(options());
+  usual.restore(low.state());
+  EXPECT_EQ(usual.value(), 0.5);
+  usual.raise(1);
+  usual.raise(2);
+  usual.follow({16});
+  EXPECT_EQ(usual.value(), 1);
+  RateScale given_up(from_an_eighth());
+  given_up.give_up();
+  RateScale again(from_an_eighth());
+  again.restore(given_up.state());
+  EXPECT_EQ(again.smallest(), 0.5);
+}
+
 TEST(RateScale, StaysBelowTheScheduleWhereMoreWasShownToBeNoGain) {
   RateScale rate(from_an_eighth());
   EXPECT_FALSE(rate.miss(true));
