@@ -181,16 +181,21 @@ class Training(Ranks):
             time.sleep(0.01)
         self.assertTrue(path.exists())
 
-    def test_a_killed_rank_ends_the_run_and_loses_no_checkpoint(self):
-        run = self.folder / "run"
-        process = subprocess.Popen(self.command(2, *self.training(run, "--set", "run.steps=100000")),
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=self.environment)
-        self.wait_for(run / "checkpoints" / "step-20")
-        children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True)
-        os.kill(int(children.stdout.split()[-1]), signal.SIGKILL)
-        self.assertNotEqual(process.wait(timeout=60), 0)
-        self.assertEqual(self.start(2, "resume", run, "--set", "run.target_loss=100").returncode, 0)
-
+    def test_a_killed_rank_ends_the_run_which_is_the_same_when_resumed(self):
+        steps = ["--set", "run.steps=300"]
+        whole = self.folder / "whole"
+        self.train(2, whole, *steps)
+        for rank, step in ((0, 20), (1, 100)):
+            run = self.folder / f"without {rank}"
+            process = subprocess.Popen(self.command(2, *self.training(run, *steps)), stdout=subprocess.DEVNULL,
+                                       stderr=subprocess.DEVNULL, env=self.environment)
+            self.wait_for(run / "checkpoints" / f"step-{step}")
+            children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True)
+            os.kill(int(children.stdout.split()[rank]), signal.SIGKILL)
+            self.assertNotEqual(process.wait(timeout=60), 0)
+            result = self.start(2, "resume", run)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertEqual(self.state(run, 300), self.state(whole, 300))
 
     def test_a_rank_that_hangs_ends_the_run_in_time(self):
         self.config.write_text(CONFIG.replace("timeout_seconds: 20", "timeout_seconds: 3"))
