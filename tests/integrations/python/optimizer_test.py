@@ -554,7 +554,7 @@ class Options(unittest.TestCase):
     def test_wrong_options_name_value_and_what_is_legal(self):
         for options, words in (
             ({"observe_evry": 5}, "observe_evry = 5; did you mean observe_every?"),
-            ({"rate": 2.0}, "rate = 2.0; legal is a dictionary with any of growth, largest"),
+            ({"rate": 2.0}, "rate = 2.0; legal is a dictionary with any of start, growth, largest"),
             ({"observe_every": 0}, "observe_every.*0.*≥ 1"),
             ({"observe_every": 2.5}, "observe_every.*2.5.*integer"),
             ({"observe_every": True}, "observe_every.*True.*integer"),
