@@ -49,15 +49,20 @@ AUTO = variant("ema_trend", "denoised", "rate")
 BEST = [variant(predictor, "denoised", "rate") for predictor in ("outer_momentum", "low_rank", "least_squares")]
 
 
+# The default cap pays for a single leap of so short a run, which is worth nothing without the next.
+AMPLE = [variant("ema_trend", "denoised", on_accept) + " / max_overhead 0.05" for on_accept in ("both", "leap")]
+
+
 def options_of(name):
-    """Overrides of a variant: "bare", or predictor / reference / on_accept over the preset auto."""
+    """Overrides of a variant: "bare", or predictor / reference / on_accept and perhaps one more over the preset auto."""
     if name == "bare":
         return {"leapverify.enabled": "false"}
-    predictor, reference, on_accept = name.split(" / ")
+    predictor, reference, on_accept, *more = name.split(" / ")
     # Curves are of interest for the default only; scoring them takes a fifth of a run.
     scoring = {"run.eval_average": "true"} if name == AUTO else {"run.eval_every": 0}
     return {**scoring, "leapverify.enabled": "true", "leapverify.preset": "auto", "leapverify.predictor": predictor,
-            "leapverify.reference": reference, "leapverify.on_accept": on_accept}
+            "leapverify.reference": reference, "leapverify.on_accept": on_accept,
+            **{f"leapverify.{key}": value for key, value in (one.split(" ") for one in more)}}
 
 
 def runs_of(grid, rates):
@@ -66,7 +71,7 @@ def runs_of(grid, rates):
         yield "bare", rate, 0
         yield AUTO, rate, 0
     if grid == "best":
-        for name in BEST:
+        for name in BEST + AMPLE:
             for rate in rates:
                 yield name, rate, 0
         for seed in (1, 2):
