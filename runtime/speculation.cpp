@@ -186,23 +186,14 @@ std::int64_t Speculation::arrive() {
 
 LeapVerifyState Speculation::state() const {
   LeapVerifyState state;
-  json data = {{"handoffs", handoffs_},
-               {"failures_in_row", failures_in_row_},
-               {"off_reason", off_reason_},
-               {"running", job_.has_value()}};
+  json data = {
+      {"handoffs", handoffs_}, {"failures_in_row", failures_in_row_}, {"off_reason", off_reason_}};
   if (job_) {
-    data["step"] = job_->step;
-    data["steps"] = job_->steps;
-    data["data_position"] = job_->position.data;
-    data["schedule_position"] = job_->position.schedule;
-    data["rate_scale"] = job_->rate_scale;
-    data["optimizer"] = job_->optimizer.json;
-    for (std::size_t i = 0; i < predicted_.size(); ++i) {
-      state.tensors.emplace_back("predicted." + std::to_string(i), predicted_[i]);
+    LeapVerifyState job = pack(*job_);
+    data["job"] = json::parse(job.json);
+    state.tensors = std::move(job.tensors);
+    for (std::size_t i = 0; i < begun_at_.size(); ++i) {
       state.tensors.emplace_back("begun_at." + std::to_string(i), begun_at_[i]);
-    }
-    for (const auto& [name, tensor] : job_->optimizer.tensors) {
-      state.tensors.emplace_back("optimizer." + name, tensor);
     }
   }
   state.json = data.dump();
@@ -218,28 +209,18 @@ void Speculation::restore(const LeapVerifyState& state) {
     off_reason_ = data.at("off_reason");
     job_.reset();
     const std::vector<at::Tensor> now = trained_weights(base_);
+    if (!data.contains("job")) return;
+    SpeculativeJob job = unpack_job({data["job"].dump(), state.tensors}, source);
     // With another number of steps now, what was begun is no job of this run.
-    if (!data.at("running").get<bool>() || data.at("steps") != options_.steps) return;
-    SpeculativeJob job;
-    job.step = data.at("step");
-    job.steps = data.at("steps");
-    job.position = {data.at("data_position"), data.at("schedule_position")};
-    job.rate_scale = data.at("rate_scale");
-    job.optimizer.json = data.at("optimizer");
+    if (job.steps != options_.steps) return;
+    if (job.weights.size() != now.size()) throw FormatError(source + ": of another model");
     begun_at_.clear();
     predicted_.clear();
     for (std::size_t i = 0; i < now.size(); ++i) {
       const std::string number = std::to_string(i);
-      predicted_.push_back(
-          find_like(state.tensors, "predicted." + number, now[i], source).to(now[i].device()));
-      begun_at_.push_back(
-          find_like(state.tensors, "begun_at." + number, now[i], source).to(now[i].device()));
-      job.weights.push_back(predicted_.back().cpu());
-    }
-    const std::string prefix = "optimizer.";
-    for (const auto& [name, tensor] : state.tensors) {
-      if (name.rfind(prefix, 0) == 0) {
-        job.optimizer.tensors.emplace_back(name.substr(prefix.size()), tensor);
+      for (const auto& [name, to] :
+           {std::pair{"weights.", &predicted_}, {"begun_at.", &begun_at_}}) {
+        to->push_back(find_like(state.tensors, name + number, now[i], source).to(now[i].device()));
       }
     }
     job_ = std::move(job);

@@ -2,9 +2,8 @@
 // that are predicted for then, and hands them over where the run arrives nearby and held-out loss agrees.
 #pragma once
 
-#include <leapverify/runtime/leap_verify.h>
-#include <leapverify/runtime/optimizer_state.h>
 #include <leapverify/runtime/policy/speculation.h>
+#include <leapverify/runtime/speculative_job.h>
 
 #include <chrono>
 #include <functional>
@@ -14,26 +13,6 @@
 #include <vector>
 
 namespace leapverify {
-
-/// Steps of training for a worker.
-struct SpeculativeJob {
-  /// Done before its first: t + K.
-  std::int64_t step = 0;
-  std::int64_t steps = 0;
-  /// Of its first.
-  TrainingPosition position;
-  /// Factor on the scheduled learning rates.
-  double rate_scale = 1;
-  /// What is trained, in the base optimizer's order, on the CPU; predicted.
-  std::vector<at::Tensor> weights;
-  /// As it was at step t.
-  OptimizerState optimizer;
-};
-
-struct SpeculativeResult {
-  std::vector<at::Tensor> weights;
-  OptimizerState optimizer;
-};
 
 /// A worker died, hung, or says that it failed.
 class WorkerError : public Error {

@@ -1,7 +1,7 @@
 // Jobs and results of speculative workers as files.
 #pragma once
 
-#include <leapverify/runtime/speculation.h>
+#include <leapverify/runtime/speculative_job.h>
 
 #include <filesystem>
 

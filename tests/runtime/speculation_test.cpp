@@ -324,7 +324,7 @@ TEST(Speculation, TheNextJobBeginsAtOnceFromTheWayLastWalked) {
   run.train_to(15);
   const std::vector<at::Tensor> then = run.worker->last.weights;
   ASSERT_EQ(run.step, 20);
-  ASSERT_EQ(run.speculation->state().json.find("\"running\":false"), std::string::npos);
+  ASSERT_TRUE(json::parse(run.speculation->state().json).contains("job"));
   run.train_to(25);
   EXPECT_EQ(run.step, 30);
   EXPECT_EQ(run.speculation->handoffs(), 2);
@@ -346,6 +346,26 @@ TEST(Speculation, AHandoverInTheMidstOfACascadeEndsIt) {
   }
   ASSERT_GT(handed_over, 0);
   EXPECT_GE(events_of(run, "observation").back().at("step"), 90) << "it goes on observing";
+}
+
+TEST(Speculation, AStateThatDoesNotFitIsRefused) {
+  SpeculativeRun run(listening_options(), near_enough());
+  run.train_to(12);
+  const LeapVerifyState state = run.speculation->state();
+  json data = json::parse(state.json);
+  ASSERT_TRUE(data.contains("job"));
+  const auto refused = [&](const LeapVerifyState& damaged) {
+    SpeculativeRun other(listening_options(), near_enough());
+    EXPECT_THROW(other.speculation->restore(damaged), FormatError);
+  };
+  refused({"{", state.tensors});
+  LeapVerifyState fewer = state;
+  fewer.tensors.erase(fewer.tensors.begin());
+  refused(fewer);
+  data["job"]["weights"] = 1;
+  refused({data.dump(), state.tensors});
+  data["job"].erase("rate_scale");
+  refused({data.dump(), state.tensors});
 }
 
 TEST(Speculation, NoneBeginsThatWouldEndAfterTheRun) {
