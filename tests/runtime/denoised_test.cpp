@@ -7,6 +7,7 @@
 #include <leapverify/runtime/scaled_rates.h>
 #include <leapverify/runtime/torch_optimizer.h>
 
+#include "runtime/resumed.h"
 #include "runtime/tensor_matchers.h"
 #include "runtime/toy.h"
 
@@ -290,18 +291,8 @@ TEST(Denoised, ResumedWhileTheScheduleClimbsIsBitwiseTheUninterruptedRun) {
     ToyRun whole;
     whole.wrap(options);
     train_climbing(whole, 40, 30);
-    ToyRun first;
-    first.wrap(options);
-    train_climbing(first, stop, 30);
-    const RandomState random = capture_random_state(toy_device());
-    ToyRun second;
-    second.wrap(options);
-    second.go_on_from(first, random);
-    train_climbing(second, 40 - stop, 30);
-    EXPECT_TRUE(bitwise_equal(whole.everything(), second.everything())) << "stopped at " << stop;
-    std::vector<std::string> stitched = first.trace;
-    stitched.insert(stitched.end(), second.trace.begin(), second.trace.end());
-    EXPECT_EQ(whole.trace, stitched) << "stopped at " << stop;
+    expect_resumed_is(whole, options, stop, 40,
+                      [](ToyRun& run, int steps) { train_climbing(run, steps, 30); });
   }
 }
 
@@ -572,18 +563,7 @@ TEST(Denoised, ARateBelowTheScheduleIsResumedBitwise) {
       ToyRun whole;
       whole.wrap(options);
       whole.train(60);
-      ToyRun first;
-      first.wrap(options);
-      first.train(stop);
-      const RandomState random = capture_random_state(toy_device());
-      ToyRun second;
-      second.wrap(options);
-      second.go_on_from(first, random);
-      second.train(60 - stop);
-      EXPECT_TRUE(bitwise_equal(second.everything(), whole.everything())) << stop;
-      std::vector<std::string> stitched = first.trace;
-      stitched.insert(stitched.end(), second.trace.begin(), second.trace.end());
-      EXPECT_EQ(whole.trace, stitched) << stop;
+      expect_resumed_is(whole, options, stop, 60);
     }
   }
 }
@@ -729,18 +709,7 @@ TEST(Denoised, ResumedRunIsBitwiseTheUninterruptedOne) {
     whole.train(70);
     ASSERT_GT(whole.leaps->status().learning_rate_scale, 1);
     ASSERT_FALSE(events_of(whole, "leap").empty());
-    ToyRun first;
-    first.wrap(options);
-    first.train(stop);
-    const RandomState random = capture_random_state(toy_device());
-    ToyRun second;
-    second.wrap(options);
-    second.go_on_from(first, random);
-    second.train(70 - stop);
-    EXPECT_TRUE(bitwise_equal(whole.everything(), second.everything())) << "stopped at " << stop;
-    std::vector<std::string> stitched = first.trace;
-    stitched.insert(stitched.end(), second.trace.begin(), second.trace.end());
-    EXPECT_EQ(whole.trace, stitched) << "stopped at " << stop;
+    expect_resumed_is(whole, options, stop, 70);
   }
 }
 

@@ -9,6 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "runtime/resumed.h"
 #include "runtime/tensor_matchers.h"
 #include "runtime/toy.h"
 
@@ -655,21 +656,7 @@ TEST_P(EverySnapshotFormat, ResumedRunIsBitwiseTheUninterruptedOne) {
     ToyRun whole;
     whole.wrap(options());
     whole.train(70);
-    const auto expected = whole.everything();
-
-    ToyRun first;
-    first.wrap(options());
-    first.train(stop);
-    const RandomState random = capture_random_state(toy_device());
-    ToyRun second;
-    second.wrap(options());
-    second.go_on_from(first, random);
-    second.train(70 - stop);
-
-    EXPECT_TRUE(bitwise_equal(expected, second.everything())) << "stopped at " << stop;
-    std::vector<std::string> stitched = first.trace;
-    stitched.insert(stitched.end(), second.trace.begin(), second.trace.end());
-    EXPECT_EQ(whole.trace, stitched) << "stopped at " << stop;
+    expect_resumed_is(whole, options(), stop, 70);
   }
 }
 
