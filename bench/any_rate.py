@@ -15,14 +15,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from any_rate_runs import best_of, own_rate, tuning
-from runs_in_parts import Line, RunsInParts
+from runs_in_parts import Line, RunsInParts, parse, parser_of
 
 KEY = ("arena", "method", "variant", "rate", "warmup", "seed", "purpose")
 WARMUPS = (0.0, 0.1, 0.3)
@@ -124,21 +123,10 @@ def main() -> int:
     from harness.arenas import ARENAS
     from harness.train import BASE, make_base
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--arenas", nargs="+", choices=list(ARENAS), default=list(ARENAS))
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser = parser_of(__doc__, list(ARENAS), METHODS, seeds=3)
     parser.add_argument("--variant", action="append", type=variant_of, default=[], metavar="NAME=JSON")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=math.inf)
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--smoke", action="store_true", help="a tiny model and a few steps: whether everything runs")
-    arguments = parser.parse_args()
-    if arguments.seeds < 1 or arguments.jobs < 1:
-        parser.error("--seeds and --jobs must be at least 1")
-    if arguments.smoke and arguments.device != "cpu":
-        parser.error("--smoke is for the CPU")
+    arguments = parse(parser)
+    variants = dict(arguments.variant)
     plans = {}
     methods = {name: [method for method in arguments.methods
                       if ARENAS[name].recipe.optimizer == "adamw" or method in OF_ANY_OPTIMIZER]
@@ -146,16 +134,14 @@ def main() -> int:
     for name in arguments.arenas:
         about = ARENAS[name]
         common = {"lowest_rate": about.lowest_rate, "warmup": about.recipe.warmup, "seeds": arguments.seeds,
-                  "variants": dict(arguments.variant)}
+                  "variants": variants}
         plans[name] = (Plan(SMOKE_STEPS, **common, warmups=(about.recipe.warmup,), multiples=(0.125, 1.0), widenings=0)
                        if arguments.smoke else Plan(about.steps, **common))
-    arguments.folder.mkdir(parents=True, exist_ok=True)
     log = arguments.folder / "any_rate.jsonl"
     runs = RunsInParts(
         log, "smoke" if arguments.smoke else arguments.device, arguments.jobs, arguments.seconds, key_of,
         lambda lines: sorted((job for name, plan in plans.items() for job in wanted(lines, name, methods[name], plan)),
                              key=lambda job: (job["purpose"] != "tune", job["seed"])))
-    variants = dict(arguments.variant)
     others = {line["variant"] for line in runs.lines
               if line["variant"] in variants and line["options"] != variants[line["variant"]]}
     if others:

@@ -42,6 +42,11 @@ def excess(arena, loss):
     return 100 * (loss / statistics.median(arena.baseline) - 1)
 
 
+def cell(arena, loss, form):
+    """What `form` makes of a loss and its excess."""
+    return form.format(loss, excess(arena, loss)) if math.isfinite(loss) else "failed"
+
+
 def losses_table(arena, purpose, title):
     labels = arena.methods(purpose)
     if not labels or not arena.baseline:
@@ -53,16 +58,11 @@ def losses_table(arena, purpose, title):
         runs = arena.runs(label, purpose)
         for multiple in multiples:
             found = [own for at, own in runs.items() if math.isclose(at, multiple)]
-            if not found:
-                cells.append("")
-                continue
-            median = arena.median(found[0])
-            cells.append("failed" if not math.isfinite(median) else f"{median:.3f}<br>{excess(arena, median):+.1f}")
+            cells.append(cell(arena, arena.median(found[0]), "{:.3f}<br>{:+.1f}") if found else "")
         once = [own for at, own in runs.items() if not is_plain(at)]
         name = label
         if once:
-            median = arena.median(once[0])
-            name += " (finds its rate): " + ("failed" if not math.isfinite(median) else f"{median:.3f}, {excess(arena, median):+.1f}")
+            name += " (finds its rate): " + cell(arena, arena.median(once[0]), "{:.3f}, {:+.1f}")
         rows.append(f"| {name} | " + " | ".join(cells) + " |")
     return ["", f"### {arena.name}{title}", "",
             "Final loss, median over seeds, from each multiple of the best rate; below it what that is above the tuned optimizer's, "
@@ -79,10 +79,11 @@ def summary_table(arenas):
             cells = []
             for low, high in RANGES.values():
                 medians = [arena.median(own) for multiple, own in runs.items() if low < multiple < high and is_plain(multiple)]
-                cells.append("" if not medians else "failed" if not all(map(math.isfinite, medians)) else f"{excess(arena, max(medians)):+.2f}")
+                # One that is not known makes the worst unknown.
+                worst = max(medians, key=lambda loss: (not math.isfinite(loss), loss)) if medians else None
+                cells.append("" if worst is None else cell(arena, worst, "{1:+.2f}"))
             if not any(cells):
-                once = arena.median(next(iter(runs.values())))
-                cells = ["failed" if not math.isfinite(once) else f"{excess(arena, once):+.2f}"] * len(RANGES)
+                cells = [cell(arena, arena.median(next(iter(runs.values()))), "{1:+.2f}")] * len(RANGES)
             good = [line for own in runs.values() for line in own if ended(line)]
             spent = [100 * line["cost_steps"] / line["steps"] for line in good]
             counts = sorted({len(own) for own in runs.values()})
@@ -114,8 +115,9 @@ def draw(arenas, file):
                     axis.axhline(points[0][1], color=one.color, linewidth=1, linestyle=":", label=label)
                     continue
                 drawn = [(x, y) for x, y in points if is_plain(x) and math.isfinite(y)]
-                axis.plot(*zip(*drawn, strict=True), color=one.color, linestyle=one.line, marker=one.marker, markersize=3,
-                          linewidth=1.2, label=label) if drawn else None
+                if drawn:
+                    axis.plot(*zip(*drawn, strict=True), color=one.color, linestyle=one.line, marker=one.marker, markersize=3,
+                              linewidth=1.2, label=label)
             axis.set_xscale("log", base=2)
             axis.xaxis.set_major_formatter(lambda value, _: times(value))
             axis.set_title(arena.name)
@@ -126,7 +128,8 @@ def draw(arenas, file):
         axes[0, 0].set_ylabel("final loss")
         figure.supxlabel("starting rate ÷ best rate; dashed: the tuned optimizer")
         named = {label: handle for axis in axes.flat for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-        figure.legend([named[label] for label in labels if label in named], [label for label in labels if label in named], loc="outside upper center", ncols=min(4, len(labels)))
+        shown = [label for label in labels if label in named]
+        figure.legend([named[label] for label in shown], shown, loc="outside upper center", ncols=min(4, len(shown)))
 
 
 def section(folder):

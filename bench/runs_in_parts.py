@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import concurrent.futures
 import json
+import math
 import multiprocessing
 import sys
 import time
@@ -13,6 +15,31 @@ from pathlib import Path
 from typing import Any
 
 Line = dict[str, Any]
+
+
+def parser_of(description: str | None, arenas: list[str], methods: tuple[str, ...], seeds: int) -> argparse.ArgumentParser:
+    """What every such bench can be told."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--arenas", nargs="+", choices=arenas, default=arenas)
+    parser.add_argument("--methods", nargs="+", choices=methods, default=list(methods))
+    parser.add_argument("--seeds", type=int, default=seeds)
+    parser.add_argument("--seconds", type=float, default=math.inf)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--smoke", action="store_true", help="a tiny model and a few steps: whether everything runs")
+    return parser
+
+
+def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Ends the program with one line where what it is told cannot be; makes the folder."""
+    arguments = parser.parse_args()
+    if arguments.seeds < 1 or arguments.jobs < 1:
+        parser.error("--seeds and --jobs must be at least 1")
+    if arguments.smoke and arguments.device != "cpu":
+        parser.error("--smoke is for the CPU")
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    return arguments
 
 
 def execute(job: Line) -> Line:

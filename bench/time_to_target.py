@@ -15,7 +15,6 @@ again, or told to stop by --seconds. A run that fails is a line that says why. b
 from __future__ import annotations
 
 import argparse
-import math
 import statistics
 import sys
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runs_in_parts import Line, RunsInParts
+from runs_in_parts import Line, RunsInParts, parse, parser_of
 
 KEY = ("arena", "method", "rate", "seed", "purpose")
 METHODS = ("adamw", "leapverify", "adamw+gate-data", "ema", "snoo", "lookahead", "schedulefree", "prodigy", "dadaptation",
@@ -156,21 +155,8 @@ def main() -> int:
     from harness.arenas import TEXT_ARENAS
     from harness.train import BASE, make_base
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--arenas", nargs="+", choices=list(TEXT_ARENAS), default=list(TEXT_ARENAS))
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=math.inf)
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--smoke", action="store_true", help="a tiny model and a few steps: whether everything runs")
-    arguments = parser.parse_args()
-    if arguments.seeds < 1 or arguments.jobs < 1:
-        parser.error("--seeds and --jobs must be at least 1")
-    if arguments.smoke and arguments.device != "cpu":
-        parser.error("--smoke is for the CPU")
-    arguments.folder.mkdir(parents=True, exist_ok=True)
+    parser = parser_of(__doc__, list(TEXT_ARENAS), METHODS, seeds=5)
+    arguments = parse(parser)
     try:
         runs = runs_of(arguments)
     except ValueError as error:
