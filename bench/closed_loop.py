@@ -1,9 +1,10 @@
 """Does it pay? The demo's kind of model trained at many learning rates with and without LeapVerify.
 
-Usage: closed_loop.py PATH_OF_LEAPVERIFY TEXT FOLDER [--device cpu|cuda] [--grid default|wide|best] [--seconds N]
-                      [--jobs 2]
+Usage: closed_loop.py PATH_OF_LEAPVERIFY TEXT FOLDER [--device cpu|cuda] [--model demo|gpt2-124m]
+                      [--grid default|wide|best|start] [--seconds N] [--jobs 2]
 
-On the CPU the model has 0.4M parameters and trains for 600 steps, on a GPU 11M and 1000: a folder is of one of them.
+On the CPU the model has 0.4M parameters and trains for 600 steps, on a GPU 11M and 1000; gpt2-124m is GPT-2 from fresh
+weights on a GPU for 500 steps, whose TEXT is tokens of GPT-2 (docs/data.md). A folder is of one of them.
 One line of FOLDER/closed_loop.jsonl a run. Runs that are there already are not repeated, so it can be stopped at any
 time and called again; with --seconds it stops by itself. report.py makes tables and pictures of them.
 """
@@ -19,7 +20,8 @@ import tempfile
 import time
 
 RATES = {"cpu": [3e-4, 5e-4, 1e-3, 3e-3, 8e-3, 1.6e-2, 3.2e-2],
-         "cuda": [3e-5, 1e-4, 3e-4, 1e-3, 2e-3, 4e-3, 8e-3]}
+         "cuda": [3e-5, 1e-4, 3e-4, 1e-3, 2e-3, 4e-3, 8e-3],
+         "gpt2-124m": [3e-4, 3e-5, 1e-3, 1e-4, 3e-3]}
 SETTINGS = {
     "run.steps": 600, "run.threads": 1, "run.device": "cpu", "run.sample_bytes": 0,
     "run.eval_every": 25, "run.eval_sequences": 256, "run.checkpoint_every": 0,
@@ -31,11 +33,20 @@ CUDA_SETTINGS = {
     "run.steps": 1000, "run.threads": 2, "run.device": "cuda", "run.precision": "bf16", "model.context": 256,
     "model.width": 384, "model.heads": 6, "model.layers": 6, "batch.sequences": 64, "schedule.warmup": 100,
 }
+GPT2_SETTINGS = {
+    "run.steps": 500, "run.threads": 2, "run.device": "cuda", "run.precision": "bf16", "run.eval_every": 50,
+    "run.eval_sequences": 128, "model.name": "gpt2", "model.gpt2.embd_pdrop": 0, "model.gpt2.attn_pdrop": 0,
+    "model.gpt2.resid_pdrop": 0, "batch.context": 512, "optimizer.weight_decay": 0.1, "schedule.warmup": 50,
+}
 PREDICTORS = ["ema_trend", "linear", "least_squares", "outer_momentum", "low_rank", "quadratic"]
 
 
-def settings_on(device):
-    return {**SETTINGS, **(CUDA_SETTINGS if device == "cuda" else {})}
+def settings_of(scale):
+    """Of a key of RATES."""
+    if scale == "gpt2-124m":
+        shared = ("run.sample_bytes", "run.checkpoint_every", "batch.sequences", "schedule.final_share")
+        return {**{key: SETTINGS[key] for key in shared}, **GPT2_SETTINGS}
+    return {**SETTINGS, **(CUDA_SETTINGS if scale == "cuda" else {})}
 
 
 def variant(predictor, reference, on_accept):
@@ -53,8 +64,12 @@ BEST = [variant(predictor, "denoised", "rate") for predictor in ("outer_momentum
 AMPLE = [variant("ema_trend", "denoised", on_accept) + " / max_overhead 0.05" for on_accept in ("both", "leap")]
 
 
+# From a rate below the schedule's, and down to 0 at the end.
+START = AUTO + " / rate.start 0.0625 / rate.anneal 0.2"
+
+
 def options_of(name):
-    """Overrides of a variant: "bare", or predictor / reference / on_accept and perhaps one more over the preset auto."""
+    """Overrides of a variant: "bare", or predictor / reference / on_accept and perhaps more over the preset auto."""
     if name == "bare":
         return {"leapverify.enabled": "false"}
     predictor, reference, on_accept, *more = name.split(" / ")
@@ -70,6 +85,10 @@ def runs_of(grid, rates):
     for rate in rates:
         yield "bare", rate, 0
         yield AUTO, rate, 0
+    if grid == "start":
+        for rate in rates:
+            yield START, rate, 0
+        return
     if grid == "best":
         for name in BEST + AMPLE:
             for rate in rates:
@@ -94,16 +113,21 @@ def runs_of(grid, rates):
             yield AUTO, rate, seed
 
 
-def train(program, text, device, name, rate, seed, **more):
+def model_of(scale):
+    return scale if scale == "gpt2-124m" else "demo"
+
+
+def train(program, text, scale, name, rate, seed, **more):
     """One run; `more` are overrides of the program over those of this bench. Returns its line of the log."""
     with tempfile.TemporaryDirectory() as folder:
         run = pathlib.Path(folder) / "run"
-        settings = {**settings_on(device), **options_of(name), "optimizer.lr": rate, "run.seed": seed, **more}
+        settings = {**settings_of(scale), **options_of(name), "optimizer.lr": rate, "run.seed": seed, **more}
         overrides = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
         start = time.monotonic()
         result = subprocess.run([program, "train", "--data", text, "--run", run, *overrides],
                                 capture_output=True, text=True)
-        line = {"variant": name, "lr": rate, "seed": seed, "device": device, "steps": settings["run.steps"],
+        line = {"variant": name, "lr": rate, "seed": seed, "model": model_of(scale),
+                "device": settings["run.device"], "steps": settings["run.steps"],
                 "seconds": round(time.monotonic() - start, 1)}
         if result.returncode != 0:
             return {**line, "failed": result.stderr.strip().splitlines()[-1]}
@@ -134,27 +158,31 @@ def main():
     parser.add_argument("program")
     parser.add_argument("text")
     parser.add_argument("folder", type=pathlib.Path)
-    parser.add_argument("--device", choices=list(RATES), default="cpu")
-    parser.add_argument("--grid", choices=["default", "wide", "best"], default="default")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--model", choices=["demo", "gpt2-124m"], default="demo")
+    parser.add_argument("--grid", choices=["default", "wide", "best", "start"], default="default")
     parser.add_argument("--seconds", type=float, default=math.inf)
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
+    if arguments.model == "gpt2-124m" and arguments.device == "cpu":
+        parser.error("--model gpt2-124m needs --device cuda")
+    scale = arguments.device if arguments.model == "demo" else arguments.model
     arguments.folder.mkdir(parents=True, exist_ok=True)
     log = arguments.folder / "closed_loop.jsonl"
     lines = [json.loads(text) for text in log.read_text().splitlines()] if log.exists() else []
-    expected = {"device": arguments.device, "steps": settings_on(arguments.device)["run.steps"]}
+    expected = {"device": arguments.device, "steps": settings_of(scale)["run.steps"], "model": arguments.model}
     for line in lines:
-        held = {name: line.get(name, "unknown") for name in expected}
+        held = {name: line.get(name, "demo" if name == "model" else "unknown") for name in expected}
         if held != expected:
             parser.error(f"{log} holds runs of {held}, expected {expected}: name another folder")
     done = {(line["variant"], line["lr"], line["seed"]) for line in lines}
-    wanted = [run for run in dict.fromkeys(runs_of(arguments.grid, RATES[arguments.device])) if run not in done]
+    wanted = [run for run in dict.fromkeys(runs_of(arguments.grid, RATES[scale])) if run not in done]
     end = time.monotonic() + arguments.seconds
 
     def go(run):
         if time.monotonic() >= end:
             return None
-        return train(arguments.program, arguments.text, arguments.device, *run)
+        return train(arguments.program, arguments.text, scale, *run)
 
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool, log.open("a") as file:
         running = [pool.submit(go, run) for run in wanted]

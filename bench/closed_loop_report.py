@@ -22,6 +22,7 @@ class Losses:
         names = {line["variant"] for line in lines}
         self.variants = [name for name in NAMES if name in names] + sorted(names.difference(NAMES))
         self.steps = next(line["curve"][-1][0] for line in lines if ended(line))
+        self.unit = "nats per " + ("byte" if lines[0].get("model", "demo") == "demo" else "token")
 
     def runs(self, variant, rate):
         return [line for line in self.lines if (line["variant"], line["lr"]) == (variant, rate)]
@@ -75,7 +76,7 @@ def loss_cell(losses, variant, rate):
 
 
 def variants_table(losses):
-    return [f"Final validation loss in nats per byte after {losses.steps} steps. Where there are several seeds: the "
+    return [f"Final validation loss in {losses.unit} after {losses.steps} steps. Where there are several seeds: the "
             "median (smallest to largest; runs with a loss of all). Below it the verification's cost in training "
             "steps, and what the learning rate ended at, as a multiple of its schedule; medians.", "",
             "| predictor / reference / on_accept | " + " | ".join(map(short, losses.rates)) + " |",
@@ -152,7 +153,7 @@ def draw_losses(losses, file):
             axes.plot(rates, list(map(statistics.median, finals)), color=one.color, linewidth=3.4 - 1.6 * index,
                       marker=one.marker, markersize=6.5 - 2 * index, label=NAMES[name], zorder=3)
         learning_rates(axes, losses.rates)
-        axes.set_ylabel("validation loss, nats per byte")
+        axes.set_ylabel(f"validation loss, {losses.unit}")
         seeds = len(losses.seeds(AUTO))
         axes.set_title(f"Final loss after {losses.steps} steps: median and range of {seeds} seeds" if seeds > 1 else
                        f"Final loss after {losses.steps} steps, one seed")
@@ -187,7 +188,7 @@ def draw_variants(losses, file):
         axes.set_title("Final loss; blue is better than bare at the same rate")
         bar = figure.colorbar(image, ax=axes, fraction=0.05, aspect=30, pad=0.02)
         bar.outline.set_visible(False)
-        bar.set_label("difference, nats per byte")
+        bar.set_label(f"difference, {losses.unit}")
 
 
 def section(folder):

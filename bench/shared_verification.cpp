@@ -79,7 +79,7 @@ void measure(Collective& ranks, torch::Device device, std::int64_t sequences, in
   }
   if (!first) return;
   const double difference =
-      (shared_losses - alone_losses.to(at::kDouble)).abs().max().item<double>();
+      (shared_losses.cpu() - alone_losses.to(at::kDouble)).abs().max().item<double>();
   std::printf(
       "{\"summary\": true, \"ranks\": %d, \"sequences\": %lld, \"alone_seconds\": %.6f, "
       "\"shared_seconds\": %.6f, \"median_ratio\": %.4f, \"ratio_times_ranks\": %.4f, "

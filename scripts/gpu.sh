@@ -152,8 +152,14 @@ run_overhead() {
 }
 
 run_throughput() {
+  local traces
+  traces="$(mktemp -d)"
   step throughput 900 "$python" "$root/bench/throughput.py" "$(program leapverify)" --model gpt2-124m --device cuda \
-    --rounds 3
+    --rounds 3 --profile "$traces"
+  rm -r "$traces"
+  # Where the GPU waits for launches.
+  step throughput-demo 300 "$python" "$root/bench/throughput.py" "$(program leapverify)" --model demo --device cuda \
+    --against eager captured --rounds 3
 }
 
 run_closed_loop() {

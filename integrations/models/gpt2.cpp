@@ -117,10 +117,6 @@ torch::Tensor Gpt2::hidden(const torch::Tensor& tokens) {
   return final_norm_(run_blocks<Block>(blocks_, x, is_training()));
 }
 
-torch::Tensor Gpt2::logits(const torch::Tensor& hidden) {
-  return torch::linear(hidden, token_embedding_->weight);
-}
-
 StoredWeights Gpt2::stored_weights() const {
   StoredWeights stored;
   stored.prefix = "transformer.";

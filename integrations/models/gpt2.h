@@ -14,7 +14,7 @@ class Gpt2 : public PretrainedModel {
   explicit Gpt2(const Gpt2Options& options);
 
   torch::Tensor hidden(const torch::Tensor& tokens) override;
-  torch::Tensor logits(const torch::Tensor& hidden) override;
+  torch::Tensor head() const override { return token_embedding_->weight; }
   std::int64_t context() const override { return options_.context; }
 
   StoredWeights stored_weights() const override;

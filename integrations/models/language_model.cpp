@@ -5,6 +5,7 @@
 #include <leapverify/integrations/models/pretrained_files.h>
 #include <leapverify/integrations/models/qwen2.h>
 
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <variant>
 
@@ -40,18 +41,37 @@ LoraOptions lora_of(const ModelOptions& options) {
 
 torch::Tensor cross_entropy(const torch::Tensor& logits, const torch::Tensor& targets,
                             at::Reduction::Reduction reduction) {
-  // Asked for fp32 in this way CUDA reads logits in bf16 as they are, without a copy of twice their size.
+  // Of logits in bf16 the loss would be rounded to 8 bits, as torch's own cross_entropy under autocast is.
   const torch::Tensor log_probabilities =
       at::log_softmax(logits.flatten(0, -2), /*dim=*/-1, torch::kFloat);
   return at::nll_loss(log_probabilities, targets.flatten(), /*weight=*/{}, reduction,
                       kIgnoredTarget);
 }
 
-torch::Tensor sequence_losses(LanguageModel& model, const torch::Tensor& hidden,
+torch::Tensor padded_logits(const LanguageModel& model, const torch::Tensor& hidden,
+                            std::int64_t columns) {
+  const torch::Tensor head = model.head();
+  const std::int64_t vocabulary = head.size(0);
+  const std::int64_t more = (columns - vocabulary % columns) % columns;
+  if (more == 0) return model.logits(hidden);
+  // A bias costs no pass of its own.
+  const torch::Tensor bias = torch::zeros({vocabulary + more}, head.options().requires_grad(false));
+  bias.narrow(0, vocabulary, more).fill_(-std::numeric_limits<double>::infinity());
+  return torch::linear(hidden, torch::constant_pad_nd(head, {0, 0, 0, more}), bias);
+}
+
+torch::Tensor head_cross_entropy(const LanguageModel& model, const torch::Tensor& hidden,
+                                 const torch::Tensor& targets, at::Reduction::Reduction reduction) {
+  constexpr std::int64_t kColumns = 64;
+  return cross_entropy(padded_logits(model, hidden, hidden.is_cuda() ? kColumns : 1), targets,
+                       reduction);
+}
+
+torch::Tensor sequence_losses(const LanguageModel& model, const torch::Tensor& hidden,
                               const torch::Tensor& targets) {
   LV_CHECK(hidden.dim() == 3 && targets.sizes() == hidden.sizes().slice(0, 2),
            "activations " << hidden.sizes() << " with targets " << targets.sizes());
-  const torch::Tensor losses = cross_entropy(model.logits(hidden), targets, at::Reduction::None);
+  const torch::Tensor losses = head_cross_entropy(model, hidden, targets, at::Reduction::None);
   return losses.view(targets.sizes()).sum(1) / targets.ne(kIgnoredTarget).sum(1);
 }
 

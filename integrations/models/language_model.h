@@ -17,12 +17,14 @@ class LanguageModel : public torch::nn::Module {
   /// Throws ContractError for other shapes and for more time than context().
   virtual torch::Tensor hidden(const torch::Tensor& tokens) = 0;
 
-  /// Scores of the next token, [… × vocabulary], of activations [… × width].
-  virtual torch::Tensor logits(const torch::Tensor& hidden) = 0;
+  /// Of the output, [vocabulary × width]: what makes scores of activations.
+  virtual torch::Tensor head() const = 0;
 
   /// Most tokens that hidden() takes in a sequence.
   virtual std::int64_t context() const = 0;
 
+  /// Scores of the next token, [… × vocabulary], of activations [… × width].
+  torch::Tensor logits(const torch::Tensor& hidden) const { return torch::linear(hidden, head()); }
   torch::Tensor forward(const torch::Tensor& tokens) { return logits(hidden(tokens)); }
 };
 
@@ -34,10 +36,19 @@ inline constexpr std::int64_t kIgnoredTarget = -100;
 torch::Tensor cross_entropy(const torch::Tensor& logits, const torch::Tensor& targets,
                             at::Reduction::Reduction reduction);
 
+/// As logits(), with columns of −∞ behind them up to a multiple of `columns`: tokens that never occur.
+torch::Tensor padded_logits(const LanguageModel& model, const torch::Tensor& hidden,
+                            std::int64_t columns);
+
+/// cross_entropy() of the model's logits of activations from hidden(). On a GPU they are padded where
+/// the vocabulary is no multiple of 64, as GPT-2's, whose matrix products take several times as long.
+torch::Tensor head_cross_entropy(const LanguageModel& model, const torch::Tensor& hidden,
+                                 const torch::Tensor& targets, at::Reduction::Reduction reduction);
+
 /// Loss of each sequence, [batch], in nats per token: the mean of −log p(target) over its targets
 /// that count; NaN where there is none. Activations [batch × time × width] are from hidden(),
 /// targets [batch × time] int64.
-torch::Tensor sequence_losses(LanguageModel& model, const torch::Tensor& hidden,
+torch::Tensor sequence_losses(const LanguageModel& model, const torch::Tensor& hidden,
                               const torch::Tensor& targets);
 
 class PretrainedModel;

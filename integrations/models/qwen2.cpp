@@ -135,10 +135,6 @@ torch::Tensor Qwen2::hidden(const torch::Tensor& tokens) {
   return rms_norm(x, final_norm_, options_.norm_epsilon);
 }
 
-torch::Tensor Qwen2::logits(const torch::Tensor& hidden) {
-  return torch::linear(hidden, head_.defined() ? head_ : token_embedding_->weight);
-}
-
 StoredWeights Qwen2::stored_weights() const {
   StoredWeights stored;
   stored.prefix = "model.";

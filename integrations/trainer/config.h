@@ -72,8 +72,10 @@ struct RunOptions {
   bool keep_best = false;
   DeviceChoice device = DeviceChoice::kAuto;
   Precision precision = Precision::kFp32;
+  bool cuda_graph = false;
   std::int64_t threads = 0;
   std::int64_t sample_bytes = 200;
+  std::int64_t profile_steps = 0;
 
   void describe(FieldVisitor& visitor);
 };
@@ -85,6 +87,7 @@ struct BatchOptions {
   std::int64_t sequences = 16;
   std::int64_t accumulate = 1;
   std::int64_t context = 0;
+  std::int64_t held_out = 0;
 
   std::int64_t sequences_of_step() const { return sequences * accumulate; }
 

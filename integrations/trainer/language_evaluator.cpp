@@ -40,7 +40,7 @@ double validation_loss(models::LanguageModel& model, const data::Text& text, std
     sum += (losses * counted).sum().item<double>();
     tokens += counted.sum().item<double>();
   };
-  succeed_together(ranks, [&] { in_parts(end - begin, settings.rows, score); });
+  succeed_together(ranks, [&] { in_parts(end - begin, settings.rows_without_gradients(), score); });
   std::vector<double> sums = {sum, tokens};
   ranks.sum(sums);
   return sums[0] / sums[1];
@@ -64,7 +64,8 @@ Evaluation LanguageEvaluator::evaluate(const std::vector<std::int64_t>& sequence
   std::vector<torch::Tensor> vectors;
   const models::AutocastScope autocast(settings_.device.type(), settings_.autocast);
   const auto asked = static_cast<std::int64_t>(sequences.size());
-  in_parts(asked, settings_.rows, [&](std::int64_t first, std::int64_t size) {
+  const std::int64_t rows = settings_.rows_without_gradients();
+  in_parts(asked, rows, [&](std::int64_t first, std::int64_t size) {
     const TokenBatch batch =
         held_out_batch(size, settings_, [&](std::int64_t i, auto* tokens, auto* targets) {
           text_.gate_sequence(sequences[static_cast<std::size_t>(first + i)], tokens, targets);

@@ -35,6 +35,19 @@ torch::Device choose_device(DeviceChoice choice, const distributed::Launch& laun
   return cuda ? torch::Device(torch::kCUDA, 0) : torch::Device(torch::kCPU);
 }
 
+void check_cuda_graph(const Config& config, torch::Device device,
+                      const distributed::Launch& launch) {
+  const auto legal_where = [](bool legal, const char* why) {
+    if (!legal) throw InvalidOption("run.cuda_graph", "true", std::string("false") + why);
+  };
+  legal_where(device.is_cuda(), ": the run is on the CPU");
+  legal_where(launch.size == 1, " with several ranks, which sum gradients in between");
+  legal_where(!config.model.activation_checkpointing, " with model.activation_checkpointing");
+  legal_where(!config.leapverify.options.enabled ||
+                  config.leapverify.options.verification.when == policy::When::kImmediate,
+              " with leapverify.verification.when other than immediate, which keeps gradients aside");
+}
+
 void check_batch_norm(const Options& options, torch::nn::Module& model) {
   if (!options.enabled || options.batch_norm == BatchNormPolicy::kKeep) return;
   if (!TorchModel(model).running_statistics().empty()) return;
@@ -63,7 +76,13 @@ PassSettings pass_settings(const Config& config, const distributed::Launch& laun
   models::AutocastState autocast;
   autocast.enabled = config.run.precision == Precision::kBf16;
   const std::int64_t context = config.batch.context > 0 ? config.batch.context : size.context;
-  return {device, autocast, context, config.batch.sequences / launch.size};
+  if (config.run.cuda_graph) check_cuda_graph(config, device, launch);
+  return {device,
+          autocast,
+          context,
+          config.batch.sequences / launch.size,
+          config.batch.held_out,
+          config.run.cuda_graph};
 }
 
 std::shared_ptr<models::PretrainedModel> make_seeded_model(const Config& config,

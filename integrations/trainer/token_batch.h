@@ -30,6 +30,12 @@ struct PassSettings {
   std::int64_t context = 0;
   /// Most sequences of a forward pass.
   std::int64_t rows = 0;
+  /// Likewise, of held-out ones; 0: as many.
+  std::int64_t held_out_rows = 0;
+  /// Whether training passes are captured as a CUDA graph.
+  bool cuda_graph = false;
+
+  std::int64_t rows_without_gradients() const { return held_out_rows > 0 ? held_out_rows : rows; }
 };
 
 /// Calls action(first, count) for consecutive parts of `rows` sequences, each of at most `most`.

@@ -13,6 +13,7 @@
 #include <leapverify/integrations/trainer/run_setup.h>
 #include <leapverify/integrations/trainer/start_lines.h>
 #include <leapverify/integrations/trainer/step_error.h>
+#include <leapverify/integrations/trainer/step_profile.h>
 #include <leapverify/integrations/trainer/trainer.h>
 #include <leapverify/integrations/trainer/training_steps.h>
 #include <leapverify/integrations/trainer/worker_process.h>
@@ -34,6 +35,9 @@ namespace {
 
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
+
+/// The first steps make what the others use: state, handles, graphs.
+constexpr std::int64_t kStepsBeforeProfile = 10;
 
 std::atomic<bool> stop_requested{false};
 
@@ -115,6 +119,8 @@ class Trainer::Implementation {
   const ValidationMetrics& validate();
   ValidationMetrics validation_losses();
   void log(bool keep);
+  /// Before each step and after the last.
+  void profile();
   TrainedParts parts() { return {*model_, *base_, *optimizer_, settings_.device}; }
   void save();
   /// What the first rank writes.
@@ -141,6 +147,7 @@ class Trainer::Implementation {
   /// Null where no worker trains ahead.
   std::unique_ptr<Speculation> speculation_;
   ProgressBar progress_;
+  std::optional<StepProfile> profile_;
 
   std::int64_t step_ = 0;
   /// Of the latest checkpoint.
@@ -334,6 +341,18 @@ void Trainer::Implementation::log(bool keep) {
   }
 }
 
+void Trainer::Implementation::profile() {
+  const std::int64_t steps = config_.run.profile_steps;
+  if (steps == 0 || !first()) return;
+  const std::int64_t begin = first_step_ + kStepsBeforeProfile;
+  if (profile_ && (step_ >= begin + steps || step_ == config_.run.steps)) {
+    profile_->write(run_ / "profile.json");
+    profile_.reset();
+  } else if (step_ == begin) {
+    profile_.emplace();
+  }
+}
+
 void Trainer::Implementation::check_loss(const torch::Tensor& loss) {
   std::vector<double> parts = {loss.item<double>()};
   ranks_.sum(parts);
@@ -356,6 +375,7 @@ Summary Trainer::Implementation::train() {
   torch::Tensor loss;
   while (step_ < run.steps && !stopped && !reached_target()) {
     before = step_;
+    profile();
     loss = train_step_in_memory();
     const bool last = step_ == run.steps;
     // Before a checkpoint too, so that weights that diverged never replace good ones. Waits for the
@@ -386,6 +406,7 @@ Summary Trainer::Implementation::train() {
            speculation_->last_failure());
     }
   }
+  profile();
   progress_.finish();
   if (step_ == run.steps || reached_target()) validate();
   if (saved_step_ != step_) {

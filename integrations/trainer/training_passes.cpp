@@ -19,11 +19,23 @@ TrainingPasses::TrainingPasses(models::LanguageModel& model, const PassSettings&
                                distributed::Communicator& ranks)
     : model_(model), settings_(settings), ranks_(ranks) {
   if (ranks.size() > 1) buckets_.emplace(trained_parameters(model), ranks);
+  if (settings.cuda_graph) {
+    captured_.emplace(model, [this](const TokenBatch& part, const torch::Tensor& counted) {
+      return add_gradients(part, counted);
+    });
+  }
 }
 
 torch::Tensor TrainingPasses::summed_loss(const TokenBatch& part) {
   const models::AutocastScope autocast(settings_.device.type(), settings_.autocast);
-  return models::cross_entropy(model_.forward(part.tokens), part.targets, at::Reduction::Sum);
+  return models::head_cross_entropy(model_, model_.hidden(part.tokens), part.targets,
+                                    at::Reduction::Sum);
+}
+
+torch::Tensor TrainingPasses::add_gradients(const TokenBatch& part, const torch::Tensor& counted) {
+  const torch::Tensor share = summed_loss(part) / counted;
+  share.backward();
+  return share.detach();
 }
 
 torch::Tensor TrainingPasses::backward(const TokenBatch& batch) {
@@ -31,10 +43,12 @@ torch::Tensor TrainingPasses::backward(const TokenBatch& batch) {
   ranks_.start_sum(counted)->wait();
   torch::Tensor mean;
   in_parts(batch.rows(), settings_.rows, [&](std::int64_t first, std::int64_t count) {
-    const torch::Tensor share = summed_loss(batch.narrow(first, count)) / counted;
     if (buckets_ && first + count == batch.rows()) buckets_->begin();
-    share.backward();
-    mean = mean.defined() ? mean + share.detach() : share.detach();
+    const TokenBatch part = batch.narrow(first, count);
+    const bool replays = captured_ && count == settings_.rows;
+    const torch::Tensor share =
+        replays ? captured_->run(part, counted) : add_gradients(part, counted);
+    mean = mean.defined() ? mean + share : share;
   });
   if (buckets_) buckets_->finish();
   return mean;

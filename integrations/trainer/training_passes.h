@@ -3,6 +3,7 @@
 
 #include <leapverify/integrations/distributed/gradient_buckets.h>
 #include <leapverify/integrations/models/language_model.h>
+#include <leapverify/integrations/trainer/captured_pass.h>
 #include <leapverify/integrations/trainer/token_batch.h>
 
 #include <optional>
@@ -27,11 +28,14 @@ class TrainingPasses {
 
  private:
   torch::Tensor summed_loss(const TokenBatch& part);
+  /// Backward; returns the part's share in the loss.
+  torch::Tensor add_gradients(const TokenBatch& part, const torch::Tensor& counted);
 
   models::LanguageModel& model_;
   PassSettings settings_;
   distributed::Communicator& ranks_;
   std::optional<distributed::GradientBuckets> buckets_;
+  std::optional<CapturedPass> captured_;
 };
 
 }  // namespace leapverify::trainer

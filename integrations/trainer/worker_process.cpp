@@ -92,6 +92,7 @@ Config config_of_worker(Config config) {
   config.run.device =
       config.speculation.device == WorkerDevice::kCuda ? DeviceChoice::kCuda : DeviceChoice::kCpu;
   config.run.threads = config.speculation.threads;
+  config.run.cuda_graph = false;
   config.leapverify.options.enabled = false;
   return config;
 }

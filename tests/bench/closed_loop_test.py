@@ -44,8 +44,8 @@ class ClosedLoop(unittest.TestCase):
         self.assertEqual([line["final"] for line in lines], [line["lr"] for line in lines])
         refused = self.bench("--device", "cpu")
         self.assertEqual(refused.returncode, 2)
-        self.assertIn("holds runs of {'device': 'cuda', 'steps': 1000}, expected {'device': 'cpu', 'steps': 600}",
-                      refused.stderr)
+        self.assertIn("holds runs of {'device': 'cuda', 'steps': 1000, 'model': 'demo'}, "
+                      "expected {'device': 'cpu', 'steps': 600, 'model': 'demo'}", refused.stderr)
         self.assertEqual(self.lines(), lines)
 
     def test_goes_on_where_it_was(self):

@@ -55,6 +55,40 @@ TEST(SequenceLosses, AreTheMeanOverTheTargetsThatCount) {
   EXPECT_TRUE(std::isnan(losses[2].item<float>())) << "nothing counts there";
 }
 
+TEST(PaddedLogits, AreThoseOfTheModelAndNeverChosen) {
+  const auto model = small_gpt();
+  const torch::Tensor hidden = torch::randn({2, 5, 24});
+  const torch::Tensor logits = model->logits(hidden);
+  EXPECT_TRUE(torch::equal(padded_logits(*model, hidden, 64), logits)) << "256 is a multiple";
+  const torch::Tensor padded = padded_logits(*model, hidden, 100);
+  ASSERT_EQ(padded.sizes(), (std::vector<std::int64_t>{2, 5, 300}));
+  EXPECT_TRUE(torch::allclose(padded.narrow(-1, 0, 256), logits, 1e-5, 1e-6));
+  EXPECT_TRUE(torch::isneginf(padded.narrow(-1, 256, 44)).all().item<bool>());
+}
+
+TEST(PaddedLogits, GiveTheSameLossAndGradients) {
+  const auto model = std::make_shared<Gpt2>(testing::small_gpt2_options());
+  const torch::Tensor tokens = torch::randint(97, {3, 9}, torch::kInt64);
+  const torch::Tensor targets = tokens.flip(1).contiguous();
+  const auto gradients_of = [&](const torch::Tensor& logits, torch::Tensor* loss) {
+    model->zero_grad();
+    *loss = cross_entropy(logits, targets, at::Reduction::Mean);
+    loss->backward();
+    std::vector<torch::Tensor> gradients;
+    for (const torch::Tensor& parameter : model->parameters()) {
+      gradients.push_back(parameter.grad().clone());
+    }
+    return gradients;
+  };
+  torch::Tensor loss, padded_loss;
+  const auto plain = gradients_of(model->forward(tokens), &loss);
+  const auto padded = gradients_of(padded_logits(*model, model->hidden(tokens), 64), &padded_loss);
+  EXPECT_NEAR(padded_loss.item<double>(), loss.item<double>(), 1e-6);
+  for (std::size_t i = 0; i < plain.size(); ++i) {
+    EXPECT_LT((padded[i] - plain[i]).norm().item<double>(), 1e-5 * plain[i].norm().item<double>());
+  }
+}
+
 TEST(SequenceLosses, RefuseTargetsOfAnotherShape) {
   const auto model = small_gpt();
   const torch::Tensor hidden = model->hidden(random_tokens(2, 4));

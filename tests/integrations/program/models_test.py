@@ -225,8 +225,10 @@ class Precision(ModelsTest):
         self.losses("run", GPT2, "run.precision=bf16", "run.keep_checkpoints=9")
         self.assert_goes_on_bitwise("run", 4)
 
-    def test_tf32_is_refused_on_the_cpu(self):
+    def test_what_needs_a_gpu_is_refused_on_the_cpu(self):
         self.assert_refused(self.train("run", GPT2, "run.precision=tf32"), "run.precision: tf32", "fp32 or bf16")
+        self.assert_refused(self.train("run", GPT2, "run.cuda_graph=true"), "run.cuda_graph: true",
+                            "false: the run is on the CPU")
 
 
 class Accumulation(ModelsTest):

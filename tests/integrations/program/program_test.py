@@ -130,6 +130,19 @@ class Training(ProgramTest):
             for line in scored if expected else []:
                 self.assertNotEqual(line["average_validation_loss"], line["validation_loss"])
 
+    def test_profiles_steps_on_request(self):
+        run = self.folder / "run"
+        alone = ("--set", "leapverify.enabled=false")
+        result = self.train(run, *alone, "--set", "run.profile_steps=2")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        names = [event.get("name") for event in json.loads((run / "profile.json").read_text())["traceEvents"]]
+        # A step of each kind of parameter: matrices, embeddings, vectors.
+        self.assertEqual(names.count("aten::_fused_adamw_"), 2 * 3)
+        self.assertIn("autograd::engine::evaluate_function: AddmmBackward0", names)
+        plain = self.folder / "plain"
+        self.train(plain, *alone)
+        self.assertFalse((plain / "profile.json").exists())
+
     def test_summary_can_be_recomputed_from_the_trace(self):
         run = self.folder / "run"
         result = self.train(run)

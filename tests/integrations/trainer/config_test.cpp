@@ -253,6 +253,7 @@ TEST_F(ConfigTest, TextsSurviveARoundTrip) {
 TEST(ToYaml, GroupsItsKeys) {
   const std::string yaml = to_yaml(Config());
   EXPECT_THAT(yaml, HasSubstr("batch:\n  sequences: 16\n  accumulate: 1\n  context: "
+                              "0\n  held_out: "
                               "0\noptimizer:\n  name: adamw\n  lr: 0.001\n"));
   EXPECT_THAT(yaml, HasSubstr("\n  eps: 1.0e-08\n"));
   EXPECT_THAT(yaml, HasSubstr("  verification:\n    rule: "));

@@ -62,10 +62,17 @@ TEST_F(LanguageEvaluatorTest, AStepOnAdaptersCostsLittleMoreThanTwo) {
 
 TEST_F(LanguageEvaluatorTest, SmallerPassesGiveTheSameLosses) {
   const Evaluation expected = evaluate();
+  const double validated = validation_loss(*model_, *text_, 5, settings_);
+  const auto expect_same = [&](const char* what) {
+    const Evaluation found = evaluate();
+    EXPECT_TRUE(torch::allclose(found.losses, expected.losses, 1e-5, 0)) << what;
+    EXPECT_TRUE(torch::allclose(found.activations, expected.activations, 1e-4, 1e-5)) << what;
+    EXPECT_NEAR(validation_loss(*model_, *text_, 5, settings_), validated, 1e-5) << what;
+  };
   settings_.rows = 2;
-  const Evaluation found = evaluate();
-  EXPECT_TRUE(torch::allclose(found.losses, expected.losses, 1e-5, 0));
-  EXPECT_TRUE(torch::allclose(found.activations, expected.activations, 1e-4, 1e-5));
+  expect_same("as many as trained on");
+  settings_.held_out_rows = 5;
+  expect_same("all at once");
 }
 
 TEST_F(LanguageEvaluatorTest, InBf16AnswersForTheWeightsOfNow) {

@@ -47,7 +47,7 @@ class NoMemoryWithoutGradients : public c10::Allocator {
 
 class TrainerTest : public testing::TemporaryFolder {
  protected:
-  Config config() const {
+  Config config(const std::vector<std::string>& overrides = {}) const {
     std::string text;
     for (int i = 0; i < 2000; ++i) text += "line " + std::to_string(i * i % 97) + "\n";
     Config config = load_config("", write("config.yaml", R"(
@@ -57,7 +57,7 @@ model: {context: 16, width: 16, heads: 2, layers: 1, dropout: 0.1}
 batch: {sequences: 8}
 schedule: {warmup: 2}
 )"),
-                                {});
+                                overrides);
     config.data.path = write("text.txt", text);
     return config;
   }
@@ -94,6 +94,26 @@ TEST_F(TrainerTest, AFailingLastValidationLosesNoStep) {
   EXPECT_THAT([&] { failing.train(); },
               ThrowsMessage<Error>(HasSubstr("validation at step 8 failed")));
   EXPECT_FALSE(model_of("run", 8).empty());
+}
+
+TEST_F(TrainerTest, ACapturedRunIsBitwiseThePlainOneAndResumes_cuda) {
+  if (!torch::cuda::is_available()) GTEST_SKIP() << "no CUDA device";
+  const Config plain = config(
+      {"run.device=cuda", "run.steps=40", "run.checkpoint_every=20", "batch.accumulate=2",
+       "data.gate_share=0.3", "leapverify.enabled=true", "leapverify.observe_every=2",
+       "leapverify.predictor=linear", "leapverify.reference=current", "leapverify.on_accept=leap",
+       "leapverify.max_overhead=10", "leapverify.least_regime=chaotic",
+       "leapverify.verification={rule: proximity, proximity_tolerance: 1, sequences: 16}"});
+  Config captured = plain;
+  captured.run.cuda_graph = true;
+  EXPECT_GT(Trainer(plain, path("plain"), std::nullopt, alone_).train().ledger.accepted, 0);
+  Trainer(captured, path("captured"), std::nullopt, alone_).train();
+  EXPECT_EQ(model_of("captured", 20), model_of("plain", 20));
+  EXPECT_EQ(model_of("captured", 40), model_of("plain", 40));
+  Resume from_half;
+  from_half.step = 20;
+  Trainer(captured, path("captured"), from_half, alone_).train();
+  EXPECT_EQ(model_of("captured", 40), model_of("plain", 40));
 }
 
 }  // namespace

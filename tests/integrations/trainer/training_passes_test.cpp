@@ -1,5 +1,5 @@
-// Gradients of a step: the same from one pass or several, fp32 in either precision, and with
-// activation checkpointing or without.
+// Gradients of a step: the same from one pass or several, fp32 in either precision, with activation
+// checkpointing or without, and from a pass that is replayed on a GPU.
 #include <gtest/gtest.h>
 #include <leapverify/integrations/trainer/training_passes.h>
 
@@ -128,6 +128,95 @@ TEST_F(TrainingPassesTest, Bf16WithActivationCheckpointingIsBitwiseThePlainWay) 
   for (std::size_t i = 0; i < plain.tensors.size(); ++i) {
     EXPECT_TRUE(bitwise_equal(checkpointed.tensors[i], plain.tensors[i])) << i;
   }
+}
+
+/// On a GPU, with a batch whose last part is smaller than the others.
+class CapturedPassesTest : public TrainingPassesTest {
+ protected:
+  void SetUp() override {
+    if (!torch::cuda::is_available()) GTEST_SKIP() << "no CUDA device";
+    settings_.device = torch::kCUDA;
+    settings_.rows = 3;
+    model_->to(torch::kCUDA);
+    batch_ = to_device(batch_, torch::kCUDA);
+  }
+
+  /// Of `steps` steps that move the weights along the gradients.
+  std::vector<torch::Tensor> weights_after(int steps, bool captured) {
+    settings_.cuda_graph = captured;
+    const std::shared_ptr<models::Gpt2> model = fresh_model();
+    torch::cuda::manual_seed(3);
+    TrainingPasses passes(*model, settings_);
+    for (int step = 0; step < steps; ++step) {
+      model->zero_grad();
+      losses_.push_back(passes.backward(batch_));
+      const torch::NoGradGuard no_grad;
+      for (torch::Tensor& parameter : model->parameters()) parameter.sub_(parameter.grad());
+    }
+    return model->parameters();
+  }
+
+  std::shared_ptr<models::Gpt2> fresh_model() const {
+    torch::manual_seed(5);
+    auto model = std::make_shared<models::Gpt2>(testing::small_gpt2_options(dropout_));
+    model->to(torch::kCUDA);
+    return model;
+  }
+
+  double dropout_ = 0;
+  std::vector<torch::Tensor> losses_;
+};
+
+TEST_F(CapturedPassesTest, AreBitwiseThePlainOnes_cuda) {
+  for (const double dropout : {0.0, 0.2}) {
+    dropout_ = dropout;
+    losses_.clear();
+    constexpr int kSteps = 8;
+    const std::vector<torch::Tensor> plain = weights_after(kSteps, false);
+    const std::vector<torch::Tensor> again = weights_after(kSteps, false);
+    const std::vector<torch::Tensor> captured = weights_after(kSteps, true);
+    for (std::size_t i = 0; i < plain.size(); ++i) {
+      ASSERT_TRUE(bitwise_equal(again[i], plain[i])) << "the GPU itself, parameter " << i;
+      EXPECT_TRUE(bitwise_equal(captured[i], plain[i])) << dropout << ", parameter " << i;
+    }
+    for (int step = 0; step < kSteps; ++step) {
+      EXPECT_TRUE(bitwise_equal(losses_[2 * kSteps + step], losses_[step])) << dropout << step;
+    }
+  }
+}
+
+TEST_F(CapturedPassesTest, AddToGradientsOfOthers_cuda) {
+  settings_.cuda_graph = true;
+  TrainingPasses passes(*model_, settings_);
+  for (int step = 0; step < 4; ++step) {
+    model_->zero_grad();
+    passes.backward(batch_);
+  }
+  const torch::Tensor once = model_->parameters().front().grad().clone();
+  for (torch::Tensor& parameter : model_->parameters()) {
+    parameter.mutable_grad() = torch::ones_like(parameter);
+  }
+  passes.backward(batch_);
+  EXPECT_TRUE(torch::allclose(model_->parameters().front().grad(), once + 1));
+}
+
+TEST_F(CapturedPassesTest, FollowWeightsThatMoved_cuda) {
+  settings_.cuda_graph = true;
+  TrainingPasses passes(*model_, settings_);
+  const auto loss_of_now = [&] {
+    model_->zero_grad();
+    return passes.backward(batch_);
+  };
+  for (int step = 0; step < 4; ++step) loss_of_now();
+  const torch::Tensor before = loss_of_now();
+  for (torch::Tensor& parameter : model_->parameters()) {
+    parameter.set_data(parameter.detach().clone() * 1.5);
+  }
+  const torch::Tensor captured = loss_of_now();
+  settings_.cuda_graph = false;
+  const torch::Tensor plain = TrainingPasses(*model_, settings_).backward(batch_);
+  EXPECT_TRUE(bitwise_equal(captured, plain));
+  EXPECT_FALSE(bitwise_equal(captured, before));
 }
 
 }  // namespace
