@@ -14,9 +14,7 @@ class Qwen2 : public PretrainedModel {
   explicit Qwen2(const Qwen2Options& options);
 
   torch::Tensor hidden(const torch::Tensor& tokens) override;
-  torch::Tensor head() const override {
-    return head_.defined() ? head_ : token_embedding_->weight;
-  }
+  torch::Tensor head() const override { return head_.defined() ? head_ : token_embedding_->weight; }
   std::int64_t context() const override { return options_.context; }
 
   StoredWeights stored_weights() const override;

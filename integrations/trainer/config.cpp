@@ -36,15 +36,17 @@ void RunOptions::describe(FieldVisitor& visitor) {
   visitor.choice("precision", precision,
                  "of activations and matrix products; weights and loss are fp32 in any. bf16: "
                  "autocast; tf32: fp32 with faster, rougher products, on CUDA");
-  visitor.field("cuda_graph", cuda_graph,
-                "on one GPU, forward and backward passes are captured once and replayed: faster where "
-                "the GPU waits for launches, as with small models");
+  visitor.field(
+      "cuda_graph", cuda_graph,
+      "on one GPU, forward and backward passes are captured once and replayed: faster where "
+      "the GPU waits for launches, as with small models");
   visitor.field("threads", threads, between(0, 1024), "CPU threads; 0: one for each core");
   visitor.field("sample_bytes", sample_bytes, at_least(0),
                 "tokens, so bytes of text, that the model writes at the end; 0: none");
-  visitor.field("profile_steps", profile_steps, at_least(0),
-                "steps, after the first ten, whose operations go to profile.json in the run's folder, a "
-                "Chrome trace; 0: none");
+  visitor.field(
+      "profile_steps", profile_steps, at_least(0),
+      "steps, after the first ten, whose operations go to profile.json in the run's folder, a "
+      "Chrome trace; 0: none");
 }
 
 void BatchOptions::describe(FieldVisitor& visitor) {
@@ -54,9 +56,10 @@ void BatchOptions::describe(FieldVisitor& visitor) {
                 "gradients");
   visitor.field("context", context, between(0, 1 << 24),
                 "tokens of a sequence; 0: as many as the model takes");
-  visitor.field("held_out", held_out, between(0, 1 << 20),
-                "held-out sequences of a forward pass, which without gradients takes less memory; 0: as "
-                "many as sequences");
+  visitor.field(
+      "held_out", held_out, between(0, 1 << 20),
+      "held-out sequences of a forward pass, which without gradients takes less memory; 0: as "
+      "many as sequences");
 }
 
 void MuonSettings::describe(FieldVisitor& visitor) {

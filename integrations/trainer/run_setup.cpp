@@ -43,9 +43,10 @@ void check_cuda_graph(const Config& config, torch::Device device,
   legal_where(device.is_cuda(), ": the run is on the CPU");
   legal_where(launch.size == 1, " with several ranks, which sum gradients in between");
   legal_where(!config.model.activation_checkpointing, " with model.activation_checkpointing");
-  legal_where(!config.leapverify.options.enabled ||
-                  config.leapverify.options.verification.when == policy::When::kImmediate,
-              " with leapverify.verification.when other than immediate, which keeps gradients aside");
+  legal_where(
+      !config.leapverify.options.enabled ||
+          config.leapverify.options.verification.when == policy::When::kImmediate,
+      " with leapverify.verification.when other than immediate, which keeps gradients aside");
 }
 
 void check_batch_norm(const Options& options, torch::nn::Module& model) {

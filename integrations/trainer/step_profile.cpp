@@ -21,8 +21,7 @@ StepProfile::StepProfile() {
   wait_for_gpu();
   std::set<ActivityType> activities = {ActivityType::CPU};
   if (torch::cuda::is_available()) activities.insert(ActivityType::CUDA);
-  const torch::profiler::impl::ProfilerConfig config(
-      torch::profiler::impl::ProfilerState::KINETO);
+  const torch::profiler::impl::ProfilerConfig config(torch::profiler::impl::ProfilerState::KINETO);
   profiler::prepareProfiler(config, activities);
   profiler::enableProfiler(config, activities);
 }
