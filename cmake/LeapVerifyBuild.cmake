@@ -59,9 +59,10 @@ function(leapverify_library name)
   if(arg_TORCH)
     leapverify_use_torch_headers(leapverify_${name})
     # The wheel's libtorch exports a std::filesystem of its own, whose remove_all crashes. Found first, the
-    # system's libstdc++ wins.
+    # system's libstdc++ wins. It is named by its file: a compiler may come with the archive libstdc++.a alone, and
+    # a second copy in a program beside libtorch's crashes once a stream writes a number.
     target_link_options(leapverify_${name} INTERFACE
-      "SHELL:-Wl,--push-state,--no-as-needed -lstdc++ -Wl,--pop-state")
+      "SHELL:-Wl,--push-state,--no-as-needed -l:libstdc++.so.6 -Wl,--pop-state")
   endif()
   if(NOT arg_INTERNAL)
     set_property(GLOBAL APPEND PROPERTY LEAPVERIFY_LIBRARIES leapverify_${name})

@@ -65,7 +65,9 @@ class Smoke(unittest.TestCase):
 
     def test_throughput(self):
         log = output_of(sys.executable, BENCH / "throughput.py", PROGRAM, "--model", "tiny", "--rounds", "2", "--warm-up",
-                        "1", "--steps", "3", "--against", "eager")
+                        "1", "--steps", "3", "--against", "eager", "--profile", self.folder.with_name("traces"))
+        self.assertIn("| ms a step | trainer | eager | trainer ÷ eager |", log)
+        self.assertIn("| `aten::addmm` |", log)
         self.check("throughput", log, "throughput")
 
     def test_python_overhead(self):
