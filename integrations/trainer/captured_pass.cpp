@@ -1,4 +1,5 @@
 #include <leapverify/integrations/trainer/captured_pass.h>
+#include <leapverify/integrations/trainer/step_error.h>
 #include <leapverify/kernels/error.h>
 #include <leapverify/runtime/error_text.h>
 #ifdef LEAPVERIFY_CUDA
@@ -52,6 +53,7 @@ class CapturedPass::Implementation {
  private:
   struct Gradient {
     torch::Tensor parameter;
+    /// What replays add to; undefined before the first.
     torch::Tensor tensor;
   };
 
@@ -72,7 +74,7 @@ class CapturedPass::Implementation {
   void find_gradients() {
     for (const torch::Tensor& parameter : parameters_) {
       if (!parameter.grad().defined()) continue;
-      gradients_.push_back({parameter, torch::zeros_like(parameter)});
+      gradients_.push_back({parameter, {}});
     }
   }
 
@@ -81,7 +83,9 @@ class CapturedPass::Implementation {
     std::vector<torch::Tensor> unset;
     for (Gradient& gradient : gradients_) {
       torch::Tensor& now = gradient.parameter.mutable_grad();
-      if (!now.defined()) {
+      if (!gradient.tensor.defined()) {
+        gradient.tensor = now.defined() ? now : torch::zeros_like(gradient.parameter);
+      } else if (!now.defined()) {
         unset.push_back(gradient.tensor);
       } else if (!now.is_same(gradient.tensor)) {
         gradient.tensor.copy_(now);
@@ -120,6 +124,7 @@ class CapturedPass::Implementation {
       } catch (const std::exception&) {
         // What the pass failed of says more.
       }
+      if (is_out_of_memory(error)) throw;
       throw Error("the step cannot be captured as a CUDA graph, set run.cuda_graph to false: " +
                   error_text(error));
     }

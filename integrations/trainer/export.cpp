@@ -17,7 +17,9 @@ std::shared_ptr<models::PretrainedModel> stored_model(const std::filesystem::pat
   const Checkpoint checkpoint = load_or_name_others(run, step);
   const LoopState loop =
       loop_state_from(json_part(checkpoint, "trainer", run.string()), run.string());
-  const Config config = without_changes(last, config_changes(loop.config, last));
+  Config config = without_changes(last, config_changes(loop.config, last));
+  // It may have been moved, and lies where it lies now.
+  config.model.folder = last.model.folder;
   auto model = models::make_model(config.model);
   restore_model(*model, checkpoint, run.string());
   return model;

@@ -1,5 +1,6 @@
 #include <leapverify/integrations/models/evaluation_mode.h>
 #include <leapverify/integrations/trainer/language_evaluator.h>
+#include <leapverify/integrations/trainer/step_error.h>
 
 #include <algorithm>
 
@@ -16,6 +17,23 @@ TokenBatch held_out_batch(std::int64_t count, const PassSettings& settings, Read
          batch.targets.data_ptr<std::int64_t>() + offset);
   }
   return to_device(batch, settings.device);
+}
+
+/// Calls score(first, count) for parts of held-out sequences; those that need too much memory say what to
+/// lower.
+template <class Score>
+void in_held_out_parts(std::int64_t sequences, const PassSettings& settings, Score score) {
+  in_parts(sequences, settings.rows_without_gradients(),
+           [&](std::int64_t first, std::int64_t count) {
+             try {
+               score(first, count);
+             } catch (const std::exception& error) {
+               if (!is_out_of_memory(error)) throw;
+               throw Error(
+                   std::to_string(count) +
+                   " held-out sequences do not fit into memory at once: set batch.held_out lower");
+             }
+           });
 }
 
 }  // namespace
@@ -40,7 +58,7 @@ double validation_loss(models::LanguageModel& model, const data::Text& text, std
     sum += (losses * counted).sum().item<double>();
     tokens += counted.sum().item<double>();
   };
-  succeed_together(ranks, [&] { in_parts(end - begin, settings.rows_without_gradients(), score); });
+  succeed_together(ranks, [&] { in_held_out_parts(end - begin, settings, score); });
   std::vector<double> sums = {sum, tokens};
   ranks.sum(sums);
   return sums[0] / sums[1];
@@ -64,15 +82,14 @@ Evaluation LanguageEvaluator::evaluate(const std::vector<std::int64_t>& sequence
   std::vector<torch::Tensor> vectors;
   const models::AutocastScope autocast(settings_.device.type(), settings_.autocast);
   const auto asked = static_cast<std::int64_t>(sequences.size());
-  const std::int64_t rows = settings_.rows_without_gradients();
-  in_parts(asked, rows, [&](std::int64_t first, std::int64_t size) {
+  in_held_out_parts(asked, settings_, [&](std::int64_t first, std::int64_t size) {
     const TokenBatch batch =
         held_out_batch(size, settings_, [&](std::int64_t i, auto* tokens, auto* targets) {
           text_.gate_sequence(sequences[static_cast<std::size_t>(first + i)], tokens, targets);
         });
     const torch::Tensor hidden = model_.hidden(batch.tokens);
     losses.push_back(models::sequence_losses(model_, hidden, batch.targets));
-    if (activations) vectors.push_back(hidden.select(1, hidden.size(1) - 1));
+    if (activations) vectors.push_back(hidden.select(1, hidden.size(1) - 1).clone());
   });
   return {torch::cat(losses), activations ? torch::cat(vectors) : torch::Tensor()};
 }

@@ -34,9 +34,6 @@ std::string out_of_memory_text(const Config& config, std::int64_t step) {
         " by as much for the same step)");
   }
   add("lower batch.context");
-  if (config.batch.held_out > config.batch.sequences) {
-    add("lower batch.held_out = " + std::to_string(config.batch.held_out));
-  }
   if (config.run.cuda_graph) add("set run.cuda_graph: false");
   if (!config.model.activation_checkpointing) add("set model.activation_checkpointing: true");
   if (config.run.precision != Precision::kBf16) add("set run.precision: bf16");

@@ -3,6 +3,7 @@
 #include <torch/csrc/autograd/profiler_kineto.h>
 #include <torch/torch.h>
 
+#include <cstdlib>
 #include <set>
 
 namespace leapverify::trainer {
@@ -19,6 +20,8 @@ void wait_for_gpu() {
 
 StepProfile::StepProfile() {
   wait_for_gpu();
+  // Else it complains where it finds no GPU; its levels end far below.
+  if (!torch::cuda::is_available()) ::setenv("KINETO_LOG_LEVEL", "99", /*overwrite=*/0);
   std::set<ActivityType> activities = {ActivityType::CPU};
   if (torch::cuda::is_available()) activities.insert(ActivityType::CUDA);
   const torch::profiler::impl::ProfilerConfig config(torch::profiler::impl::ProfilerState::KINETO);
@@ -33,7 +36,11 @@ StepProfile::~StepProfile() {
 void StepProfile::write(const std::filesystem::path& file) {
   wait_for_gpu();
   recording_ = false;
-  profiler::disableProfiler()->save(file.string());
+  const auto record = profiler::disableProfiler();
+  std::error_code error;
+  std::filesystem::remove(file, error);
+  if (error) throw Error("cannot write " + file.string() + ": " + error.message());
+  record->save(file.string());
   if (!std::filesystem::exists(file)) throw Error("cannot write " + file.string());
 }
 

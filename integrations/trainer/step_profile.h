@@ -14,8 +14,8 @@ class StepProfile {
   StepProfile(const StepProfile&) = delete;
   StepProfile& operator=(const StepProfile&) = delete;
 
-  /// Ends the record and writes it as a Chrome trace, which chrome://tracing and Perfetto show. Once;
-  /// throws Error where the file cannot be written.
+  /// Ends the record and writes it as a Chrome trace, which chrome://tracing and Perfetto show, in the place
+  /// of what is there. Once; throws Error where the file cannot be written.
   void write(const std::filesystem::path& file);
 
  private:

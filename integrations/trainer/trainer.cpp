@@ -119,8 +119,8 @@ class Trainer::Implementation {
   const ValidationMetrics& validate();
   ValidationMetrics validation_losses();
   void log(bool keep);
-  /// Before each step and after the last.
-  void profile();
+  /// Before each step, and when the run ends.
+  void profile(bool ends);
   TrainedParts parts() { return {*model_, *base_, *optimizer_, settings_.device}; }
   void save();
   /// What the first rank writes.
@@ -148,6 +148,8 @@ class Trainer::Implementation {
   std::unique_ptr<Speculation> speculation_;
   ProgressBar progress_;
   std::optional<StepProfile> profile_;
+  /// Whether one was begun.
+  bool profiled_ = false;
 
   std::int64_t step_ = 0;
   /// Of the latest checkpoint.
@@ -341,15 +343,24 @@ void Trainer::Implementation::log(bool keep) {
   }
 }
 
-void Trainer::Implementation::profile() {
+void Trainer::Implementation::profile(bool ends) {
   const std::int64_t steps = config_.run.profile_steps;
   if (steps == 0 || !first()) return;
   const std::int64_t begin = first_step_ + kStepsBeforeProfile;
-  if (profile_ && (step_ >= begin + steps || step_ == config_.run.steps)) {
-    profile_->write(run_ / "profile.json");
-    profile_.reset();
-  } else if (step_ == begin) {
+  if (!profile_ && !profiled_ && !ends && step_ >= begin) {
+    profiled_ = true;
     profile_.emplace();
+  } else if (profile_ && (ends || step_ >= begin + steps)) {
+    try {
+      profile_->write(run_ / "profile.json");
+    } catch (const Error& error) {
+      note(std::string("no profile: ") + error.what());
+    }
+    profile_.reset();
+  }
+  if (ends && !profiled_) {
+    note("no profile: the run took no more than " + std::to_string(kStepsBeforeProfile) +
+         " steps, after which run.profile_steps begin");
   }
 }
 
@@ -375,7 +386,7 @@ Summary Trainer::Implementation::train() {
   torch::Tensor loss;
   while (step_ < run.steps && !stopped && !reached_target()) {
     before = step_;
-    profile();
+    profile(/*ends=*/false);
     loss = train_step_in_memory();
     const bool last = step_ == run.steps;
     // Before a checkpoint too, so that weights that diverged never replace good ones. Waits for the
@@ -406,7 +417,7 @@ Summary Trainer::Implementation::train() {
            speculation_->last_failure());
     }
   }
-  profile();
+  profile(/*ends=*/true);
   progress_.finish();
   if (step_ == run.steps || reached_target()) validate();
   if (saved_step_ != step_) {

@@ -355,6 +355,17 @@ class Ends(ModelsTest):
             self.assertEqual(result.returncode, 0, result.stderr)
             self.assertEqual(json.loads((folder / "config.json").read_text())["resid_pdrop"], dropout)
 
+    def test_the_base_of_adapters_may_be_moved(self):
+        self.losses("base", GPT2)
+        base, moved = self.folder / "exported", self.folder / "moved"
+        self.assertEqual(self.run_program("export", self.folder / "base", base).returncode, 0)
+        self.losses("run", f"model: {{name: pretrained, folder: '{base}', lora: {{rank: 2}}}}")
+        base.rename(moved)
+        config = self.folder / "run" / "config.yaml"
+        config.write_text(config.read_text().replace(str(base), str(moved)))
+        result = self.run_program("export", self.folder / "run", self.folder / "whole", "--merged")
+        self.assertEqual(result.returncode, 0, result.stderr)
+
     def test_what_the_model_writes_is_text_made_of_bytes(self):
         model = ("model={name: gpt2, gpt2: {vocab_size: 5000, n_positions: 8, n_embd: 4, n_inner: 8, n_head: 1, "
                  "n_layer: 1}}")

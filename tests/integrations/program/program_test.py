@@ -139,9 +139,12 @@ class Training(ProgramTest):
         # A step of each kind of parameter: matrices, embeddings, vectors.
         self.assertEqual(names.count("aten::_fused_adamw_"), 2 * 3)
         self.assertIn("autograd::engine::evaluate_function: AddmmBackward0", names)
-        plain = self.folder / "plain"
-        self.train(plain, *alone)
-        self.assertFalse((plain / "profile.json").exists())
+        self.assertNotIn("ERROR", result.stderr)
+        for name, steps, written in (("plain", 0, False), ("at the end", 100, True)):
+            self.train(self.folder / name, *alone, "--set", f"run.profile_steps={steps}")
+            self.assertEqual((self.folder / name / "profile.json").exists(), written, name)
+        short = self.train(self.folder / "short", *alone, "--set", "run.profile_steps=2", "--set", "run.steps=10")
+        self.assertIn("no profile: the run took no more than 10 steps", short.stdout)
 
     def test_summary_can_be_recomputed_from_the_trace(self):
         run = self.folder / "run"

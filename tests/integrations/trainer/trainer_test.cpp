@@ -31,7 +31,7 @@ class NoMemoryWithoutGradients : public c10::Allocator {
     // Backward passes have no gradients either, but a node that they are at.
     const bool validates =
         !at::GradMode::is_enabled() && torch::autograd::get_current_node() == nullptr;
-    if (bytes >= bytes_ && validates) throw std::runtime_error("no memory");
+    if (bytes >= bytes_ && validates) throw std::bad_alloc();
     return usual_->allocate(bytes);
   }
   c10::DeleterFnPtr raw_deleter() const override { return usual_->raw_deleter(); }
@@ -79,7 +79,8 @@ TEST_F(TrainerTest, AFailingValidationLosesNoStep) {
     Trainer failing(config(), path("run"), std::nullopt, alone_);
     EXPECT_THAT([&] { failing.train(); }, ThrowsMessage<Error>(HasSubstr(
                                               "validation at step 4 failed, the checkpoint of that "
-                                              "step is saved: no memory")));
+                                              "step is saved: 8 held-out sequences do not fit into "
+                                              "memory at once: set batch.held_out lower")));
   }
   EXPECT_NE(model_of("run", 4), model_of("whole", 8));
   EXPECT_EQ(Trainer(config(), path("run"), Resume(), alone_).train().step, 8);
