@@ -5,9 +5,10 @@
 #
 # Usage: scripts/gpu.sh [--built FOLDER] [--data PATH] [--seconds N] [PART...]
 #   PART            tests, ranks, sanitizer, kernels, overhead, throughput, closed-loop, profile; default: all of
-#                   them; and ksweep, the published experiment, which is asked for by name
+#                   them; and two that are asked for by name: gpt2, GPT-2 124M at five learning rates with LeapVerify
+#                   and without, and ksweep, the published experiment
 #   --built FOLDER  no setup and no build: the programs of scripts/pack_for_gpu.sh, and the python3 of the PATH
-#   --data PATH     what ksweep trains on: text, or tokens of GPT-2 (docs/data.md)
+#   --data PATH     what those two train on: tokens of GPT-2 (docs/data.md)
 #   --seconds N     ksweep stops then, default 3600, and goes on in runs/ksweep at the next call
 # LEAPVERIFY_PRESET chooses the build, as in scripts/setup.sh.
 set -euo pipefail
@@ -15,6 +16,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 parts="tests ranks sanitizer kernels overhead throughput closed-loop profile"
+with_data="gpt2 ksweep"
 built=""
 data=""
 seconds=3600
@@ -37,14 +39,16 @@ while [ $# -gt 0 ]; do
       shift
       ;;
     *)
-      [[ " $parts ksweep " == *" $1 "* ]] || die "unknown part '$1'; legal are $parts ksweep"
+      [[ " $parts $with_data " == *" $1 "* ]] || die "unknown part '$1'; legal are $parts $with_data"
       chosen+=("$1")
       ;;
   esac
   shift
 done
 [ "${#chosen[@]}" -gt 0 ] || read -ra chosen <<<"$parts"
-[[ -n "$data" || " ${chosen[*]} " != *" ksweep "* ]] || die "the part ksweep needs --data"
+for part in $with_data; do
+  [[ -n "$data" || " ${chosen[*]} " != *" $part "* ]] || die "the part $part needs --data"
+done
 
 has_gpu || die "no NVIDIA GPU on this machine"
 preset="${LEAPVERIFY_PRESET:-dev}"
@@ -165,6 +169,11 @@ run_throughput() {
 run_closed_loop() {
   step closed-loop 3600 "$python" "$root/bench/closed_loop.py" "$(program leapverify)" \
     "$("$python" -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" "$results" --jobs 4 --device cuda
+}
+
+run_gpt2() {
+  step closed-loop 3600 "$python" "$root/bench/closed_loop.py" "$(program leapverify)" "$data" "$results" \
+    --device cuda --model gpt2-124m --grid start --jobs 3
 }
 
 run_ksweep() {
