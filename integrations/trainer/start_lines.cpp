@@ -1,3 +1,4 @@
+#include <leapverify/integrations/data/tokenizer_file.h>
 #include <leapverify/integrations/trainer/progress.h>
 #include <leapverify/integrations/trainer/start_lines.h>
 
@@ -41,6 +42,21 @@ std::string model_text(const StartFacts& facts) {
               : ", " + count_text(static_cast<double>(trained)) + " of them trained,") +
          (precision == Precision::kFp32 ? "" : std::string(" in ") + name_of(precision)) + " on " +
          facts.settings.device.str() + ", " + std::to_string(torch::get_num_threads()) + " threads";
+}
+
+/// Where the data are hardly what a pretrained model was trained on.
+void warn_of_tokens(Lines& lines, const StartFacts& facts) {
+  const std::filesystem::path model = facts.config.model.folder;
+  const std::filesystem::path data = facts.config.data.path;
+  constexpr const char* kFile = "tokenizer.json";
+  if (facts.text.is_bytes()) {
+    add(lines,
+        "text is read as bytes, which are hardly the tokens of this model: scripts/prepare_data.py "
+        "makes these");
+  } else if (data::vocabularies_differ(data / kFile, model / kFile)) {
+    add(lines, "the tokens are not this model's: " + (data / kFile).string() + " and " +
+                   (model / kFile).string() + " have other vocabularies");
+  }
 }
 
 /// Why hardly anything or nothing will be tried or accepted, where that can be told beforehand.
@@ -95,11 +111,7 @@ std::vector<std::string> start_lines(const StartFacts& facts) {
                   " to train on, " + std::to_string(facts.text.gate_size()) + " gate and " +
                   std::to_string(facts.text.validation_size()) + " validation sequences");
   add(lines, text.description);
-  if (facts.text.is_bytes() && facts.config.model.name == models::ModelName::kPretrained) {
-    add(lines,
-        "text is read as bytes, which are hardly the tokens of this model: scripts/prepare_data.py "
-        "makes these");
-  }
+  if (facts.config.model.name == models::ModelName::kPretrained) warn_of_tokens(lines, facts);
   lines.push_back("model        " + model_text(facts));
   if (facts.launch.size > 1) {
     const bool mpi = facts.launch.launcher == distributed::Launcher::kMpi;

@@ -118,6 +118,25 @@ class Training(TokensTest):
         self.assertLess(losses[-1], 0.1)
         self.assertLess(validation, 0.1)
 
+    def test_tokens_of_another_tokenizer_than_the_models_are_said(self):
+        self.prepare_folder()
+        self.assert_trains(self.folder / "run")
+        model = self.folder / "model"
+        exported = leapverify("export", self.folder / "run", model)
+        self.assertEqual(exported.returncode, 0, exported.stderr)
+        own = json.loads((self.folder / "tokenizer.json").read_text())
+        other = json.loads((self.folder / "tokenizer.json").read_text())
+        words = list(other["model"]["vocab"])
+        other["model"]["vocab"].update({words[5]: 6, words[6]: 5})
+        self.config.write_text(CONFIG.replace("model: {", f"model: {{name: pretrained, folder: '{model}'}}\nunused: {{"))
+        config = self.config.read_text()
+        self.config.write_text(re.sub(r"unused: .*\n", "", config))
+        for name, tokenizer, said in (("own", own, False), ("other", other, True)):
+            (model / "tokenizer.json").write_text(json.dumps(tokenizer, indent=2))
+            result = self.train(self.folder / name, "--set", "run.steps=10")
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertEqual("the tokens are not this model's" in result.stdout, said, name)
+
     def test_documents_left_out_are_said(self):
         source = self.folder / "examples.jsonl"
         long = {"prompt": "apples " * 40, "completion": "pears"}
