@@ -42,6 +42,10 @@ Prepared from_json(const json& dataset, const std::string& source, std::size_t& 
     throw DataError(source, "cannot be used: " + json_words(error),
                     "what scripts/prepare_data.py writes");
   }
+  for (const std::string& shard : prepared.shards) {
+    if (shard == fs::path(shard).filename()) continue;
+    throw DataError(source, "has the shard '" + shard + "'", "the name of a file beside it");
+  }
   if (prepared.document_end >= prepared.vocabulary) {
     throw DataError(source, "has document_end " + std::to_string(prepared.document_end),
                     "a token below its vocabulary of " + std::to_string(prepared.vocabulary));

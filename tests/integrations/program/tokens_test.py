@@ -199,6 +199,15 @@ class BadData(TokensTest):
         self.assert_refused(self.train(self.folder / "run", "--set", "model.vocabulary=299"), "dataset.json",
                             "vocabulary of 300", "the model's, which is 299")
 
+    def test_a_shard_that_lies_elsewhere(self):
+        self.prepare_folder()
+        shard = next(self.text.glob("*.bin"))
+        dataset = self.text / "dataset.json"
+        dataset.write_text(dataset.read_text().replace(shard.name, f"../{shard.name}"))
+        shutil.move(shard, self.folder)
+        self.assert_refused(self.train(self.folder / "run"), "dataset.json has the shard '../",
+                            "the name of a file beside it")
+
     def test_a_token_outside_the_models_vocabulary(self):
         self.text = self.folder / "a.bin"
         self.text.write_bytes(llmc([5] * 4000 + [300] + [5] * 1000))
