@@ -16,7 +16,7 @@ from collections import Counter
 
 import inference
 from measured import figures_of
-from results_folder import ResultsFolder, Unusable
+from results_folder import ResultsFolder, Unusable, status_of
 
 LEVEL = 0.95
 REGRESSION, IMPROVEMENT, WITHIN, NOT_JUDGED = "regression", "improvement", "within noise", "not judged"
@@ -73,13 +73,13 @@ def main(words=None):
     parser.add_argument("before")
     parser.add_argument("after")
     arguments = parser.parse_args(words)
-    try:
+
+    def judge():
         rows = compare(ResultsFolder(arguments.before), ResultsFolder(arguments.after))
-    except Unusable as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    show(rows)
-    return int(any(row[-1] == REGRESSION for row in rows))
+        show(rows)
+        return int(any(row[-1] == REGRESSION for row in rows))
+
+    return status_of(judge)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import zlib
 from collections import Counter, defaultdict, namedtuple
 from dataclasses import dataclass
 
-from results_folder import Unusable
+from results_folder import Unusable, status_of
 
 STEPS, ROWS = 5, 25
 #: Kinds of kernels by what their names contain, in any case. The first that fits counts: kernels of attention are made
@@ -224,12 +224,7 @@ def main(words=None):
     parser.add_argument("--steps", type=positive, default=STEPS, help="that each trace covers")
     parser.add_argument("--rows", type=positive, default=ROWS, help="kernels or operations to list")
     arguments = parser.parse_args(words)
-    try:
-        print(table_of(arguments.traces, arguments.steps, arguments.rows))
-    except Unusable as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return status_of(lambda: print(table_of(arguments.traces, arguments.steps, arguments.rows)))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import inference
 import time_to_target_report
 from kernels import table as kernels_table
 from measured import LOGS, Repeated, figures_of
-from results_folder import ResultsFolder, Unusable
+from results_folder import ResultsFolder, Unusable, status_of
 
 TITLES = {
     "any_rate": "Final loss from any learning rate", "time_to_target": "Time to the loss of tuned AdamW", "closed_loop": "Final losses at every learning rate",
@@ -88,15 +88,14 @@ def main(words=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", metavar="FOLDER")
     arguments = parser.parse_args(words)
-    try:
+
+    def render():
         for name in arguments.folders:
             folder = ResultsFolder(name)
             (folder.path / "report.md").write_text(report(folder), encoding="utf-8")
             print(folder.path / "report.md")
-    except Unusable as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+
+    return status_of(render)
 
 
 if __name__ == "__main__":

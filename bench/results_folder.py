@@ -3,10 +3,20 @@
 import json
 import pathlib
 import re
+import sys
 
 
 class Unusable(Exception):
     """Why a folder cannot be used, in one line."""
+
+
+def status_of(action):
+    """Of a program that does `action`: what it returns, 0 for nothing; 2, and one line, where something is unusable."""
+    try:
+        return action() or 0
+    except Unusable as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
 
 
 class ResultsFolder:

@@ -8,8 +8,9 @@ On a GPU: python3 bench/throughput.py build/leapverify --model gpt2-124m --devic
 Both sides train on random bytes with AdamW (fused), clip the norm of the gradient at 1, and see equally many
 tokens a step; captured is the trainer with run.cuda_graph. Each measurement is a process of its own, its warm-up is not
 counted. Prints one JSON object a measurement, and one with the medians over the rounds of (the other's time ÷ the
-trainer's): above 1 the trainer is faster. With --profile, a profiler then records some steps of the trainer and of each of --against (eager where that
-is not given): FOLDER gets a Chrome trace of each, and what profile_table.py makes of them is printed.
+trainer's): above 1 the trainer is faster. With --profile, a profiler then records some steps of the trainer and of
+each of --against (eager where that is not given): FOLDER gets a Chrome trace of each, and what profile_table.py makes
+of them is printed.
 """
 
 import argparse

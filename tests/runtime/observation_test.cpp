@@ -8,7 +8,7 @@
 #include <cmath>
 #include <set>
 
-#include "runtime/tensor_matchers.h"
+#include "runtime/resumed.h"
 #include "runtime/toy.h"
 
 namespace leapverify {
@@ -242,20 +242,7 @@ TEST_P(EverySignal, ResumedInTheMiddleOfTheHysteresisIsBitwiseTheUninterruptedRu
   ASSERT_THAT(readings, testing::IsSupersetOf({"chaotic", "transition", "stable"}));
   ASSERT_GT(regimes.size(), 1u);
   ASSERT_THAT(actions, testing::IsSupersetOf({"try", "regime"}));
-  for (const int stop : {7, 20, 27, 35, 83}) {
-    ToyRun first;
-    first.wrap(options);
-    train(first, stop);
-    const RandomState random = capture_random_state(toy_device());
-    ToyRun second;
-    second.wrap(options);
-    second.go_on_from(first, random);
-    train(second, 120 - stop);
-    EXPECT_TRUE(bitwise_equal(whole.everything(), second.everything())) << "stopped at " << stop;
-    std::vector<std::string> stitched = first.trace;
-    stitched.insert(stitched.end(), second.trace.begin(), second.trace.end());
-    EXPECT_EQ(whole.trace, stitched) << "stopped at " << stop;
-  }
+  for (const int stop : {7, 20, 27, 35, 83}) expect_resumed_is(whole, options, stop, 120, train);
 }
 
 TEST(Observation, StateOfAnotherSignalIsRefused) {

@@ -20,10 +20,12 @@ inline void expect_resumed_is(
       run.train(count);
     }) {
   ToyRun first;
+  first.scheduled = whole.scheduled;
   first.wrap(options);
   train(first, stop);
   const RandomState random = capture_random_state(toy_device());
   ToyRun second;
+  second.scheduled = whole.scheduled;
   second.wrap(options);
   second.go_on_from(first, random);
   train(second, steps - stop);

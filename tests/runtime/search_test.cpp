@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <leapverify/runtime/leap_verify.h>
 
+#include "runtime/resumed.h"
 #include "runtime/tensor_matchers.h"
 #include "runtime/toy.h"
 
@@ -195,20 +196,8 @@ void expect_resumes(const Options& options, bool on_batches = false) {
   train(whole, kSteps);
   EXPECT_GT(whole.leaps->status().ledger.tries, 1);
   for (int stop = 9; stop < kSteps; stop += 1) {
-    ToyRun first;
-    first.scheduled = true;
-    first.wrap(options);
-    train(first, stop);
-    const RandomState random = capture_random_state(toy_device());
-    ToyRun second;
-    second.scheduled = true;
-    second.wrap(options);
-    second.go_on_from(first, random);
-    train(second, kSteps - stop);
-    ASSERT_TRUE(bitwise_equal(whole.everything(), second.everything())) << "stopped at " << stop;
-    std::vector<std::string> stitched = first.trace;
-    stitched.insert(stitched.end(), second.trace.begin(), second.trace.end());
-    ASSERT_EQ(whole.trace, stitched) << "stopped at " << stop;
+    expect_resumed_is(whole, options, stop, kSteps, train);
+    ASSERT_FALSE(::testing::Test::HasFailure());
   }
 }
 
