@@ -23,7 +23,7 @@ std::vector<at::Tensor> LeapVerify::Implementation::predict(std::int64_t horizon
   const policy::RateScale::State& rate = rate_.state();
   const bool climbs = rate.climbs && rate.scale > rate.base;
   const bool anneals = rate.has_risen && share_left(step_ + 2 * horizon) < options_.rate.anneal;
-  if (climbs || anneals) return {};
+  if (climbs || anneals || rate.held < 1) return {};
   const policy::Predictor& predictor = portfolio_.members().front();
   // Predictions count from the newest snapshot.
   if (snapshots_->size() >= predictor.snapshots_needed() && snapshots_->steps().front() == step_) {

@@ -80,6 +80,7 @@ LeapVerify::Implementation::Implementation(std::unique_ptr<BaseOptimizer> base,
     saved_weights_ = weights_.allocate_like(TensorList::Precision::kSame);
     saved_buffers_ = buffers_.allocate_like(TensorList::Precision::kSame);
     if (moves_batch_norm()) buffer_backup_ = buffers_.allocate_like(TensorList::Precision::kSame);
+    if (bounds_stride()) find_matrices();
     if (options_.batch_norm == BatchNormPolicy::kExtrapolate) {
       statistics_ = TensorList(model_->running_statistics());
       statistics_snapshots_.emplace(statistics_, snapshots_to_keep());
@@ -154,7 +155,13 @@ void LeapVerify::Implementation::follow(bool has_batch) {
     trace_rate(rate_.anneals() ? "the end of the run is near" : "the schedule has climbed");
   }
   if (average_ && off_reason_.empty()) average_->update();
-  if (!options_.enabled || !controller_.observes(step_, options_.observe_every)) return;
+  const bool observes = controller_.observes(step_, options_.observe_every);
+  if (!options_.enabled) return;
+  // A rate that is far too large does harm before the first observation.
+  if (bounds_stride() && off_reason_.empty() && (observes || step_ < options_.observe_every)) {
+    limit_stride();
+  }
+  if (!observes) return;
   if (off_reason_.empty()) observe(has_batch);
   const bool tries_go_on =
       off_reason_.empty() && !situation().gate_used_up &&
@@ -204,6 +211,34 @@ at::Tensor LeapVerify::Implementation::base_step(const std::function<at::Tensor(
     scale();
     return loss;
   });
+}
+
+bool LeapVerify::Implementation::bounds_stride() const {
+  return average_ && rate_.has_stride() && options_.mode == Mode::kLeap && options_.adapts_rate();
+}
+
+void LeapVerify::Implementation::find_matrices() {
+  std::vector<at::Tensor> matrices;
+  std::vector<at::Tensor> averages;
+  // Where all are vectors, as flattened shards are, they count as matrices.
+  const auto& all = weights_.tensors();
+  const bool none = std::none_of(all.begin(), all.end(), [](const auto& t) { return t.dim() > 1; });
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (all[i].dim() < 2 && !none) continue;
+    matrices.push_back(all[i]);
+    averages.push_back(average_->tensors().tensors()[i]);
+  }
+  matrices_ = TensorList(std::move(matrices));
+  averaged_matrices_ = TensorList(std::move(averages));
+}
+
+void LeapVerify::Implementation::limit_stride() {
+  const double norm = whole_distance(matrices_, nullptr);
+  const double distance = whole_distance(matrices_, &averaged_matrices_) / norm;
+  // Weights that are not finite are for the training loop to tell.
+  if (!std::isfinite(distance)) return;
+  rate_.limit(distance, step_, options_.denoise_decay);
+  trace_rate("the weights go as far as rate.stride");
 }
 
 double LeapVerify::Implementation::share_left(std::int64_t done) const {

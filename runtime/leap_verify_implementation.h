@@ -231,10 +231,15 @@ class LeapVerify::Implementation {
   /// Of the planned steps, when so many are done; 1 where none are planned.
   double share_left(std::int64_t done) const;
   /// After a candidate that verified; in mode shadow the rate stays. Returns whether it rose by its
-  /// whole growth, not only up to its bound.
+  /// whole growth or its stride, not only up to its largest.
   bool raise_rate(const Point& winner);
   /// After a look back that verified.
   void lower_rate();
+  /// Whether the rate is lowered where the weights go far.
+  bool bounds_stride() const;
+  void find_matrices();
+  /// Lowers the rate where the matrices are too far from their average. Synchronises.
+  void limit_stride();
   /// Traces the factor in force where it is another than the last that was traced.
   void trace_rate(const char* reason);
   /// Writes the point into the weights; returns the number of weights that are not finite.
@@ -327,6 +332,9 @@ class LeapVerify::Implementation {
   // Gate sequences that statistics are recomputed on in the try that goes on.
   std::vector<std::int64_t> statistics_sequences_;
   std::optional<WeightAverage> average_;
+  // Of the weights and of their average, where the stride is bounded.
+  TensorList matrices_;
+  TensorList averaged_matrices_;
   std::optional<SnapshotStore> snapshots_;
 
   std::string settings_;

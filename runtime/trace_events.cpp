@@ -235,7 +235,8 @@ json to_json_state(const policy::RateScale::State& state) {
       {"misses", state.misses},   {"refuted", state.refuted},     {"annealed", state.annealed},
       {"largest", state.largest}, {"scheduled", state.scheduled}, {"observed", state.observed},
       {"reached", state.reached}, {"climbs", state.climbs},       {"changed", state.changed},
-      {"hold", state.hold},       {"next_hold", state.next_hold}};
+      {"hold", state.hold},       {"next_hold", state.next_hold}, {"distance", state.distance},
+      {"held", state.held},       {"told", state.told},           {"reach", state.reach}};
 }
 
 Detector::State detector_state_from_json(const json& data) {
@@ -299,6 +300,10 @@ policy::RateScale::State rate_state_from_json(const json& data) {
   state.changed = data.at("changed");
   state.hold = data.at("hold");
   state.next_hold = data.at("next_hold");
+  state.distance = data.at("distance");
+  state.held = data.at("held");
+  state.told = data.at("told");
+  state.reach = data.at("reach");
   return state;
 }
 

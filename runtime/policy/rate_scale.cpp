@@ -1,5 +1,6 @@
 #include <leapverify/runtime/policy/rate_scale.h>
 
+#include <cmath>
 #include <limits>
 
 namespace leapverify::policy {
@@ -32,6 +33,10 @@ void RateOptions::describe(FieldVisitor& visitor) {
       "anneal", anneal, Range{0, 1, false, true},
       "share of planned_steps at the end over which a rate that was raised falls to 0, where the "
       "schedule does not bring it down itself; 0: the schedule's alone");
+  visitor.field(
+      "stride", stride, Range{0, kInfinity, false, true},
+      "furthest that the matrices may be from their running average, relative to their norm; what "
+      "goes further lowers the learning rate; 0: no bound");
 }
 
 RateScale::RateScale(const RateOptions& options) : options_(options) {
@@ -43,6 +48,7 @@ void RateScale::restore(const State& state) {
   state_ = state;
   state_.base = std::max(state_.base, options_.start);
   if (state_.base == 1) options_.start = 1;
+  if (!has_stride()) state_.held = 1;
   state_.scale = std::clamp(state_.scale, smallest(), options_.largest);
 }
 
@@ -97,8 +103,8 @@ bool RateScale::raise(std::int64_t observation, bool far) {
     return false;
   }
   const double factor = far ? options_.growth * options_.growth : options_.growth;
-  const double raised = std::min(options_.largest, state_.scale * factor);
-  if (raised == state_.scale) return false;
+  const double raised = std::min(options_.largest, state_.scale * std::min(factor, room()));
+  if (raised <= state_.scale) return false;
   move(raised, observation);
   state_.has_risen = true;
   return true;
@@ -115,7 +121,7 @@ void RateScale::move(double to, std::int64_t observation) {
 
 bool RateScale::lower(std::int64_t observation) {
   const double lowered = std::max(smallest(), state_.scale / options_.growth);
-  if (lowered == state_.scale) return false;
+  if (lowered >= state_.scale) return false;
   move(lowered, observation);
   state_.hold = std::min(options_.max_hold, state_.next_hold);
   state_.next_hold = std::min(options_.max_hold, 2 * state_.next_hold);
@@ -132,6 +138,21 @@ bool RateScale::give_up() {
   if (state_.has_risen || state_.refuted || state_.base == 1) return false;
   state_.scale = state_.base = options_.start = 1;
   return true;
+}
+
+void RateScale::limit(double distance, std::int64_t step, double decay) {
+  // The distance still holds what was gone before it was told last, and says too late what is gone now.
+  const double kept = std::pow(decay, static_cast<double>(step - state_.told));
+  state_.reach = std::max(0.0, (distance - kept * state_.distance) / (1 - kept));
+  state_.distance = distance;
+  state_.told = step;
+  const double held = state_.held * options_.stride / state_.reach;
+  state_.held = std::isfinite(held) ? std::min(1.0, held) : 1;
+}
+
+double RateScale::room() const {
+  if (!has_stride() || state_.reach == 0) return std::numeric_limits<double>::infinity();
+  return state_.held < 1 ? state_.held : options_.stride / state_.reach;
 }
 
 }  // namespace leapverify::policy

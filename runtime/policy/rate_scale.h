@@ -18,6 +18,7 @@ struct RateOptions {
   std::int64_t look_back = 2;
   std::int64_t max_hold = 8;
   double anneal = 0;
+  double stride = 0;
 
   void describe(FieldVisitor& visitor);
 };
@@ -41,13 +42,18 @@ struct RateOptions {
 /// A raised rate is noisy, which a schedule that falls makes good at the end. Where it does not fall, the
 /// last `anneal` of a run whose scale has risen does: no rate is above the largest that its schedule
 /// had, times s, times the share of that part that is left.
+///
+/// The next few steps' held-out losses do not show what a run that moves too fast loses for good. So
+/// with a `stride` the matrices go no further than that share of their norm in the time that the
+/// average of the weights looks back on: a factor of at most 1 beside s holds them there. It needs no
+/// verification, rises by itself as the weights calm down, and while it is below 1, s does not rise.
 class RateScale {
  public:
   /// Throws InvalidOption.
   explicit RateScale(const RateOptions& options);
 
   /// Factor on the scheduled learning rates.
-  double value() const { return state_.scale * state_.annealed; }
+  double value() const { return state_.scale * state_.annealed * state_.held; }
   /// What looks back can lower it to.
   double smallest() const { return std::min(options_.smallest, options_.start); }
 
@@ -82,6 +88,15 @@ class RateScale {
   /// There will be no more tries; returns whether the scale went to 1.
   bool give_up();
 
+  bool has_stride() const { return options_.stride > 0; }
+
+  /// To be called after a step, counted from 1, with how far the matrices are from their average,
+  /// relative to their norm, and the average's decay per step.
+  void limit(double distance, std::int64_t step, double decay);
+
+  /// What the scale may rise by; below 1 where it is held, infinite without a stride.
+  double room() const;
+
   struct State {
     double scale = 1;
     /// What it falls to where the schedule climbs: where it began.
@@ -106,6 +121,13 @@ class RateScale {
     /// will hold back.
     std::int64_t hold = 0;
     std::int64_t next_hold = 1;
+    /// From the matrices to their average, and the step after which it was told.
+    double distance = 0;
+    std::int64_t told = 0;
+    /// Where that distance would end at the present speed; 0 where none was told.
+    double reach = 0;
+    /// Factor that keeps it within the stride.
+    double held = 1;
   };
   const State& state() const { return state_; }
   /// A scale outside of its bounds, from a run with other options, goes to the nearer one.

@@ -568,6 +568,112 @@ TEST(Denoised, ARateBelowTheScheduleIsResumedBitwise) {
   }
 }
 
+Options with_stride(double stride) {
+  Options options = two_snapshots(OnAccept::kRate);
+  options.planned_steps = 100;
+  options.controller.horizons = {5};
+  options.controller.max_overhead = 1;
+  options.rate.look_back = 30;
+  options.rate.stride = stride;
+  return options;
+}
+
+TEST(Denoised, AStrideHoldsTheRateFromTheFirstStepOn) {
+  ToyRun free;
+  free.wrap(with_stride(0));
+  free.train(1);
+  const auto first = free.everything();
+  free.train(39);
+  ASSERT_GT(free.leaps->status().learning_rate_scale, 2) << "there is something to hold";
+  ToyRun held;
+  held.wrap(with_stride(1e-3));
+  held.train(1);
+  EXPECT_TRUE(bitwise_equal(first, held.everything())) << "of which nothing was known";
+  held.train(1);
+  EXPECT_LT(held.leaps->status().step_scale, 0.5);
+  EXPECT_LT(held.leaps->status().learning_rate_scale, 0.5);
+  held.train(38);
+  EXPECT_EQ(events_of(held, "observation").back().at("reason"),
+            "the weights move as far as rate.stride lets them");
+  const json event = events_of(held, "rate").front();
+  EXPECT_EQ(event.at("step"), 1);
+  EXPECT_EQ(event.at("reason"), "the weights go as far as rate.stride");
+}
+
+TEST(Denoised, AStrideIsOfTheMatricesAndTheirAverage) {
+  ToyRun run;
+  run.wrap(with_stride(1e3));
+  const auto matrices = [&] {
+    std::vector<at::Tensor> found;
+    for (const at::Tensor& weight : {run.model->first->weight, run.model->second->weight}) {
+      found.push_back(weight.detach().to(at::kCPU, at::kDouble).clone());
+    }
+    return found;
+  };
+  std::vector<at::Tensor> averages = matrices();
+  for (int step = 1; step <= 3; ++step) {
+    run.train(1);
+    const std::vector<at::Tensor> weights = matrices();
+    double away = 0;
+    double norm = 0;
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+      averages[i] = kDecay * averages[i] + (1 - kDecay) * weights[i];
+      away += (weights[i] - averages[i]).square().sum().item<double>();
+      norm += weights[i].square().sum().item<double>();
+    }
+    const json rate = json::parse(run.leaps->state().json).at("rate");
+    EXPECT_NEAR(rate.at("distance").get<double>(), std::sqrt(away / norm), 1e-6) << step;
+    EXPECT_GT(std::sqrt(away / norm), 1e-3);
+  }
+}
+
+TEST(Denoised, AStrideThatNeverBindsLeavesARejectedRunBare) {
+  Options options = with_stride(1e3);
+  options.verification.rule = policy::Rule::kStrict;
+  options.verification.margin = 1e6;
+  ToyRun rejected;
+  rejected.wrap(options);
+  rejected.train(100);
+  ToyRun bare;
+  bare.train(100);
+  ASSERT_GT(events_of(rejected, "leap").size(), 3u);
+  EXPECT_TRUE(bitwise_equal(bare.everything(), rejected.everything()));
+}
+
+TEST(Denoised, AHeldRateIsResumedBitwise) {
+  const Options options = with_stride(0.02);
+  ToyRun whole;
+  whole.wrap(options);
+  whole.train(60);
+  ASSERT_FALSE(events_of(whole, "rate").empty());
+  for (const int stop : {1, 3, 12, 32}) expect_resumed_is(whole, options, stop, 60);
+}
+
+TEST(Denoised, ShadowHoldsNoRate) {
+  Options options = with_stride(1e-3);
+  options.mode = Mode::kShadow;
+  ToyRun shadow;
+  shadow.wrap(options);
+  shadow.train(40);
+  ToyRun bare;
+  bare.train(40);
+  EXPECT_TRUE(bitwise_equal(bare.everything(), shadow.everything()));
+}
+
+TEST(Denoised, AStrideWithoutAnAverageIsRefused) {
+  Options options = with_stride(0.1);
+  options.reference = Reference::kCurrent;
+  try {
+    options.validate();
+    FAIL() << "accepted";
+  } catch (const InvalidOption& error) {
+    EXPECT_EQ(error.field(), "rate.stride");
+  }
+  options = with_stride(0.1);
+  options.on_accept = OnAccept::kLeap;
+  EXPECT_THROW(options.validate(), InvalidOption);
+}
+
 TEST(Denoised, WithoutProbesTheFallOfTheLossIsThatOfTheReferences) {
   ToyRun run;
   run.wrap(two_snapshots(OnAccept::kLeap));

@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <leapverify/runtime/policy/rate_scale.h>
 
+#include <limits>
+
 namespace leapverify::policy {
 namespace {
 
@@ -327,6 +329,64 @@ TEST(RateScale, ARateThatNeverRoseEndsAsItsScheduleDoes) {
   EXPECT_EQ(rate.value(), 0.5);
 }
 
+RateOptions striding() {
+  RateOptions options;
+  options.growth = 3;
+  options.stride = 0.1;
+  return options;
+}
+
+constexpr double kDecay = 0.5;
+
+TEST(RateScale, WithinTheStrideNothingIsHeld) {
+  RateScale rate(striding());
+  EXPECT_EQ(rate.room(), std::numeric_limits<double>::infinity()) << "nothing was told";
+  rate.limit(0.05, 100, kDecay);
+  EXPECT_EQ(rate.value(), 1);
+  EXPECT_DOUBLE_EQ(rate.room(), 2);
+  EXPECT_TRUE(rate.raise(1));
+  EXPECT_DOUBLE_EQ(rate.value(), 2) << "no further than the stride, though growth is 3";
+}
+
+TEST(RateScale, BeyondTheStrideItIsHeldAndComesBackByItself) {
+  RateScale rate(striding());
+  rate.raise(1);
+  rate.limit(0.4, 100, kDecay);
+  EXPECT_DOUBLE_EQ(rate.value(), 3.0 / 4);
+  EXPECT_EQ(rate.state().scale, 3) << "what has verified stays";
+  EXPECT_LT(rate.room(), 1);
+  EXPECT_FALSE(rate.raise(2)) << "while it is held";
+  rate.limit(0.05, 200, kDecay);
+  EXPECT_DOUBLE_EQ(rate.value(), 3.0 / 2);
+  rate.limit(0.01, 300, kDecay);
+  EXPECT_EQ(rate.value(), 3);
+}
+
+TEST(RateScale, HoldsBySpeedWhereTheDistanceLagsBehindIt) {
+  // At a constant speed the distance ends at 0.2; a step leaves half of the way there.
+  RateScale rate(striding());
+  rate.limit(0.1, 1, kDecay);
+  EXPECT_DOUBLE_EQ(rate.value(), 0.5) << "already told by the first step";
+  // At half the speed from now on the distance ends at 0.1, and is there.
+  rate.limit(0.1, 2, kDecay);
+  EXPECT_DOUBLE_EQ(rate.value(), 0.5);
+  rate.limit(0.0, 3, kDecay);
+  EXPECT_EQ(rate.value(), 1) << "the way back is no way";
+}
+
+TEST(RateScale, AStrideThatIsTakenOffHoldsNothing) {
+  RateScale held(striding());
+  held.limit(0.4, 1, kDecay);
+  RateScale same(striding());
+  same.restore(held.state());
+  EXPECT_EQ(same.value(), held.value());
+  EXPECT_EQ(same.room(), held.room());
+  RateScale free{RateOptions()};
+  free.restore(held.state());
+  EXPECT_EQ(free.value(), 1);
+  EXPECT_EQ(free.room(), std::numeric_limits<double>::infinity());
+}
+
 TEST(RateScale, RefusesIllegalOptions) {
   for (const auto& [field, change] :
        std::vector<std::pair<std::string, std::function<void(RateOptions&)>>>{
@@ -336,6 +396,7 @@ TEST(RateScale, RefusesIllegalOptions) {
            {"largest", [](RateOptions& o) { o.largest = 0.5; }},
            {"smallest", [](RateOptions& o) { o.smallest = 0; }},
            {"look_back", [](RateOptions& o) { o.look_back = 0; }},
+           {"stride", [](RateOptions& o) { o.stride = -0.1; }},
            {"max_hold", [](RateOptions& o) { o.max_hold = -1; }}}) {
     RateOptions illegal;
     change(illegal);
