@@ -9,9 +9,6 @@
 namespace leapverify {
 namespace {
 
-/// A rate that may rise by less is not worth a try.
-constexpr double kRoomForATry = 1.2;
-
 kernels::MatrixView matrix_view(const at::Tensor& matrix) {
   kernels::MatrixView view{matrix.data_ptr(), matrix.size(0), matrix.size(1),
                            kernels::DType::kFloat32};
@@ -62,7 +59,7 @@ void LeapVerify::Implementation::observe(bool has_batch) {
     policy::Situation now = situation();
     now.try_forwards = least_forwards_of_a_try(batch_of_a_try());
     if (!options_.leaps() && rate_.climbs()) now.least_horizon = options_.far_horizon();
-    if (options_.leaps() || rate_.room() >= kRoomForATry) {
+    if (options_.leaps() || !bounds_stride() || rate_.room() >= kRoomForATry) {
       action = controller_.next(now);
     } else {
       action.reason = "the weights move as far as rate.stride lets them";

@@ -171,7 +171,8 @@ std::optional<TrainingPosition> LeapVerify::Implementation::move_positions(std::
 bool LeapVerify::Implementation::raise_rate(const Point& winner) {
   if (options_.mode != Mode::kLeap) return false;
   trace_rate("the schedule has climbed");
-  const double full = rate_.state().scale * std::min(options_.rate.growth, rate_.room());
+  const double full =
+      rate_.state().scale * std::min(options_.rate.growth, std::max(kRoomForATry, rate_.room()));
   if (!rate_.raise(observations_, winner.horizon >= options_.far_horizon())) return false;
   trace_rate("a candidate verified");
   return rate_.state().scale >= full;

@@ -80,7 +80,13 @@ LeapVerify::Implementation::Implementation(std::unique_ptr<BaseOptimizer> base,
     saved_weights_ = weights_.allocate_like(TensorList::Precision::kSame);
     saved_buffers_ = buffers_.allocate_like(TensorList::Precision::kSame);
     if (moves_batch_norm()) buffer_backup_ = buffers_.allocate_like(TensorList::Precision::kSame);
-    if (bounds_stride()) find_matrices();
+    if (bounds_stride()) {
+      if (replicas_.size() > 1 && evaluator_.together() && !base_->sharded()) {
+        throw InvalidOption("rate.stride", number_text(options_.rate.stride),
+                            "0 for a model that is split by hand: each rank knows its part only");
+      }
+      find_matrices();
+    }
     if (options_.batch_norm == BatchNormPolicy::kExtrapolate) {
       statistics_ = TensorList(model_->running_statistics());
       statistics_snapshots_.emplace(statistics_, snapshots_to_keep());
@@ -154,11 +160,11 @@ void LeapVerify::Implementation::follow(bool has_batch) {
   if (step_ % options_.observe_every == 0 || step_ == options_.planned_steps) {
     trace_rate(rate_.anneals() ? "the end of the run is near" : "the schedule has climbed");
   }
-  if (average_ && off_reason_.empty()) average_->update();
+  if (average_ && (off_reason_.empty() || bounds_stride())) average_->update();
   const bool observes = controller_.observes(step_, options_.observe_every);
   if (!options_.enabled) return;
   // A rate that is far too large does harm before the first observation.
-  if (bounds_stride() && off_reason_.empty() && (observes || step_ < options_.observe_every)) {
+  if (bounds_stride() && (observes || step_ < options_.observe_every)) {
     limit_stride();
   }
   if (!observes) return;
@@ -220,7 +226,7 @@ bool LeapVerify::Implementation::bounds_stride() const {
 void LeapVerify::Implementation::find_matrices() {
   std::vector<at::Tensor> matrices;
   std::vector<at::Tensor> averages;
-  // Where all are vectors, as flattened shards are, they count as matrices.
+  // Where all are vectors, they count as matrices.
   const auto& all = weights_.tensors();
   const bool none = std::none_of(all.begin(), all.end(), [](const auto& t) { return t.dim() > 1; });
   for (std::size_t i = 0; i < all.size(); ++i) {
@@ -261,8 +267,7 @@ void LeapVerify::Implementation::at_average(const std::function<void()>& action)
 
 Status LeapVerify::Implementation::status() const {
   const policy::Ledger& ledger = controller_.state().ledger;
-  const double scale =
-      rate_.anneals() ? rate_scale() * rate_.state().scale / rate_.value() : rate_scale();
+  const double scale = rate_.anneals() ? rate_scale() / rate_.state().annealed : rate_scale();
   Status status{step_, detector_.regime(), ledger, 0, scale, step_scale_, off_reason_};
   const double forwards = static_cast<double>(ledger.forwards());
   const double training = static_cast<double>(step_) * step_cost();

@@ -41,6 +41,9 @@ class Lent {
   bool& flag_;
 };
 
+/// A rate that may rise by less is not worth a try.
+constexpr double kRoomForATry = 1.2;
+
 class LeapVerify::Implementation {
  public:
   Implementation(std::unique_ptr<BaseOptimizer> base, std::unique_ptr<TrainedModel> model,

@@ -79,8 +79,8 @@ struct Action {
 /// Budget: forwards − raising_forwards ≤ max_overhead · step_cost · planned_steps + savings_share · step_cost ·
 /// steps_saved. Without planned steps, the steps done so far stand in for them. So a run in which
 /// nothing verifies never costs more than max_overhead; a try that raised the rate has paid for
-/// itself, and there are log(largest) ÷ log(growth) of them, and as many more as the rate was lowered
-/// or a climbing schedule used up.
+/// itself, and there are log(largest) ÷ log(growth) of them (÷ log(1.2) with a stride), and as many
+/// more as the rate was lowered or a climbing schedule used up.
 class Controller {
  public:
   /// Throws InvalidOption. Horizons are sorted; they must be distinct.

@@ -228,11 +228,11 @@ void check_effects(const Options& options, const policy::Portfolio& portfolio) {
     throw InvalidOption("portfolio", list_text(predictor.portfolio),
                         list_text(members) + ", or predictor: portfolio, which alone reads it");
   }
-  if (options.rate.stride > 0 &&
-      (options.reference != Reference::kDenoised || !options.adapts_rate())) {
+  const bool averages = options.reference == Reference::kDenoised && options.denoise_decay > 0;
+  if (options.rate.stride > 0 && !(averages && options.adapts_rate())) {
     throw InvalidOption("rate.stride", number_text(options.rate.stride),
-                        "0, or reference: denoised, whose average it is measured from, and "
-                        "on_accept: rate or both");
+                        "0, or reference: denoised with a decay above 0, whose average it is "
+                        "measured from, and on_accept: rate or both");
   }
   const std::int64_t settle_steps = policy::VerifierOptions().settle_steps;
   if (!options.rehearses() && options.verification.settle_steps != settle_steps) {

@@ -136,6 +136,8 @@ bool RateScale::miss(bool refuted) {
 
 bool RateScale::give_up() {
   if (state_.has_risen || state_.refuted || state_.base == 1) return false;
+  // Up to the stride only, and in steps.
+  if (has_stride()) state_.held *= state_.scale;
   state_.scale = state_.base = options_.start = 1;
   return true;
 }
@@ -146,8 +148,10 @@ void RateScale::limit(double distance, std::int64_t step, double decay) {
   state_.reach = std::max(0.0, (distance - kept * state_.distance) / (1 - kept));
   state_.distance = distance;
   state_.told = step;
-  const double held = state_.held * options_.stride / state_.reach;
-  state_.held = std::isfinite(held) ? std::min(1.0, held) : 1;
+  // Where moves undo each other, that reads as no speed at all.
+  const double most = std::min(1.0, state_.held * options_.growth);
+  const double held = state_.held * options_.stride * state_.annealed / state_.reach;
+  state_.held = std::isfinite(held) ? std::min(most, held) : most;
 }
 
 double RateScale::room() const {

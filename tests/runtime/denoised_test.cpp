@@ -660,6 +660,21 @@ TEST(Denoised, ShadowHoldsNoRate) {
   EXPECT_TRUE(bitwise_equal(bare.everything(), shadow.everything()));
 }
 
+TEST(Denoised, AStrideHoldsOnWhereLeapsAreOff) {
+  // A rate that may not rise is tried for leaps only.
+  Options options = with_stride(1e-3);
+  options.on_accept = OnAccept::kBoth;
+  ToyRun run;
+  run.wrap(options);
+  run.before_evaluation = [] { throw std::runtime_error("out of candles"); };
+  run.train(100);
+  ASSERT_NE(run.leaps->status().off_reason, "");
+  ASSERT_FALSE(events_of(run, "rate").empty());
+  const json off = events_of(run, "failure").back();
+  const json last = events_of(run, "rate").back();
+  EXPECT_GT(last.at("step").get<int>(), off.at("step").get<int>());
+}
+
 TEST(Denoised, AStrideWithoutAnAverageIsRefused) {
   Options options = with_stride(0.1);
   options.reference = Reference::kCurrent;
@@ -671,6 +686,9 @@ TEST(Denoised, AStrideWithoutAnAverageIsRefused) {
   }
   options = with_stride(0.1);
   options.on_accept = OnAccept::kLeap;
+  EXPECT_THROW(options.validate(), InvalidOption);
+  options = with_stride(0.1);
+  options.denoise_decay = 0;
   EXPECT_THROW(options.validate(), InvalidOption);
 }
 

@@ -374,6 +374,38 @@ TEST(RateScale, HoldsBySpeedWhereTheDistanceLagsBehindIt) {
   EXPECT_EQ(rate.value(), 1) << "the way back is no way";
 }
 
+TEST(RateScale, MovesThatUndoEachOtherLetGoByGrowthOnly) {
+  RateScale rate(striding());
+  rate.limit(0.8, 100, kDecay);
+  EXPECT_DOUBLE_EQ(rate.value(), 1.0 / 8);
+  rate.limit(0.0, 101, kDecay);
+  EXPECT_DOUBLE_EQ(rate.value(), 3.0 / 8);
+}
+
+TEST(RateScale, TheStrideFallsWithTheRateAtTheEnd) {
+  RateOptions options = striding();
+  options.anneal = 0.5;
+  RateScale rate(options);
+  rate.follow({1}, 1);
+  rate.raise(1);
+  rate.limit(0.2, 100, kDecay);
+  rate.follow({1}, 0.25);
+  EXPECT_DOUBLE_EQ(rate.value(), 3.0 / 2 / 2);
+  rate.limit(0.1, 200, kDecay);
+  EXPECT_DOUBLE_EQ(rate.value(), 3.0 / 4 / 2) << "half of the stride is left";
+}
+
+TEST(RateScale, GivesUpABeginningBelowTheScheduleInSteps) {
+  RateOptions options = striding();
+  options.start = 1.0 / 16;
+  RateScale rate(options);
+  rate.limit(0.01, 100, kDecay);
+  EXPECT_TRUE(rate.give_up());
+  EXPECT_DOUBLE_EQ(rate.value(), 1.0 / 16);
+  rate.limit(0.01, 200, kDecay);
+  EXPECT_DOUBLE_EQ(rate.value(), 3.0 / 16);
+}
+
 TEST(RateScale, AStrideThatIsTakenOffHoldsNothing) {
   RateScale held(striding());
   held.limit(0.4, 1, kDecay);
