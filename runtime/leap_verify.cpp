@@ -267,7 +267,7 @@ void LeapVerify::Implementation::at_average(const std::function<void()>& action)
 
 Status LeapVerify::Implementation::status() const {
   const policy::Ledger& ledger = controller_.state().ledger;
-  const double scale = rate_.anneals() ? rate_scale() / rate_.state().annealed : rate_scale();
+  const double scale = rate_scale() / rate_.state().annealed;
   Status status{step_, detector_.regime(), ledger, 0, scale, step_scale_, off_reason_};
   const double forwards = static_cast<double>(ledger.forwards());
   const double training = static_cast<double>(step_) * step_cost();

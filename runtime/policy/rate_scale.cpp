@@ -121,7 +121,7 @@ void RateScale::move(double to, std::int64_t observation) {
 
 bool RateScale::lower(std::int64_t observation) {
   const double lowered = std::max(smallest(), state_.scale / options_.growth);
-  if (lowered >= state_.scale) return false;
+  if (lowered == state_.scale) return false;
   move(lowered, observation);
   state_.hold = std::min(options_.max_hold, state_.next_hold);
   state_.next_hold = std::min(options_.max_hold, 2 * state_.next_hold);
@@ -150,8 +150,7 @@ void RateScale::limit(double distance, std::int64_t step, double decay) {
   state_.told = step;
   // Where moves undo each other, that reads as no speed at all.
   const double most = std::min(1.0, state_.held * options_.growth);
-  const double held = state_.held * options_.stride * state_.annealed / state_.reach;
-  state_.held = std::isfinite(held) ? std::min(most, held) : most;
+  state_.held = std::min(most, state_.held * options_.stride * state_.annealed / state_.reach);
 }
 
 double RateScale::room() const {

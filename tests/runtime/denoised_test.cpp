@@ -568,12 +568,8 @@ TEST(Denoised, ARateBelowTheScheduleIsResumedBitwise) {
   }
 }
 
-Options with_stride(double stride) {
-  Options options = two_snapshots(OnAccept::kRate);
-  options.planned_steps = 100;
-  options.controller.horizons = {5};
-  options.controller.max_overhead = 1;
-  options.rate.look_back = 30;
+Options with_stride(double stride, Options options = from_a_quarter()) {
+  options.rate.start = 1;
   options.rate.stride = stride;
   return options;
 }
@@ -628,11 +624,8 @@ TEST(Denoised, AStrideIsOfTheMatricesAndTheirAverage) {
 }
 
 TEST(Denoised, AStrideThatNeverBindsLeavesARejectedRunBare) {
-  Options options = with_stride(1e3);
-  options.verification.rule = policy::Rule::kStrict;
-  options.verification.margin = 1e6;
   ToyRun rejected;
-  rejected.wrap(options);
+  rejected.wrap(with_stride(1e3, from_a_quarter_in_vain()));
   rejected.train(100);
   ToyRun bare;
   bare.train(100);
