@@ -21,7 +21,7 @@ kernels::MatrixView matrix_view(const at::Tensor& matrix) {
 }  // namespace
 
 void LeapVerify::Implementation::record_snapshots() {
-  snapshots_->record(step_);
+  if (snapshots_) snapshots_->record(step_);
   if (statistics_snapshots_) statistics_snapshots_->record(step_);
 }
 
@@ -59,7 +59,9 @@ void LeapVerify::Implementation::observe(bool has_batch) {
     policy::Situation now = situation();
     now.try_forwards = least_forwards_of_a_try(batch_of_a_try());
     if (!options_.leaps() && rate_.climbs()) now.least_horizon = options_.far_horizon();
-    if (options_.leaps() || !bounds_stride() || rate_.room() >= kRoomForATry) {
+    if (rate_.is_free()) {
+      action.reason = kFreeReason;
+    } else if (options_.leaps() || !bounds_stride() || rate_.room() >= kRoomForATry) {
       action = controller_.next(now);
     } else {
       action.reason = "the weights move as far as rate.stride lets them";
@@ -94,7 +96,7 @@ double LeapVerify::Implementation::take_rate() {
 }
 
 std::optional<double> LeapVerify::Implementation::walk() {
-  const std::int64_t points = std::min(snapshots_walked(), snapshots_->size());
+  const std::int64_t points = snapshots_ ? std::min(snapshots_walked(), snapshots_->size()) : 0;
   if (points < 2) return std::nullopt;
   const LastMoves moves = last_moves(gram(points), points);
   path_ += moves.length;
@@ -135,7 +137,7 @@ double LeapVerify::Implementation::cosine_to_last(const at::Tensor& activations)
 }
 
 void LeapVerify::Implementation::begin_stretch() {
-  snapshots_->clear();
+  if (snapshots_) snapshots_->clear();
   if (statistics_snapshots_) statistics_snapshots_->clear();
   forget_readings();
 }

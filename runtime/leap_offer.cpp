@@ -10,6 +10,7 @@ std::string LeapVerify::Implementation::offer_obstacle() const {
   if (!options_.enabled) return "leaps are disabled";
   if (!off_reason_.empty()) return "leaps are off";
   if (options_.mode == Mode::kShadow) return "mode: shadow";
+  if (rate_.is_free()) return kFreeReason;
   if (situation().gate_used_up) return "the gate sequences are used up";
   const bool affordable = affords(forwards_to_know(0, first_helping(), 0) + judging_forwards(0) +
                                   (canary_passed_ ? 0 : 3 * forwards_of(canary_sequences())));

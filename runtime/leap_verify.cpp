@@ -31,6 +31,17 @@ std::vector<at::Tensor> trained_parameters(const BaseOptimizer& base) {
   return parameters;
 }
 
+/// Adapters, most of which begin at 0, have further to go than weights that are there already.
+bool trains_adapters(const TrainedModel& model) {
+  std::int64_t trained = 0;
+  std::int64_t all = 0;
+  for (const at::Tensor& parameter : model.parameters()) {
+    all += parameter.numel();
+    if (parameter.requires_grad()) trained += parameter.numel();
+  }
+  return trained < all / 4;
+}
+
 /// A rate below the schedule's needs tries to leave it.
 policy::RateOptions rate_options(const Options& options) {
   policy::RateOptions rate = options.rate;
@@ -60,7 +71,7 @@ LeapVerify::Implementation::Implementation(std::unique_ptr<BaseOptimizer> base,
       model_(std::move(model)),
       evaluator_(evaluator),
       replicas_(ranks),
-      options_(validated(options, runner)),
+      options_(resolved(validated(options, runner))),
       trace_(std::move(trace)),
       runner_(runner),
       portfolio_(options_.predictor),
@@ -76,7 +87,7 @@ LeapVerify::Implementation::Implementation(std::unique_ptr<BaseOptimizer> base,
     if (options_.reference == Reference::kDenoised) {
       average_.emplace(weights_, options_.denoise_decay);
     }
-    snapshots_.emplace(origin(), snapshots_to_keep(), options_.snapshots);
+    if (!rate_.is_free()) snapshots_.emplace(origin(), snapshots_to_keep(), options_.snapshots);
     saved_weights_ = weights_.allocate_like(TensorList::Precision::kSame);
     saved_buffers_ = buffers_.allocate_like(TensorList::Precision::kSame);
     if (moves_batch_norm()) buffer_backup_ = buffers_.allocate_like(TensorList::Precision::kSame);
@@ -87,7 +98,7 @@ LeapVerify::Implementation::Implementation(std::unique_ptr<BaseOptimizer> base,
       }
       find_matrices();
     }
-    if (options_.batch_norm == BatchNormPolicy::kExtrapolate) {
+    if (snapshots_ && options_.batch_norm == BatchNormPolicy::kExtrapolate) {
       statistics_ = TensorList(model_->running_statistics());
       statistics_snapshots_.emplace(statistics_, snapshots_to_keep());
     }
@@ -164,7 +175,7 @@ void LeapVerify::Implementation::follow(bool has_batch) {
   const bool observes = controller_.observes(step_, options_.observe_every);
   if (!options_.enabled) return;
   // A rate that is far too large does harm before the first observation.
-  if (bounds_stride() && (observes || step_ < options_.observe_every)) {
+  if (bounds_stride() && (observes || step_ < options_.observe_every || rate_.climbs_to_stride())) {
     limit_stride();
   }
   if (!observes) return;
@@ -256,7 +267,7 @@ void LeapVerify::Implementation::at_average(const std::function<void()>& action)
   LV_CHECK(has_average(), "no average of the weights is kept (reference: denoised keeps one)");
   LV_CHECK(!weights_lent_, "at_average() while other weights stand in for those of training");
   const Lent lent(weights_lent_);
-  snapshots_->let_weights_change();
+  if (snapshots_) snapshots_->let_weights_change();
   // Copies of the weights in lower precision that autocast keeps.
   at::autocast::clear_cache();
   LeapTransaction transaction(weights_, saved_weights_);
@@ -298,11 +309,11 @@ std::int64_t LeapVerify::Implementation::snapshots_to_keep() const {
 }
 
 std::int64_t LeapVerify::Implementation::memory_bytes() const {
-  if (!snapshots_) return 0;
+  const std::int64_t snapshots = snapshots_ ? snapshots_->byte_count() : 0;
   const std::int64_t average = average_ ? average_->tensors().byte_count() : 0;
   const std::int64_t statistics = statistics_snapshots_ ? statistics_snapshots_->byte_count() : 0;
-  return average + snapshots_->byte_count() + saved_weights_.byte_count() +
-         saved_buffers_.byte_count() + buffer_backup_.byte_count() + statistics;
+  return average + snapshots + saved_weights_.byte_count() + saved_buffers_.byte_count() +
+         buffer_backup_.byte_count() + statistics;
 }
 
 Options LeapVerify::Implementation::validated(const Options& options,
@@ -326,7 +337,8 @@ Options LeapVerify::Implementation::validated(const Options& options,
           ? std::max(options.probes, batch + gain)
           : options.probes + batch + gain +
                 (options.batch_norm == BatchNormPolicy::kRecompute ? gain : 0);
-  const std::int64_t needed = std::max(compared, canary_sequences());
+  const std::int64_t needed =
+      options.rate.free ? options.probes : std::max(compared, canary_sequences());
   if (evaluator_.sequence_count() < needed) {
     throw InvalidOption("gate set", std::to_string(evaluator_.sequence_count()) + " sequences",
                         "at least " + std::to_string(needed) + " for " +
@@ -340,13 +352,21 @@ Options LeapVerify::Implementation::validated(const Options& options,
   return options;
 }
 
+Options LeapVerify::Implementation::resolved(Options options) const {
+  if (options.enabled && options.rate.free && options.rate.stride == 0) {
+    options.rate.stride = trains_adapters(*model_) ? policy::RateOptions::kAdapterStride
+                                                   : policy::RateOptions::kFreeStride;
+  }
+  return options;
+}
+
 policy::Situation LeapVerify::Implementation::situation() const {
   policy::Situation now;
   now.step = step_;
   now.planned_steps = options_.planned_steps;
   now.step_cost = step_cost();
   now.regime = detector_.regime();
-  now.snapshots = snapshots_->size();
+  now.snapshots = snapshots_ ? snapshots_->size() : 0;
   now.snapshots_needed = portfolio_.snapshots_needed();
   now.gate_used_up = gate_passes() >= static_cast<double>(options_.max_gate_passes);
   return now;

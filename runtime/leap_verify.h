@@ -97,7 +97,7 @@ struct LeapVerifyState {
 ///
 /// Promises: a rejected leap leaves weights, buffers, optimizer state, gradients and random
 /// generators bitwise what they were; with `enabled: false`, or with every leap rejected, training
-/// is bitwise that of the base optimizer, unless rate.start or rate.stride are set. Parameters keep
+/// is bitwise that of the base optimizer, unless rate.start, rate.stride or rate.free are set. Parameters keep
 /// their storage. Those that do not require gradients are neither kept nor changed, and may not come
 /// to later: step() throws ContractError when others require them than at construction. Gradient
 /// accumulation: call step() once an optimizer step, as with the base optimizer.

@@ -43,6 +43,7 @@ class Lent {
 
 /// A rate that may rise by less is not worth a try.
 constexpr double kRoomForATry = 1.2;
+constexpr const char* kFreeReason = "with rate.free no candidates are tried";
 
 class LeapVerify::Implementation {
  public:
@@ -120,6 +121,8 @@ class LeapVerify::Implementation {
   at::Tensor base_step(const std::function<at::Tensor()>& closure);
 
   Options validated(const Options& options, const StepRunner* runner) const;
+  /// With the stride that a free rate takes for this model.
+  Options resolved(Options options) const;
   /// What state() says without what ranks with shards differ in.
   std::string shared_state() const;
   /// Whether any rank was given a batch that was seen before. Throws RankMismatch for batches of unequal

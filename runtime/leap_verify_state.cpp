@@ -128,11 +128,11 @@ void LeapVerify::Implementation::restore(const LeapVerifyState& state) {
       }
       activations_ = found->second.to(weights_.torch_device());
     }
-    if (!snapshots_) return;
     for (std::size_t j = 0; average_ && j < average_->tensors().tensors().size(); ++j) {
       const at::Tensor& tensor = average_->tensors().tensors()[j];
       tensor.copy_(find_like(state.tensors, "average." + std::to_string(j), tensor, source));
     }
+    if (!snapshots_) return;
     // Newest first; with other options now, fewer may be needed.
     auto steps = data.at("snapshot_steps").get<std::vector<std::int64_t>>();
     steps.resize(std::min(steps.size(), static_cast<std::size_t>(snapshots_to_keep())));

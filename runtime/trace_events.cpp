@@ -236,7 +236,8 @@ json to_json_state(const policy::RateScale::State& state) {
       {"largest", state.largest}, {"scheduled", state.scheduled}, {"observed", state.observed},
       {"reached", state.reached}, {"climbs", state.climbs},       {"changed", state.changed},
       {"hold", state.hold},       {"next_hold", state.next_hold}, {"distance", state.distance},
-      {"held", state.held},       {"told", state.told},           {"reach", state.reach}};
+      {"held", state.held},       {"told", state.told},           {"reach", state.reach},
+      {"found", state.found}};
 }
 
 Detector::State detector_state_from_json(const json& data) {
@@ -304,6 +305,7 @@ policy::RateScale::State rate_state_from_json(const json& data) {
   state.held = data.at("held");
   state.told = data.at("told");
   state.reach = data.at("reach");
+  state.found = data.at("found");
   return state;
 }
 

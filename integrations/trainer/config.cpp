@@ -107,15 +107,17 @@ void SpeculationSettings::describe(FieldVisitor& visitor) {
 
 void LeapVerifyConfig::apply_preset() {
   const bool enabled = options.enabled;
-  options = preset == LeapPreset::kPaper ? Options::paper() : Options();
+  options = Options();
+  if (preset == LeapPreset::kFree) options = Options::free_rate();
+  if (preset == LeapPreset::kPaper) options = Options::paper();
   options.enabled = enabled;
 }
 
 void LeapVerifyConfig::describe(FieldVisitor& visitor) {
-  visitor.choice(
-      "preset", preset,
-      "what the keys below start from; auto: adapts the learning rate; paper: the published "
-      "method and constants");
+  visitor.choice("preset", preset,
+                 "what the keys below start from; auto: adapts the learning rate; free: finds it "
+                 "without being "
+                 "given one; paper: the published method and constants");
   options.describe(visitor);
 }
 

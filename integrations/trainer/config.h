@@ -20,7 +20,7 @@ enum class WorkerDevice { kCpu, kCuda };
 /// kTf32: fp32 whose matrix products on CUDA round their factors to 10 bits; kBf16: autocast.
 enum class Precision { kFp32, kTf32, kBf16 };
 enum class OptimizerName { kAdamW, kMuon, kSgd };
-enum class LeapPreset { kAuto, kPaper };
+enum class LeapPreset { kAuto, kFree, kPaper };
 
 }  // namespace leapverify::trainer
 
@@ -52,6 +52,7 @@ struct EnumNames<trainer::OptimizerName> {
 template <>
 struct EnumNames<trainer::LeapPreset> {
   static constexpr Named<trainer::LeapPreset> names[] = {{trainer::LeapPreset::kAuto, "auto"},
+                                                         {trainer::LeapPreset::kFree, "free"},
                                                          {trainer::LeapPreset::kPaper, "paper"}};
 };
 }  // namespace leapverify

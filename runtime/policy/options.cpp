@@ -33,6 +33,12 @@ Options Options::paper() {
   return options;
 }
 
+Options Options::free_rate() {
+  Options options;
+  options.rate.free = true;
+  return options;
+}
+
 policy::ControllerOptions Options::resolved_controller() const {
   policy::ControllerOptions resolved = controller;
   if (!resolved.horizons.empty()) return resolved;
@@ -216,6 +222,18 @@ void check_batch_norm(const Options& options, const policy::Portfolio& portfolio
   }
 }
 
+void check_free_rate(const Options& options, bool averages) {
+  if (!averages || options.on_accept != OnAccept::kRate || options.mode != Mode::kLeap) {
+    throw InvalidOption("rate.free", "true",
+                        "false, or reference: denoised with a decay above 0, whose average the "
+                        "stride is measured from, on_accept: rate and mode: leap");
+  }
+  if (options.rate.start != 1) {
+    throw InvalidOption("rate.start", number_text(options.rate.start),
+                        "1 with rate.free, which begins where it likes");
+  }
+}
+
 /// Refuses values other than the default where nothing reads them.
 void check_effects(const Options& options, const policy::Portfolio& portfolio) {
   const policy::PredictorOptions& predictor = options.predictor;
@@ -234,6 +252,7 @@ void check_effects(const Options& options, const policy::Portfolio& portfolio) {
                         "0, or reference: denoised with a decay above 0, whose average it is "
                         "measured from, and on_accept: rate or both");
   }
+  if (options.rate.free) check_free_rate(options, averages);
   const std::int64_t settle_steps = policy::VerifierOptions().settle_steps;
   if (!options.rehearses() && options.verification.settle_steps != settle_steps) {
     throw InvalidOption(

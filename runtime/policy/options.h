@@ -135,6 +135,9 @@ struct Options {
   /// step counter stays.
   static Options paper();
 
+  /// No learning rate to choose: `rate.free`.
+  static Options free_rate();
+
   /// `controller` with the horizons that a try goes through: those given or, where none are, half of
   /// observe_every and its doublings; only the first and the far one where the rate is all that moves.
   policy::ControllerOptions resolved_controller() const;

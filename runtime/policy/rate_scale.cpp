@@ -9,6 +9,10 @@ namespace {
 /// Tries that may tell nothing before the schedule is believed.
 constexpr std::int64_t kMaxMisses = 3;
 
+/// Where a free rate begins, and what it rises by at a step until it has come to its stride.
+constexpr double kFreeStart = 1.0 / 4096;
+constexpr double kFreeRise = 2;
+
 }  // namespace
 
 void RateOptions::describe(FieldVisitor& visitor) {
@@ -37,11 +41,18 @@ void RateOptions::describe(FieldVisitor& visitor) {
       "stride", stride, Range{0, kInfinity, false, true},
       "furthest that the matrices may be from their running average, relative to their norm; what "
       "goes further lowers the learning rate; 0: no bound");
+  visitor.field(
+      "free", free,
+      "the learning rate is what moves the matrices as far as the stride (where none is given "
+      "0.15, and 0.3 if less than a quarter of the model is trained, as with adapters), "
+      "whatever the schedule's; of that the course after its peak remains, and no "
+      "candidates are tried");
 }
 
 RateScale::RateScale(const RateOptions& options) : options_(options) {
   validate_fields(options_);
   state_.scale = state_.base = options_.start;
+  if (is_free()) state_.held = kFreeStart;
 }
 
 void RateScale::restore(const State& state) {
@@ -49,6 +60,7 @@ void RateScale::restore(const State& state) {
   state_.base = std::max(state_.base, options_.start);
   if (state_.base == 1) options_.start = 1;
   if (!has_stride()) state_.held = 1;
+  if (!is_free()) state_.held = std::min(state_.held, 1.0);
   state_.scale = std::clamp(state_.scale, smallest(), options_.largest);
 }
 
@@ -60,20 +72,26 @@ void RateScale::follow(const std::vector<double>& scheduled, double left) {
     state_.observed.push_back(scheduled[i]);
     state_.reached.push_back(state_.scale * scheduled[i]);
   }
-  const bool ends = state_.has_risen && left > 0 && left < options_.anneal;
+  const bool ends = (state_.has_risen || is_free()) && left > 0 && left < options_.anneal;
   const bool was_above = state_.scale > state_.base;
   state_.annealed = 1;
+  double climbed = 1;
   for (std::size_t i = 0; i < scheduled.size(); ++i) {
     if (state_.scale > state_.base && scheduled[i] > state_.scheduled[i]) {
       state_.scale =
           std::max(state_.base, std::min(state_.scale, state_.reached[i] / scheduled[i]));
     }
-    state_.largest[i] = std::max(state_.largest[i], scheduled[i]);
+    if (scheduled[i] > state_.largest[i]) {
+      if (state_.largest[i] > 0) climbed = std::max(climbed, scheduled[i] / state_.largest[i]);
+      state_.largest[i] = scheduled[i];
+    }
     if (ends && scheduled[i] > 0) {
       const double most = state_.largest[i] * left / options_.anneal;
       state_.annealed = std::min(state_.annealed, most / scheduled[i]);
     }
   }
+  // A free rate climbs by its own warm-up alone.
+  if (is_free()) state_.held /= climbed;
   // What was verified has been used up.
   if (was_above && state_.scale == state_.base) {
     state_.has_risen = false;
@@ -148,14 +166,35 @@ void RateScale::limit(double distance, std::int64_t step, double decay) {
   state_.reach = std::max(0.0, (distance - kept * state_.distance) / (1 - kept));
   state_.distance = distance;
   state_.told = step;
+  const double stride = options_.resolved_stride() * state_.annealed;
+  if (is_free()) {
+    const double share = share_of_peak();
+    // Weights that stay where they are tell nothing of the rate, but where it is too small to round to a move.
+    if (share == 0 || (state_.found && state_.reach == 0)) return;
+    const double wanted = stride * share / state_.reach;
+    const double most = state_.found ? options_.growth : kFreeRise;
+    if (wanted < 1) state_.found = true;
+    state_.held *= std::min(most, wanted);
+    return;
+  }
   // Where moves undo each other, that reads as no speed at all.
   const double most = std::min(1.0, state_.held * options_.growth);
-  state_.held = std::min(most, state_.held * options_.stride * state_.annealed / state_.reach);
+  state_.held = std::min(most, state_.held * stride / state_.reach);
+}
+
+double RateScale::share_of_peak() const {
+  double share = 0;
+  for (std::size_t i = 0; i < state_.scheduled.size(); ++i) {
+    if (state_.largest[i] > 0) {
+      share = std::max(share, state_.scheduled[i] / state_.largest[i]);
+    }
+  }
+  return share;
 }
 
 double RateScale::room() const {
   if (!has_stride() || state_.reach == 0) return std::numeric_limits<double>::infinity();
-  return state_.held < 1 ? state_.held : options_.stride / state_.reach;
+  return state_.held < 1 ? state_.held : options_.resolved_stride() / state_.reach;
 }
 
 }  // namespace leapverify::policy

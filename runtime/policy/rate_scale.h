@@ -19,6 +19,13 @@ struct RateOptions {
   std::int64_t max_hold = 8;
   double anneal = 0;
   double stride = 0;
+  bool free = false;
+
+  /// The bound in force; 0: none. Where none is given to a free rate, LeapVerify takes kAdapterStride if
+  /// less than a quarter of the model is trained.
+  double resolved_stride() const { return free && stride == 0 ? kFreeStride : stride; }
+  static constexpr double kFreeStride = 0.15;
+  static constexpr double kAdapterStride = 0.3;
 
   void describe(FieldVisitor& visitor);
 };
@@ -47,6 +54,10 @@ struct RateOptions {
 /// with a `stride` the matrices go no further than that share of their norm in the time that the
 /// average of the weights looks back on: a factor of at most 1 beside s holds them there. It needs no
 /// verification, rises by itself as the weights calm down, and while it is below 1, s does not rise.
+///
+/// A `free` rate is that factor alone, which then may pass 1: it begins at a 4096th, doubles at every step
+/// until the stride is reached, and keeps to the stride, times the share of their peak that the
+/// schedule's rates are at. Of the schedule only its course counts, and not before its peak.
 class RateScale {
  public:
   /// Throws InvalidOption.
@@ -88,7 +99,11 @@ class RateScale {
   /// There will be no more tries; returns whether the scale went to 1.
   bool give_up();
 
-  bool has_stride() const { return options_.stride > 0; }
+  bool has_stride() const { return options_.resolved_stride() > 0; }
+  bool is_free() const { return options_.free; }
+
+  /// Whether limit() is to be called after every step: a free rate still climbs to its stride.
+  bool climbs_to_stride() const { return is_free() && !state_.found; }
 
   /// To be called after a step, counted from 1, with how far the matrices are from their average,
   /// relative to their norm, and the average's decay per step.
@@ -128,6 +143,8 @@ class RateScale {
     double reach = 0;
     /// Factor that keeps it within the stride.
     double held = 1;
+    /// Whether a free rate has come to its stride.
+    bool found = false;
   };
   const State& state() const { return state_; }
   /// A scale outside of its bounds, from a run with other options, goes to the nearer one.
@@ -135,6 +152,7 @@ class RateScale {
 
  private:
   void move(double to, std::int64_t observation);
+  double share_of_peak() const;
 
   RateOptions options_;
   State state_;

@@ -685,6 +685,116 @@ TEST(Denoised, AStrideWithoutAnAverageIsRefused) {
   EXPECT_THROW(options.validate(), InvalidOption);
 }
 
+Options free_rate() {
+  Options options = Options::free_rate();
+  options.observe_every = 5;
+  options.planned_steps = 100;
+  return options;
+}
+
+void set_rate(ToyRun& run, double rate) {
+  for (auto& group : run.base->param_groups()) group.options().set_lr(rate);
+}
+
+TEST(Denoised, AFreeRateIsFoundFromAnyRate) {
+  std::vector<double> found;
+  std::vector<double> moved;
+  for (const double rate : {1e-7, 3e-3, 1.0}) {
+    ToyRun run;
+    const at::Tensor before = run.model->first->weight.detach().clone();
+    set_rate(run, rate);
+    run.wrap(free_rate());
+    run.train(1);
+    EXPECT_EQ(run.leaps->status().step_scale, 1.0 / 4096);
+    run.train(79);
+    found.push_back(rate * run.leaps->status().step_scale);
+    const at::Tensor gone = run.model->first->weight.detach() - before;
+    moved.push_back((gone.norm() / before.norm()).item<double>());
+  }
+  for (std::size_t i = 1; i < found.size(); ++i) {
+    EXPECT_NEAR(std::log(found[i] / found[0]), 0, std::log(2)) << i;
+    EXPECT_NEAR(moved[i], moved[0], 0.5 * moved[0]) << i;
+  }
+}
+
+TEST(Denoised, AFreeRateMovesTheMatricesAsFarAsItsStride) {
+  for (const double stride : {0.05, 0.2}) {
+    Options options = free_rate();
+    options.rate.stride = stride;
+    ToyRun run;
+    run.wrap(options);
+    double furthest = 0;
+    for (int step = 1; step <= 60; ++step) {
+      run.train(1);
+      const json rate = json::parse(run.leaps->state().json).at("rate");
+      if (step > 20) furthest = std::max(furthest, rate.at("distance").get<double>());
+    }
+    EXPECT_LT(furthest, 1.2 * stride);
+    EXPECT_GT(furthest, 0.7 * stride);
+  }
+}
+
+TEST(Denoised, AFreeRateAsksNoHeldOutLossAndKeepsNoSnapshots) {
+  ToyRun run;
+  run.wrap(free_rate());
+  run.before_evaluation = [] { throw std::runtime_error("out of candles"); };
+  run.train(40);
+  EXPECT_EQ(run.leaps->status().off_reason, "");
+  EXPECT_EQ(run.leaps->status().overhead, 0);
+  EXPECT_TRUE(events_of(run, "leap").empty());
+  EXPECT_EQ(events_of(run, "observation").back().at("reason"),
+            "with rate.free no candidates are tried");
+  EXPECT_EQ(run.leaps->offer_obstacle(), "with rate.free no candidates are tried");
+  ToyRun bound;
+  bound.wrap(with_stride(0.15, denoised(OnAccept::kRate)));
+  EXPECT_LT(run.leaps->memory_bytes(), bound.leaps->memory_bytes());
+  EXPECT_TRUE(run.leaps->has_average());
+  run.leaps->at_average([] {});
+}
+
+TEST(Denoised, AFreeRateIsResumedBitwise) {
+  ToyRun whole;
+  whole.wrap(free_rate());
+  whole.train(60);
+  for (const int stop : {1, 3, 12, 32}) expect_resumed_is(whole, free_rate(), stop, 60);
+}
+
+TEST(Denoised, AFreeRateTakesTheStrideOfAdaptersWhereLittleIsTrained) {
+  const auto stride = [](bool little) {
+    ToyRun run;
+    for (auto& parameter : run.model->first->parameters()) parameter.set_requires_grad(!little);
+    for (auto& parameter : run.model->norm->parameters()) parameter.set_requires_grad(!little);
+    std::vector<at::Tensor> trained;
+    for (const at::Tensor& parameter : run.model->parameters()) {
+      if (parameter.requires_grad()) trained.push_back(parameter);
+    }
+    run.base = std::make_unique<torch::optim::AdamW>(trained, torch::optim::AdamWOptions(3e-3));
+    run.wrap(free_rate());
+    run.train(1);
+    return events_of(run, "start").front().at("options").at("rate.stride").get<double>();
+  };
+  EXPECT_EQ(stride(false), 0.15);
+  EXPECT_EQ(stride(true), 0.3);
+}
+
+TEST(Denoised, AFreeRateThatCannotBeIsRefused) {
+  const auto refused = [](const std::string& field, const std::function<void(Options&)>& change) {
+    Options options = free_rate();
+    change(options);
+    try {
+      options.validate();
+      ADD_FAILURE() << "accepted";
+    } catch (const InvalidOption& error) {
+      EXPECT_EQ(error.field(), field);
+    }
+  };
+  refused("rate.free", [](Options& o) { o.reference = Reference::kCurrent; });
+  refused("rate.free", [](Options& o) { o.denoise_decay = 0; });
+  refused("rate.free", [](Options& o) { o.on_accept = OnAccept::kBoth; });
+  refused("rate.free", [](Options& o) { o.mode = Mode::kShadow; });
+  refused("rate.start", [](Options& o) { o.rate.start = 0.5; });
+}
+
 TEST(Denoised, WithoutProbesTheFallOfTheLossIsThatOfTheReferences) {
   ToyRun run;
   run.wrap(two_snapshots(OnAccept::kLeap));

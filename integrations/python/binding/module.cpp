@@ -147,8 +147,9 @@ class Engine {
 
 Options preset(const std::string& name) {
   if (name == "auto") return {};
+  if (name == "free") return Options::free_rate();
   if (name == "paper") return Options::paper();
-  throw InvalidOption("preset", name, "auto or paper");
+  throw InvalidOption("preset", name, "auto, free or paper");
 }
 
 PYBIND11_MODULE(_core, m) {

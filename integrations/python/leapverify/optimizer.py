@@ -27,7 +27,7 @@ class LeapVerify(torch.optim.Optimizer):
     """Use it in place of the base optimizer; learning-rate schedulers may be on either.
 
     A rejected leap leaves weights, buffers, optimizer state, gradients and random generators bitwise what they were;
-    with ``enabled=False``, or with every leap rejected (and ``rate.start=1``, the default), training is bitwise that of the
+    with ``enabled=False``, or with every leap rejected (and ``rate`` as by default), training is bitwise that of the
     base optimizer. Parameters keep their storage. Call step() once an optimizer step, as with the base optimizer, whatever the number of micro-batches.
     A step in which nothing moves (every learning rate 0, or no parameter with a gradient) is not counted. Attributes
     that it lacks are the base optimizer's.
@@ -37,7 +37,8 @@ class LeapVerify(torch.optim.Optimizer):
             weights elsewhere (DeepSpeed, Megatron).
         evaluator: gives held-out losses; BatchEvaluator makes one of a DataLoader. None only with enabled=False.
         planned_steps: optimizer steps of the whole run, 0 when not known: the cap on the overhead is a share of them.
-        preset: "auto", or "paper" for the method as published (arXiv 2602.19580).
+        preset: "auto"; "free", which needs no learning rate, only its schedule's course; or "paper" for the method as
+            published (arXiv 2602.19580).
         trace: a file for the trace (JSON lines, docs/trace.md), in place of an older one unless a state that was saved
             beside it is loaded; or a function that takes each event as a dictionary.
         runner: a StepRunner, for the options that need one.

@@ -419,6 +419,107 @@ TEST(RateScale, AStrideThatIsTakenOffHoldsNothing) {
   EXPECT_EQ(free.room(), std::numeric_limits<double>::infinity());
 }
 
+RateOptions free_rate() {
+  RateOptions options = striding();
+  options.free = true;
+  return options;
+}
+
+/// Tells the distance at which a run of that speed ends.
+void go(RateScale& rate, double reach, std::int64_t step) {
+  const double last = rate.state().distance;
+  rate.limit(last + (1 - kDecay) * (reach - last), step, kDecay);
+}
+
+TEST(RateScale, AFreeRateDoublesUntilItsStride) {
+  RateScale rate(free_rate());
+  rate.follow({1});
+  EXPECT_EQ(rate.value(), 1.0 / 4096);
+  EXPECT_TRUE(rate.climbs_to_stride());
+  go(rate, 0.001, 1);
+  EXPECT_DOUBLE_EQ(rate.value(), 2.0 / 4096);
+  go(rate, 0.08, 2);
+  EXPECT_DOUBLE_EQ(rate.value(), 2.5 / 4096) << "up to the stride";
+  EXPECT_TRUE(rate.climbs_to_stride()) << "which was not seen to be reached";
+  go(rate, 0.2, 3);
+  EXPECT_DOUBLE_EQ(rate.value(), 1.25 / 4096);
+  EXPECT_FALSE(rate.climbs_to_stride());
+  go(rate, 0.02, 4);
+  EXPECT_DOUBLE_EQ(rate.value(), 3.75 / 4096) << "by growth from now on";
+}
+
+TEST(RateScale, AFreeRateGoesBeyondTheSchedules) {
+  RateScale rate(free_rate());
+  rate.follow({1});
+  for (int step = 1; step <= 40; ++step) go(rate, 1e-6, step);
+  EXPECT_GT(rate.value(), 1e6) << "nor is `largest` a bound";
+}
+
+TEST(RateScale, OfTheScheduleAFreeRateTakesTheCourseAfterThePeak) {
+  RateScale rate(free_rate());
+  rate.follow({0, 0});
+  rate.follow({0.25, 0.5});
+  const double at_first = rate.value();
+  rate.follow({1, 2});
+  EXPECT_DOUBLE_EQ(rate.value(), at_first / 4) << "the climb is its own";
+  go(rate, 0.1, 1);
+  const double at_peak = rate.value();
+  rate.follow({0.5, 1});
+  EXPECT_EQ(rate.value(), at_peak) << "the schedule comes down, not the factor on it";
+  go(rate, 0.05, 2);
+  EXPECT_DOUBLE_EQ(rate.value(), at_peak) << "and so does the stride";
+  go(rate, 0.1, 3);
+  EXPECT_DOUBLE_EQ(rate.value(), at_peak / 2);
+  rate.follow({1, 2});
+  EXPECT_DOUBLE_EQ(rate.value(), at_peak / 2) << "a restart comes back to the peak only";
+}
+
+TEST(RateScale, WeightsThatStayTellAFreeRateNothing) {
+  RateScale rate(free_rate());
+  rate.follow({1});
+  rate.limit(0, 1, kDecay);
+  EXPECT_EQ(rate.value(), 2.0 / 4096) << "the rate may be too small to move them";
+  go(rate, 0.2, 2);
+  const double found = rate.value();
+  rate.follow({0});
+  go(rate, 0.2, 3);
+  EXPECT_EQ(rate.value(), found);
+  rate.follow({1});
+  rate.limit(0, 4, kDecay);
+  EXPECT_EQ(rate.value(), found);
+}
+
+TEST(RateScale, AFreeRateFallsAtTheEndWhereTheScheduleDoesNot) {
+  RateOptions options = free_rate();
+  options.anneal = 0.5;
+  RateScale rate(options);
+  rate.follow({1}, 1);
+  const double before = rate.value();
+  rate.follow({1}, 0.25);
+  EXPECT_DOUBLE_EQ(rate.value(), before / 2);
+}
+
+TEST(RateScale, AFreeRateIsRestoredAndOneThatIsFreeNoMoreIsTheSchedulesAtMost) {
+  RateScale rate(free_rate());
+  rate.follow({1});
+  for (int step = 1; step <= 40; ++step) go(rate, 1e-6, step);
+  RateScale same(free_rate());
+  same.restore(rate.state());
+  EXPECT_EQ(same.value(), rate.value());
+  RateScale bound(striding());
+  bound.restore(rate.state());
+  EXPECT_EQ(bound.value(), 1);
+}
+
+TEST(RateScale, AFreeRateHasAStrideWhereNoneIsGiven) {
+  RateOptions options;
+  options.free = true;
+  RateScale rate(options);
+  rate.follow({1});
+  go(rate, 2 * RateOptions::kFreeStride, 1);
+  EXPECT_DOUBLE_EQ(rate.value(), 0.5 / 4096);
+}
+
 TEST(RateScale, RefusesIllegalOptions) {
   for (const auto& [field, change] :
        std::vector<std::pair<std::string, std::function<void(RateOptions&)>>>{
