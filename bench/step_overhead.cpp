@@ -1,7 +1,8 @@
 // What the wrapper costs when no leap is tried: steps of the demo model with the bare optimizer and
 // with LeapVerify enabled, in turns, as ratios within one run. idle: nothing is ever due. observing:
 // the defaults, with the average at every step and a snapshot of it at every tenth; its mean holds
-// the snapshots, which the median leaves out. On a GPU it is the model of the preset demo-gpu.
+// the snapshots, which the median leaves out. striding: the same with a rate.stride that never binds.
+// free: rate.free, with the average and at every tenth step its distance. On a GPU it is the model of the preset demo-gpu.
 // Usage: bench_step_overhead [ROUNDS] [cpu|cuda]. Prints one JSON object a step and one summary
 // each.
 #include <leapverify/integrations/models/pretrained_model.h>
@@ -126,7 +127,12 @@ int main(int argc, char** argv) {
   leapverify::Options observing;
   observing.controller.first_leap = kNever;
   Subject bare("bare", setting, off);
-  Subject subjects[] = {{"idle", setting, idle}, {"observing", setting, observing}};
+  leapverify::Options striding = observing;
+  striding.rate.stride = 1e3;
+  Subject subjects[] = {{"idle", setting, idle},
+                        {"observing", setting, observing},
+                        {"striding", setting, striding},
+                        {"free", setting, leapverify::Options::free_rate()}};
 
   for (int i = -20; i < rounds; ++i) {
     const Times base = timed_step(setting, *bare.model, bare.adamw, [&] { bare.adamw.step(); });

@@ -52,7 +52,7 @@ class Smoke(unittest.TestCase):
     def test_step_overhead(self):
         log = output_of(STEP_OVERHEAD, 3)
         self.check("step_overhead", log, "step_overhead")
-        self.assertEqual({json.loads(line)["wrapped"] for line in log.splitlines()}, {"idle", "observing"})
+        self.assertEqual({json.loads(line)["wrapped"] for line in log.splitlines()}, {"idle", "observing", "striding", "free"})
 
     def test_shared_verification(self):
         if not MPIRUN:
