@@ -264,18 +264,22 @@ def text_of(lines, picture):
     return "\n".join(out + what_is_not_there(lines))
 
 
-def main():
-    if len(sys.argv) < 3 or not sys.argv[-1].endswith(".md"):
-        sys.exit(__doc__)
+def render(folders, picture):
+    """The tables of all folders as Markdown that shows a picture, which is written there."""
     from ksweep_figure import draw
 
-    lines = read(sys.argv[1:-1])
-    out = pathlib.Path(sys.argv[-1])
-    picture = out.with_suffix(".svg")
-    out.write_text(text_of(lines, picture.name), encoding="utf-8")
+    lines = read(folders)
     published = {regime: {horizon: float(cell.split()[0]) for horizon, cell in cells.items()}
                  for regime, cells in PAPER_STRICT.items()}
     draw(full(lines.candidates), published, picture)
+    return text_of(lines, picture.name)
+
+
+def main():
+    if len(sys.argv) < 3 or not sys.argv[-1].endswith(".md"):
+        sys.exit(__doc__)
+    out = pathlib.Path(sys.argv[-1])
+    out.write_text(render(sys.argv[1:-1], out.with_suffix(".svg")), encoding="utf-8")
 
 
 if __name__ == "__main__":

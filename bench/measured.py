@@ -298,9 +298,26 @@ def any_rate(folder):
             **{f"{name}: failed runs": failures(lines) for name, lines in every.items()}}
 
 
+def ksweep(folder):
+    """What `strict` accepts of each predictor at each horizon, with the optimizer's moments as they are."""
+    tried, runs = defaultdict(list), []
+    for line in folder.lines("ksweep"):
+        if line["event"] == "candidate" and line["moments"] == "fp32":
+            tried[line["predictor"], line["horizon"]].append("strict" in line["accepted"])
+        elif line["event"] == "run":
+            runs.append(line)
+    figures = {f"{predictor}, {horizon} steps ahead: accepted by strict":
+               Counted("share", COUNTED, True, sum(accepted), len(accepted))
+               for (predictor, horizon), accepted in tried.items()}
+    if runs:
+        figures["failed runs"] = Counted("share", COUNTED, successes=sum("failed" in line for line in runs), n=len(runs))
+    return figures
+
+
 #: By the raw log they are read from, in the order of a report.
 LOGS = {"any_rate": any_rate, "time_to_target": time_to_target, "closed_loop": closed_loop, "cost": cost, "step_overhead": step_overhead,
-        "shared_verification": shared_verification, "python_overhead": python_overhead, "throughput": throughput, "calibration": calibration, "kernels": kernels}
+        "shared_verification": shared_verification, "python_overhead": python_overhead, "throughput": throughput, "calibration": calibration,
+        "ksweep": ksweep, "kernels": kernels}
 
 
 def figures_of(folder):

@@ -13,6 +13,7 @@ import any_rate_report
 import calibration_table
 import closed_loop_report
 import inference
+import ksweep_table
 import time_to_target_report
 from kernels import table as kernels_table
 from measured import LOGS, Repeated, figures_of
@@ -22,7 +23,7 @@ TITLES = {
     "any_rate": "Final loss from any learning rate", "time_to_target": "Time to the loss of tuned AdamW", "closed_loop": "Final losses at every learning rate",
     "cost": "Cost of a run in which every try is rejected", "step_overhead": "Cost of a step without a try",
     "shared_verification": "Verification shared by ranks", "python_overhead": "Cost of a step of the Python package", "throughput": "The trainer against PyTorch",
-    "calibration": "What the rules accept", "kernels": "Kernels",
+    "calibration": "What the rules accept", "ksweep": "The published experiment again", "kernels": "Kernels",
 }
 
 
@@ -62,6 +63,8 @@ def known_section(log, folder, figures):
         return closed_loop_report.section(folder)
     if log == "calibration":
         return [calibration_table.text_of(*calibration_table.rows_of(folder.log(log)))]
+    if log == "ksweep":
+        return [ksweep_table.render([folder.path], folder.path / "ksweep.svg")]
     if log == "kernels":
         return [kernels_table.table(*kernels_table.rows_of(folder.path / "kernels.json"))]
     return plain_section(figures)

@@ -93,8 +93,11 @@ LeapVerify::Implementation::Implementation(std::unique_ptr<BaseOptimizer> base,
     if (moves_batch_norm()) buffer_backup_ = buffers_.allocate_like(TensorList::Precision::kSame);
     if (bounds_stride()) {
       if (replicas_.size() > 1 && evaluator_.together() && !base_->sharded()) {
-        throw InvalidOption("rate.stride", number_text(options_.rate.stride),
-                            "0 for a model that is split by hand: each rank knows its part only");
+        const bool free = options_.rate.free;
+        throw InvalidOption(
+            free ? "rate.free" : "rate.stride", free ? "true" : number_text(options_.rate.stride),
+            std::string(free ? "false" : "0") +
+                " for a model that is split by hand: each rank knows its part only");
       }
       find_matrices();
     }
@@ -287,7 +290,7 @@ Status LeapVerify::Implementation::status() const {
 }
 
 TryCost LeapVerify::Implementation::try_cost(std::int64_t batch_sequences) const {
-  if (!options_.enabled) return {};
+  if (!options_.enabled || rate_.is_free()) return {};
   const std::int64_t batch =
       options_.gate == GateSource::kNextBatch ? batch_sequences * replicas_.size() : 0;
   return {least_forwards_of_a_try(batch), controller_.budget(situation())};

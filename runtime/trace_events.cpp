@@ -237,7 +237,7 @@ json to_json_state(const policy::RateScale::State& state) {
       {"reached", state.reached}, {"climbs", state.climbs},       {"changed", state.changed},
       {"hold", state.hold},       {"next_hold", state.next_hold}, {"distance", state.distance},
       {"held", state.held},       {"told", state.told},           {"reach", state.reach},
-      {"found", state.found}};
+      {"found", state.found},     {"followed", state.followed},   {"shares", state.shares}};
 }
 
 Detector::State detector_state_from_json(const json& data) {
@@ -306,6 +306,8 @@ policy::RateScale::State rate_state_from_json(const json& data) {
   state.told = data.at("told");
   state.reach = data.at("reach");
   state.found = data.at("found");
+  state.followed = data.at("followed");
+  state.shares = data.at("shares");
   return state;
 }
 

@@ -142,11 +142,10 @@ measure_ksweep() {
   local data="${LEAPVERIFY_DATA:-$(demo_text)}"
   note_command "bench/ksweep.py ${build_dir#"$root/"}/leapverify DATA FOLDER --device $device"
   "$venv/bin/python" "$root/bench/ksweep.py" "$build_dir/leapverify" "$data" "$results" --device "$device"
-  "$venv/bin/python" "$root/bench/ksweep_table.py" "$results" "$results/ksweep.md"
 }
 
 for name in $([ "$what" = all ] && echo "$quick" || echo "$what"); do
   "measure_${name//-/_}"
 done
-[[ " demo ksweep " == *" $what "* ]] || "$venv/bin/python" "$root/bench/report.py" "$results"
+[ "$what" = demo ] || "$venv/bin/python" "$root/bench/report.py" "$results"
 say "Raw logs are in ${results#"$root/"}"

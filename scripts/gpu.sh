@@ -183,7 +183,7 @@ run_ksweep() {
     --device cuda --seconds "$seconds"
   if [ -e "$folder/ksweep.jsonl" ]; then
     cp "$folder/ksweep.jsonl" "$results/"
-    say "Tables: bench/ksweep_table.py ${results#"$root/"} ${results#"$root/"}/ksweep.md"
+    say "Tables: bench/report.py ${results#"$root/"}"
   fi
 }
 

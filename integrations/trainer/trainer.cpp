@@ -227,6 +227,7 @@ void Trainer::Implementation::check_speculation() const {
   };
   legal_alone(ranks_.size() == 1, "several ranks");
   legal_alone(leaps().mode == Mode::kLeap, "leapverify.mode: shadow, which takes nothing over");
+  legal_alone(!leaps().rate.free, "leapverify.rate.free, which tries no candidates");
   legal_alone(leaps().verification.when == policy::When::kImmediate,
               "leapverify.verification.when other than immediate");
   legal_alone(leaps().batch_norm == BatchNormPolicy::kKeep,

@@ -58,7 +58,7 @@ policy::ControllerOptions Options::resolved_controller() const {
 }
 
 std::string Options::no_try_reason() const {
-  if (!enabled || planned_steps == 0) return "";
+  if (!enabled || planned_steps == 0 || rate.free) return "";
   const std::string run = std::to_string(planned_steps) + " steps";
   if (controller.first_leap >= planned_steps) {
     return "first_leap is " + std::to_string(controller.first_leap) + " of " + run;
@@ -228,10 +228,26 @@ void check_free_rate(const Options& options, bool averages) {
                         "false, or reference: denoised with a decay above 0, whose average the "
                         "stride is measured from, on_accept: rate and mode: leap");
   }
-  if (options.rate.start != 1) {
-    throw InvalidOption("rate.start", number_text(options.rate.start),
-                        "1 with rate.free, which begins where it likes");
-  }
+  const Options unread = Options::free_rate();
+  const auto check = [](const char* field, const auto& value, const auto& legal) {
+    if (value == legal) return;
+    throw InvalidOption(
+        field, number_text(static_cast<double>(value)),
+        number_text(static_cast<double>(legal)) + " with rate.free, which does not read it");
+  };
+  check("rate.start", options.rate.start, unread.rate.start);
+  check("rate.largest", options.rate.largest, unread.rate.largest);
+  check("rate.smallest", options.rate.smallest, unread.rate.smallest);
+  check("rate.look_back", options.rate.look_back, unread.rate.look_back);
+  check("rate.max_hold", options.rate.max_hold, unread.rate.max_hold);
+  const auto check_choice = [](const char* field, auto value, auto legal) {
+    if (value == legal) return;
+    throw InvalidOption(field, name_of(value),
+                        std::string(name_of(legal)) + " with rate.free, which tries no candidates");
+  };
+  check_choice("when", options.verification.when, unread.verification.when);
+  check_choice("batch_norm", options.batch_norm, unread.batch_norm);
+  check_choice("gate", options.gate, unread.gate);
 }
 
 /// Refuses values other than the default where nothing reads them.

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <utility>
 
 namespace leapverify::policy {
 namespace {
@@ -12,6 +13,12 @@ constexpr std::int64_t kMaxMisses = 3;
 /// Where a free rate begins, and what it rises by at a step until it has come to its stride.
 constexpr double kFreeStart = 1.0 / 4096;
 constexpr double kFreeRise = 2;
+
+/// Share of the run in which a free rate that has come to its stride may still rise.
+constexpr double kFreeRiseShare = 0.3;
+
+/// No rate that weights are trained at lies further from the schedule's.
+constexpr double kFreeLimit = 1e12;
 
 }  // namespace
 
@@ -61,6 +68,12 @@ void RateScale::restore(const State& state) {
   if (state_.base == 1) options_.start = 1;
   if (!has_stride()) state_.held = 1;
   if (!is_free()) state_.held = std::min(state_.held, 1.0);
+  if (is_free()) {
+    // What a run that was not free had verified.
+    state_.held *= state_.scale;
+    state_.scale = state_.base = 1;
+    state_.has_risen = false;
+  }
   state_.scale = std::clamp(state_.scale, smallest(), options_.largest);
 }
 
@@ -75,29 +88,29 @@ void RateScale::follow(const std::vector<double>& scheduled, double left) {
   const bool ends = (state_.has_risen || is_free()) && left > 0 && left < options_.anneal;
   const bool was_above = state_.scale > state_.base;
   state_.annealed = 1;
-  double climbed = 1;
+  left_ = left;
+  const double peak_before = peak();
   for (std::size_t i = 0; i < scheduled.size(); ++i) {
     if (state_.scale > state_.base && scheduled[i] > state_.scheduled[i]) {
       state_.scale =
           std::max(state_.base, std::min(state_.scale, state_.reached[i] / scheduled[i]));
     }
-    if (scheduled[i] > state_.largest[i]) {
-      if (state_.largest[i] > 0) climbed = std::max(climbed, scheduled[i] / state_.largest[i]);
-      state_.largest[i] = scheduled[i];
-    }
+    state_.largest[i] = std::max(state_.largest[i], scheduled[i]);
     if (ends && scheduled[i] > 0) {
       const double most = state_.largest[i] * left / options_.anneal;
       state_.annealed = std::min(state_.annealed, most / scheduled[i]);
     }
   }
   // A free rate climbs by its own warm-up alone.
-  if (is_free()) state_.held /= climbed;
+  if (is_free() && peak_before > 0) state_.held *= peak_before / peak();
   // What was verified has been used up.
   if (was_above && state_.scale == state_.base) {
     state_.has_risen = false;
     state_.misses = 0;
   }
   state_.scheduled = scheduled;
+  state_.shares += share_of_peak();
+  ++state_.followed;
 }
 
 void RateScale::observe() {
@@ -167,19 +180,29 @@ void RateScale::limit(double distance, std::int64_t step, double decay) {
   state_.distance = distance;
   state_.told = step;
   const double stride = options_.resolved_stride() * state_.annealed;
+  const double shares = std::exchange(state_.shares, 0);
+  const auto followed = std::exchange(state_.followed, 0);
   if (is_free()) {
-    const double share = share_of_peak();
-    // Weights that stay where they are tell nothing of the rate, but where it is too small to round to a move.
-    if (share == 0 || (state_.found && state_.reach == 0)) return;
+    // The way since then was gone at all of their rates.
+    const double share = followed > 0 ? shares / static_cast<double>(followed) : share_of_peak();
+    // Weights that stay where they are tell nothing of the rate, unless it is too small to move them.
+    if (share == 0 || (state_.reach == 0 && (state_.found || state_.held >= 1))) return;
     const double wanted = stride * share / state_.reach;
-    const double most = state_.found ? options_.growth : kFreeRise;
+    const double rises = 1 - left_ < kFreeRiseShare ? options_.growth : 1;
+    const double most = state_.found ? rises : kFreeRise;
     if (wanted < 1) state_.found = true;
-    state_.held *= std::min(most, wanted);
+    state_.held = std::clamp(state_.held * std::min(most, wanted), 1 / kFreeLimit, kFreeLimit);
     return;
   }
   // Where moves undo each other, that reads as no speed at all.
   const double most = std::min(1.0, state_.held * options_.growth);
   state_.held = std::min(most, state_.held * stride / state_.reach);
+}
+
+double RateScale::peak() const {
+  double peak = 0;
+  for (const double largest : state_.largest) peak = std::max(peak, largest);
+  return peak;
 }
 
 double RateScale::share_of_peak() const {

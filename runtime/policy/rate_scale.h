@@ -57,7 +57,9 @@ struct RateOptions {
 ///
 /// A `free` rate is that factor alone, which then may pass 1: it begins at a 4096th, doubles at every step
 /// until the stride is reached, and keeps to the stride, times the share of their peak that the
-/// schedule's rates are at. Of the schedule only its course counts, and not before its peak.
+/// schedule's rates are at. Of the schedule only its course counts, and not before its peak. Later in a run
+/// the distance is noise and hardly depends on the rate, so after three tenths of the planned steps the
+/// factor falls only.
 class RateScale {
  public:
   /// Throws InvalidOption.
@@ -145,6 +147,10 @@ class RateScale {
     double held = 1;
     /// Whether a free rate has come to its stride.
     bool found = false;
+    /// Of the steps since the distance was told: their number, and the sum of the shares of their peak that
+    /// the schedule's rates were at.
+    std::int64_t followed = 0;
+    double shares = 0;
   };
   const State& state() const { return state_; }
   /// A scale outside of its bounds, from a run with other options, goes to the nearer one.
@@ -152,10 +158,14 @@ class RateScale {
 
  private:
   void move(double to, std::int64_t observation);
+  /// Largest rate that the schedule had so far.
+  double peak() const;
   double share_of_peak() const;
 
   RateOptions options_;
   State state_;
+  /// Of the planned steps, at the last one.
+  double left_ = 1;
 };
 
 }  // namespace leapverify::policy

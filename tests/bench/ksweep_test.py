@@ -255,6 +255,29 @@ class Sweep(Folder):
         self.assertTrue(row.startswith(f"| linear | {share:.1f} ["), row)
         self.assertIn("<svg", table.with_suffix(".svg").read_text())
 
+    def test_reports_and_comparisons_know_it(self):
+        folder = self.folder / "results"
+        folder.mkdir()
+        (folder / "ksweep.jsonl").write_bytes((self.whole / "ksweep.jsonl").read_bytes())
+        (folder / "environment.txt").write_text("no GPU\n 2 cpu Some Processor\n")
+        result = run(sys.executable, BENCH / "report.py", folder)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        text = (folder / "report.md").read_text()
+        self.assertIn("## The published experiment again", text)
+        self.assertIn("![acceptance by strict](ksweep.svg)", text)
+        self.assertIn("<svg", (folder / "ksweep.svg").read_text())
+
+        changed = self.folder / "changed"
+        changed.mkdir()
+        (changed / "environment.txt").write_bytes((folder / "environment.txt").read_bytes())
+        refused = [{**line, "accepted": []} if "accepted" in line else line for line in self.lines(self.whole)]
+        (changed / "ksweep.jsonl").write_text("".join(json.dumps(line) + "\n" for line in refused))
+        of_linear = self.choose(self.whole, event="candidate", predictor="linear", horizon=5)
+        share = sum("strict" in line["accepted"] for line in of_linear) / len(of_linear)
+        self.assertGreater(share, 0)
+        said = run(sys.executable, BENCH / "compare.py", folder, changed).stdout
+        self.assertIn(f"linear, 5 steps ahead: accepted by strict: {share:.4g} → 0 share", said)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -759,6 +759,25 @@ TEST(Denoised, AFreeRateIsResumedBitwise) {
   for (const int stop : {1, 3, 12, 32}) expect_resumed_is(whole, free_rate(), stop, 60);
 }
 
+TEST(Denoised, AFreeRateComesAfterARunThatWasNot) {
+  Options before = from_a_quarter();
+  before.rate.start = 1;
+  before.on_accept = OnAccept::kLeap;
+  before.controller.cascade = 4;
+  ToyRun run;
+  run.wrap(before);
+  run.train(12);
+  const LeapVerifyState state = run.leaps->state();
+  Options after = free_rate();
+  after.denoise_decay = kDecay;
+  run.wrap(after);
+  run.leaps->restore(state);
+  run.trace.clear();
+  run.train(40);
+  EXPECT_GE(events_of(run, "observation").size(), 8u);
+  EXPECT_NE(run.leaps->status().learning_rate_scale, 1);
+}
+
 TEST(Denoised, AFreeRateTakesTheStrideOfAdaptersWhereLittleIsTrained) {
   const auto stride = [](bool little) {
     ToyRun run;
@@ -793,6 +812,13 @@ TEST(Denoised, AFreeRateThatCannotBeIsRefused) {
   refused("rate.free", [](Options& o) { o.on_accept = OnAccept::kBoth; });
   refused("rate.free", [](Options& o) { o.mode = Mode::kShadow; });
   refused("rate.start", [](Options& o) { o.rate.start = 0.5; });
+  refused("rate.largest", [](Options& o) { o.rate.largest = 4; });
+  refused("rate.smallest", [](Options& o) { o.rate.smallest = 0.5; });
+  refused("rate.look_back", [](Options& o) { o.rate.look_back = 3; });
+  refused("rate.max_hold", [](Options& o) { o.rate.max_hold = 3; });
+  refused("gate", [](Options& o) { o.gate = GateSource::kNextBatch; });
+  refused("batch_norm", [](Options& o) { o.batch_norm = BatchNormPolicy::kRecompute; });
+  refused("when", [](Options& o) { o.verification.when = policy::When::kRaced; });
 }
 
 TEST(Denoised, WithoutProbesTheFallOfTheLossIsThatOfTheReferences) {

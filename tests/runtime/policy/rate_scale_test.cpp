@@ -479,6 +479,10 @@ TEST(RateScale, WeightsThatStayTellAFreeRateNothing) {
   rate.follow({1});
   rate.limit(0, 1, kDecay);
   EXPECT_EQ(rate.value(), 2.0 / 4096) << "the rate may be too small to move them";
+  RateScale stays(free_rate());
+  stays.follow({1});
+  for (int step = 1; step <= 40; ++step) stays.limit(0, step, kDecay);
+  EXPECT_EQ(stays.value(), 1) << "but not the schedule's own";
   go(rate, 0.2, 2);
   const double found = rate.value();
   rate.follow({0});
@@ -487,6 +491,65 @@ TEST(RateScale, WeightsThatStayTellAFreeRateNothing) {
   rate.follow({1});
   rate.limit(0, 4, kDecay);
   EXPECT_EQ(rate.value(), found);
+}
+
+TEST(RateScale, AFreeRateRisesInTheFirstThreeTenthsOfARun) {
+  for (const auto& [left, after] : {std::pair{1.0, 3.0}, {0.71, 3.0}, {0.7, 1.0}, {0.2, 1.0}}) {
+    RateScale rate(free_rate());
+    rate.follow({1}, left);
+    go(rate, 0.2, 1);
+    const double found = rate.value();
+    go(rate, 0.001, 2);
+    EXPECT_DOUBLE_EQ(rate.value(), after * found) << left;
+    go(rate, 0.2, 3);
+    EXPECT_DOUBLE_EQ(rate.value(), after * found / 2) << left;
+  }
+  RateScale late(free_rate());
+  late.follow({1}, 0.2);
+  go(late, 0.001, 1);
+  EXPECT_DOUBLE_EQ(late.value(), 2.0 / 4096) << "one that was not found climbs on";
+}
+
+TEST(RateScale, AScheduleThatFallsBetweenTwoDistancesIsNoFallOfTheRate) {
+  RateScale rate(free_rate());
+  rate.follow({1});
+  go(rate, 0.1, 1);
+  const double found = rate.value();
+  // At this speed the distance stays what it is; the last of ten steps is a tenth of one.
+  for (int step = 2; step <= 11; ++step) rate.follow({step < 11 ? 1.0 : 0.1});
+  rate.limit(rate.state().distance, 11, kDecay);
+  EXPECT_GT(rate.value(), 0.8 * found);
+}
+
+TEST(RateScale, AGroupThatIsWarmedUpLaterSlowsNoOther) {
+  RateScale rate(free_rate());
+  rate.follow({1});
+  go(rate, 0.1, 1);
+  const double found = rate.value();
+  rate.follow({1, 1e-3});
+  rate.follow({1, 1});
+  EXPECT_EQ(rate.value(), found);
+}
+
+TEST(RateScale, AFreeRateStaysFinite) {
+  RateScale rate(free_rate());
+  rate.follow({1});
+  for (int step = 1; step <= 2000; ++step) go(rate, 1e-30, step);
+  EXPECT_EQ(rate.value(), 1e12);
+  for (int step = 2001; step <= 2100; ++step) go(rate, 1e30, step);
+  EXPECT_EQ(rate.value(), 1e-12);
+}
+
+TEST(RateScale, WhatHadVerifiedIsInAFreeRateThatComesAfterIt) {
+  RateOptions options;
+  RateScale before(options);
+  before.follow({1});
+  EXPECT_TRUE(before.raise(1));
+  RateScale rate(free_rate());
+  rate.restore(before.state());
+  EXPECT_EQ(rate.value(), before.value());
+  rate.follow({3});
+  EXPECT_DOUBLE_EQ(rate.value(), before.value() / 3) << "once";
 }
 
 TEST(RateScale, AFreeRateFallsAtTheEndWhereTheScheduleDoesNot) {
