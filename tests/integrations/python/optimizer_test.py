@@ -79,6 +79,19 @@ class Promises(unittest.TestCase):
         self.assertIs(run.base.param_groups[0]["lr"], rate)
         self.assertEqual(float(rate), float(torch.tensor(3e-3)))
 
+    def test_free_finds_its_rate_from_any_without_a_held_out_loss(self):
+        reached = []
+        for rate in (1e-6, 1.0):
+            # So few planned steps would pay for no try, of which nothing is to be said here.
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                run = Run({"preset": "free", "planned_steps": 80}, base=lambda p, rate=rate: torch.optim.AdamW(p, lr=rate))
+            run.train(60)
+            self.assertEqual(run.evaluator.evaluations, 0)
+            self.assertEqual(run.optimizer.status()["off_reason"], "")
+            reached.append(rate * run.optimizer.status()["learning_rate_scale"])
+        self.assertLess(max(reached), 3 * min(reached))
+
     def test_momentum_of_each_optimizer_that_has_it(self):
         for base in ("SGD", "Adam", "AdamW"):
             with self.subTest(base=base):
@@ -563,7 +576,8 @@ class Options(unittest.TestCase):
             ({"verification.alpha": 7}, r"verification\.alpha.*7"),
             ({"horizons": [1, "two"]}, "horizons.*two.*list"),
             ({"enabled": 1}, "enabled.*1.*True or False"),
-            ({"preset": "best"}, "preset.*best.*paper"),
+            ({"preset": "best"}, "preset.*best.*free.*paper"),
+            ({"preset": "free", "rate.largest": 4}, "rate.largest.*4.*rate.free"),
             ({"planned_steps": -1}, "planned_steps.*-1"),
             ({"planned_steps": 400.5}, "planned_steps.*400.5"),
             ({"trace": 3}, "trace = 3"),
