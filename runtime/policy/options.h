@@ -157,7 +157,8 @@ struct Options {
     return rehearses() || schedule == SchedulePolicy::kAdvance || data == DataPolicy::kSkip;
   }
 
-  /// Why a run of planned_steps ends before a first try can be made; empty where one can.
+  /// Why a run of planned_steps ends before a first try can be made; empty where one can, or none is
+  /// to be (`rate.free`).
   std::string no_try_reason() const;
 
   /// Throws InvalidOption for the first option that is not legal by itself or beside the others.

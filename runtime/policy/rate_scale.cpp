@@ -52,8 +52,8 @@ void RateOptions::describe(FieldVisitor& visitor) {
       "free", free,
       "the learning rate is what moves the matrices as far as the stride (where none is given "
       "0.15, and 0.3 if less than a quarter of the model is trained, as with adapters), "
-      "whatever the schedule's; of that the course after its peak remains, and no "
-      "candidates are tried");
+      "whatever the schedule's, of which the course after its peak remains; it rises in the "
+      "first three tenths of planned_steps, and no candidates are tried");
 }
 
 RateScale::RateScale(const RateOptions& options) : options_(options) {
