@@ -129,6 +129,18 @@ class TimeToTarget(Folder):
         text = self.arena("pretrain")
         self.assertEqual(self.row(text, "3.3e-4", "1")[2:6], ["4.3296 (1)", "4.0373", "0 of 1", "not reached"])
         self.assertEqual(self.row(text, "3e-3", "6")[4], "6 of 6")
+        lines = [line for line in synthetic_runs.time_to_target(noise=0)
+                 if line["arena"] == "pretrain" and "final" in line]
+        gaps = []
+        for rate in sorted({line["rate"] for line in lines if line["method"] == "leapverify"}):
+            theirs, ours = (statistics.median(line["final"] for line in lines
+                                              if (line["method"], line["rate"]) == (method, rate))
+                            for method in ("adamw", "leapverify"))
+            gaps.append(theirs - ours)
+        self.assertEqual(len(gaps), 4)
+        area = (gaps[0] / 2 + gaps[1] + gaps[2] + gaps[3] / 2) / 3  # the rates are a factor of 3 apart
+        self.assertGreater(area, 0.01)
+        self.assertIn(f"leapverify ends {area:+.4f} nats below adamw.", text)
 
     def test_pictures_can_be_shown(self):
         text = self.render(time_to_target=synthetic_runs.time_to_target(noise=0.03))
