@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 
 import inference
+import ksweep_table
 from closed_loop import first_below
 from results_folder import Unusable
 
@@ -300,16 +301,13 @@ def any_rate(folder):
 
 def ksweep(folder):
     """What `strict` accepts of each predictor at each horizon, with the optimizer's moments as they are."""
-    tried, runs = defaultdict(list), []
-    for line in folder.lines("ksweep"):
-        if line["event"] == "candidate" and line["moments"] == "fp32":
-            tried[line["predictor"], line["horizon"]].append("strict" in line["accepted"])
-        elif line["event"] == "run":
-            runs.append(line)
+    lines, tried = folder.lines("ksweep"), defaultdict(list)
+    for line in ksweep_table.full(ksweep_table.choose(lines, event="candidate")):
+        tried[line["predictor"], line["horizon"]].append(line)
     figures = {f"{predictor}, {horizon} steps ahead: accepted by strict":
-               Counted("share", COUNTED, True, sum(accepted), len(accepted))
-               for (predictor, horizon), accepted in tried.items()}
-    if runs:
+               Counted("share", COUNTED, True, *ksweep_table.count(candidates, "strict"))
+               for (predictor, horizon), candidates in tried.items()}
+    if runs := ksweep_table.choose(lines, event="run"):
         figures["failed runs"] = Counted("share", COUNTED, successes=sum("failed" in line for line in runs), n=len(runs))
     return figures
 

@@ -1,6 +1,5 @@
 """The tables of the time-to-target bench: who is when at the loss of tuned AdamW, from which grid, at what cost."""
 
-import itertools
 import math
 import statistics
 
@@ -157,10 +156,10 @@ def area_between(arena, ours):
              for rate, (theirs, mine) in finals.items() if theirs and mine}
     if len(known) < 2:
         return []
+    from scipy.integrate import trapezoid
+
     lowest, highest = min(known), max(known)
-    points = list(known.items())
-    area = sum((gap + last) / 2 * math.log(rate / before)
-               for (before, last), (rate, gap) in itertools.pairwise(points)) / math.log(highest / lowest)
+    area = trapezoid(list(known.values()), [math.log(rate) for rate in known]) / math.log(highest / lowest)
     return ["", f"The area between the two curves of final losses over the logarithm of the rate, ÷ its width, from {short(lowest)} to "
             f"{short(highest)}: {OURS} ends {area:+.4f} nats below {BASELINE}."]
 
