@@ -101,7 +101,7 @@ LeapVerify::Implementation::Implementation(std::unique_ptr<BaseOptimizer> base,
       }
       find_matrices();
     }
-    if (snapshots_ && options_.batch_norm == BatchNormPolicy::kExtrapolate) {
+    if (options_.batch_norm == BatchNormPolicy::kExtrapolate) {
       statistics_ = TensorList(model_->running_statistics());
       statistics_snapshots_.emplace(statistics_, snapshots_to_keep());
     }

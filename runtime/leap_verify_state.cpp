@@ -115,11 +115,8 @@ void LeapVerify::Implementation::restore(const LeapVerifyState& state) {
     verifier_.restore(data.at("past_losses").get<std::vector<double>>());
     detector_.restore(detector_state_from_json(data.at("detector")));
     controller_.state() = controller_state_from_json(data.at("controller"));
-    if (rate_.is_free()) {
-      // Of a run that was not.
-      pending_.clear();
-      controller_.end_cascade();
-    }
+    // Of a run that was not free.
+    if (rate_.is_free()) controller_.end_cascade();
     curve_.restore(curve_state_from_json(data.at("curve")));
     forecast_.restore(forecast_state_from_json(data.at("forecast")));
     portfolio_.restore(portfolio_state_from_json(data.at("portfolio"), portfolio_));

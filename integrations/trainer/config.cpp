@@ -116,8 +116,7 @@ void LeapVerifyConfig::apply_preset() {
 void LeapVerifyConfig::describe(FieldVisitor& visitor) {
   visitor.choice("preset", preset,
                  "what the keys below start from; auto: adapts the learning rate; free: finds it "
-                 "without being "
-                 "given one; paper: the published method and constants");
+                 "without being given one; paper: the published method and constants");
   options.describe(visitor);
 }
 

@@ -67,8 +67,9 @@ void RateScale::restore(const State& state) {
   state_.base = std::max(state_.base, options_.start);
   if (state_.base == 1) options_.start = 1;
   if (!has_stride()) state_.held = 1;
-  if (!is_free()) state_.held = std::min(state_.held, 1.0);
-  if (is_free()) {
+  if (!is_free()) {
+    state_.held = std::min(state_.held, 1.0);
+  } else {
     // What a run that was not free had verified.
     state_.held *= state_.scale;
     state_.scale = state_.base = 1;
@@ -109,6 +110,7 @@ void RateScale::follow(const std::vector<double>& scheduled, double left) {
     state_.misses = 0;
   }
   state_.scheduled = scheduled;
+  if (!is_free()) return;
   state_.shares += share_of_peak();
   ++state_.followed;
 }
@@ -180,9 +182,9 @@ void RateScale::limit(double distance, std::int64_t step, double decay) {
   state_.distance = distance;
   state_.told = step;
   const double stride = options_.resolved_stride() * state_.annealed;
-  const double shares = std::exchange(state_.shares, 0);
-  const auto followed = std::exchange(state_.followed, 0);
   if (is_free()) {
+    const double shares = std::exchange(state_.shares, 0);
+    const auto followed = std::exchange(state_.followed, 0);
     // The way since then was gone at all of their rates.
     const double share = followed > 0 ? shares / static_cast<double>(followed) : share_of_peak();
     // Weights that stay where they are tell nothing of the rate, unless it is too small to move them.
