@@ -6,7 +6,8 @@ Usage: any_rate.py FOLDER [--device cpu|cuda] [--arenas pretrain digits ...] [--
 Needs what time_to_target.py needs, and scikit-learn. In each arena (bench/harness/arenas.py) the base optimizer alone is
 tuned first: rate × warm-up at seed 0, factors of 2 apart, until the best rate of each warm-up has worse neighbours on
 both sides; the best of all is run at --seeds others. Then each method is run from 1/256 to 8 times the rate that is best at
-the arena's own warm-up. Prodigy and D-Adaptation find their rate themselves and are run once a seed. A --variant is
+the arena's own warm-up. Prodigy, D-Adaptation and
+prodigy-plus-schedule-free find their rate themselves and are run once a seed. A --variant is
 LeapVerify with other options. One line of FOLDER/any_rate.jsonl a run; what is there is not run again, so it can be
 stopped at any time and called again. bench/report.py renders the folder.
 """
@@ -29,10 +30,10 @@ MULTIPLES = tuple(2.0**k for k in range(-8, 4))
 #: Where grids begin, as a multiple of what people start with, and how far they may grow on one side.
 GUESS = 16
 MOST_WIDENINGS = 8
-METHODS = ("alone", "leapverify", "schedulefree", "mechanic", "prodigy", "dadaptation")
-ONCE = ("prodigy", "dadaptation")
+METHODS = ("alone", "leapverify", "leapverify-free", "schedulefree", "mechanic", "prodigy", "dadaptation", "prodigy-schedulefree")
+ONCE = ("prodigy", "dadaptation", "prodigy-schedulefree")
 #: Those that know AdamW only run in its arenas.
-OF_ANY_OPTIMIZER = ("alone", "leapverify")
+OF_ANY_OPTIMIZER = ("alone", "leapverify", "leapverify-free")
 #: What the parts of the default are worth, at one seed and fewer rates.
 ABLATIONS: dict[str, Line] = {"leap": {"on_accept": "leap"}, "both": {"on_accept": "both"},
                               "current": {"reference": "current"}, "strict": {"verification": {"rule": "strict"}}}

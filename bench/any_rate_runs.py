@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from typing import Any
 
@@ -78,6 +79,12 @@ class Arena:
             if line["purpose"] == purpose and label_of(line) == label:
                 found.setdefault(line["rate"] / (self.own_rate or 1.0), []).append(line)
         return dict(sorted(found.items()))
+
+    def speed_ups(self, runs: list[Line]) -> list[float]:
+        """Of runs that ended: their steps over those to the tuned optimizer's final loss, 0 where they never get there."""
+        target = statistics.median(self.baseline)
+        there = [next((step for step, _, _, loss in line["curve"] if loss <= target), math.inf) for line in runs if ended(line)]
+        return [line["steps"] / step for line, step in zip(filter(ended, runs), there, strict=True)]
 
     def median(self, runs: list[Line]) -> float:
         """Final loss; infinite where more than half diverged, nan where nothing is known."""

@@ -31,6 +31,12 @@ class BaseOptimizer {
   virtual std::vector<double> learning_rates() const = 0;
   virtual void set_learning_rates(const std::vector<double>& rates) = 0;
 
+  /// What each group keeps of past gradients at a step: Adam's first beta, the momentum of others; 0
+  /// where it keeps none.
+  virtual std::vector<double> momenta() const = 0;
+  /// Likewise; 0 leaves a group as it is.
+  virtual void set_momenta(const std::vector<double>& momenta) = 0;
+
   /// One step, after the closure unless it is null; returns what it returns.
   virtual at::Tensor step(const std::function<at::Tensor()>& closure) = 0;
   virtual void zero_grad(bool set_to_none) = 0;

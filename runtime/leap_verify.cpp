@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <iterator>
 #include <numeric>
 #include <optional>
@@ -31,7 +32,6 @@ std::vector<at::Tensor> trained_parameters(const BaseOptimizer& base) {
   return parameters;
 }
 
-/// Adapters, most of which begin at 0, have further to go than weights that are there already.
 bool trains_adapters(const TrainedModel& model) {
   std::int64_t trained = 0;
   std::int64_t all = 0;
@@ -41,6 +41,28 @@ bool trains_adapters(const TrainedModel& model) {
   }
   return trained < all / 4;
 }
+
+/// For its lifetime the weights are the average of the iterates; afterwards what they were, bitwise.
+class AtAverage {
+ public:
+  AtAverage(IterateAverage& iterates, double pull) : iterates_(iterates), pull_(pull) {
+    iterates_.place_average();
+  }
+  ~AtAverage() {
+    try {
+      iterates_.place(pull_);
+    } catch (const std::exception& error) {
+      std::fprintf(stderr, "leapverify: putting the weights back failed: %s\n",
+                   error_text(error).c_str());
+    }
+  }
+  AtAverage(const AtAverage&) = delete;
+  AtAverage& operator=(const AtAverage&) = delete;
+
+ private:
+  IterateAverage& iterates_;
+  double pull_;
+};
 
 /// A rate below the schedule's needs tries to leave it.
 policy::RateOptions rate_options(const Options& options) {
@@ -87,8 +109,12 @@ LeapVerify::Implementation::Implementation(std::unique_ptr<BaseOptimizer> base,
     if (options_.reference == Reference::kDenoised) {
       average_.emplace(weights_, options_.denoise_decay);
     }
-    if (!rate_.is_free()) snapshots_.emplace(origin(), snapshots_to_keep(), options_.snapshots);
-    saved_weights_ = weights_.allocate_like(TensorList::Precision::kSame);
+    if (rate_.is_free()) {
+      iterates_.emplace(weights_);
+    } else {
+      snapshots_.emplace(origin(), snapshots_to_keep(), options_.snapshots);
+      saved_weights_ = weights_.allocate_like(TensorList::Precision::kSame);
+    }
     saved_buffers_ = buffers_.allocate_like(TensorList::Precision::kSame);
     if (moves_batch_norm()) buffer_backup_ = buffers_.allocate_like(TensorList::Precision::kSame);
     if (bounds_stride()) {
@@ -122,10 +148,20 @@ void LeapVerify::Implementation::require_same_ranks() {
   ranks_checked_ = true;
 }
 
-at::Tensor LeapVerify::Implementation::step(const std::function<at::Tensor()>& closure) {
+void LeapVerify::Implementation::begin_step() {
+  // It may become known after construction, before training.
+  if (iterates_ && options_.planned_steps == 0) {
+    throw InvalidOption("planned_steps", "0",
+                        "at least 1 with rate.free, which fits the rate to the length of the run");
+  }
   require_same_ranks();
   trace_settings();
   if (average_ && step_ == 0) average_->start();
+  if (iterates_) iterates_->begin();
+}
+
+at::Tensor LeapVerify::Implementation::step(const std::function<at::Tensor()>& closure) {
+  begin_step();
   if (!pending_.empty()) {
     pending_.clear();
     give_up_pending("no batch came to try the leap on");
@@ -138,10 +174,8 @@ at::Tensor LeapVerify::Implementation::step(const std::function<at::Tensor()>& c
 at::Tensor LeapVerify::Implementation::step(const TrainingBatch& batch) {
   LV_CHECK(batch.sequences > 0 && batch.losses && batch.backward,
            "a training batch needs its number of sequences and both of its functions");
-  require_same_ranks();
+  begin_step();
   batch_size_ = batch.sequences * replicas_.size();
-  trace_settings();
-  if (average_ && step_ == 0) average_->start();
   if (const std::vector<std::int64_t> horizons = std::exchange(pending_, {}); !horizons.empty()) {
     const bool seen = seen_by_any(batch);
     // The batch may be larger than the one that the try was planned with.
@@ -171,16 +205,18 @@ void LeapVerify::Implementation::give_up_pending(const std::string& reason) {
 
 void LeapVerify::Implementation::follow(bool has_batch) {
   ++step_;
-  if (step_ % options_.observe_every == 0 || step_ == options_.planned_steps) {
+  if (!iterates_ && (step_ % options_.observe_every == 0 || step_ == options_.planned_steps)) {
     trace_rate(rate_.anneals() ? "the end of the run is near" : "the schedule has climbed");
   }
   if (average_ && (off_reason_.empty() || bounds_stride())) average_->update();
+  if (iterates_) iterates_->take_in(rate_.iterate_weight(step_));
   const bool observes = controller_.observes(step_, options_.observe_every);
   if (!options_.enabled) return;
   // A rate that is far too large does harm before the first observation.
   if (bounds_stride() && (observes || step_ < options_.observe_every || rate_.climbs_to_stride())) {
     limit_stride();
   }
+  if (iterates_) iterates_->place(pull_to_average());
   if (!observes) return;
   if (off_reason_.empty()) observe(has_batch);
   const bool tries_go_on =
@@ -212,10 +248,15 @@ at::Tensor LeapVerify::Implementation::base_step(const std::function<at::Tensor(
   if (options_.enabled) check_same_parameters();
   // After the closure, which may set the rates of this step itself.
   std::optional<ScaledRates> rates;
+  std::optional<CappedMomenta> momenta;
   const auto scale = [&] {
     if (options_.enabled) rate_.follow(base_->learning_rates(), share_left(step_));
     step_scale_ = rate_scale();
     rates.emplace(*base_, step_scale_);
+    if (iterates_) {
+      momenta.emplace(*base_, policy::RateOptions::kFreeMomentum);
+      iterates_->before_step();
+    }
     if (options_.enabled) {
       rate_sum_ += mean_rate(*base_);
       ++rate_steps_;
@@ -273,10 +314,19 @@ void LeapVerify::Implementation::at_average(const std::function<void()>& action)
   if (snapshots_) snapshots_->let_weights_change();
   // Copies of the weights in lower precision that autocast keeps.
   at::autocast::clear_cache();
-  LeapTransaction transaction(weights_, saved_weights_);
-  transaction.write(average_->tensors());
-  action();
+  if (iterates_) {
+    const AtAverage there(*iterates_, pull_to_average());
+    action();
+  } else {
+    LeapTransaction transaction(weights_, saved_weights_);
+    transaction.write(average_->tensors());
+    action();
+  }
   at::autocast::clear_cache();
+}
+
+double LeapVerify::Implementation::pull_to_average() const {
+  return step_ < options_.planned_steps ? policy::RateOptions::kFreePull : 1;
 }
 
 Status LeapVerify::Implementation::status() const {
@@ -315,8 +365,10 @@ std::int64_t LeapVerify::Implementation::memory_bytes() const {
   const std::int64_t snapshots = snapshots_ ? snapshots_->byte_count() : 0;
   const std::int64_t average = average_ ? average_->tensors().byte_count() : 0;
   const std::int64_t statistics = statistics_snapshots_ ? statistics_snapshots_->byte_count() : 0;
-  return average + snapshots + saved_weights_.byte_count() + saved_buffers_.byte_count() +
-         buffer_backup_.byte_count() + statistics;
+  const std::int64_t iterates =
+      iterates_ ? iterates_->iterate().byte_count() + iterates_->average().byte_count() : 0;
+  return average + iterates + snapshots + saved_weights_.byte_count() +
+         saved_buffers_.byte_count() + buffer_backup_.byte_count() + statistics;
 }
 
 Options LeapVerify::Implementation::validated(const Options& options,
@@ -356,9 +408,9 @@ Options LeapVerify::Implementation::validated(const Options& options,
 }
 
 Options LeapVerify::Implementation::resolved(Options options) const {
-  if (options.enabled && options.rate.free && options.rate.stride == 0) {
-    options.rate.stride = trains_adapters(*model_) ? policy::RateOptions::kAdapterStride
-                                                   : policy::RateOptions::kFreeStride;
+  const std::int64_t steps = options.planned_steps;
+  if (options.enabled && options.rate.free && options.rate.stride == 0 && steps > 0) {
+    options.rate.stride = policy::RateOptions::free_stride(steps, trains_adapters(*model_));
   }
   return options;
 }

@@ -97,8 +97,8 @@ struct LeapVerifyState {
 ///
 /// Promises: a rejected leap leaves weights, buffers, optimizer state, gradients and random
 /// generators bitwise what they were; with `enabled: false`, or with every leap rejected, training
-/// is bitwise that of the base optimizer, unless rate.start, rate.stride or rate.free are set. Parameters keep
-/// their storage. Those that do not require gradients are neither kept nor changed, and may not come
+/// is bitwise that of the base optimizer, unless rate.start, rate.stride or rate.free are set.
+/// Parameters keep their storage. Those that do not require gradients are neither kept nor changed, and may not come
 /// to later: step() throws ContractError when others require them than at construction. Gradient
 /// accumulation: call step() once an optimizer step, as with the base optimizer.
 class LeapVerify {
@@ -111,9 +111,8 @@ class LeapVerify {
   /// leap, and CollectiveError where one does not answer.
   /// Memory: one copy of the trained weights and of the buffers on the parameters' device, the
   /// weights' average with reference: denoised, and the snapshots that the predictor and the look
-  /// back need in the format of
-  /// Options::snapshots; see memory_bytes(). Throws
-  /// InvalidOption for illegal options, an unsupported base optimizer or a gate set that is too
+  /// back need in the format of Options::snapshots, or with rate.free the average of all iterates; see
+  /// memory_bytes(). Throws InvalidOption for illegal options, an unsupported base optimizer or a gate set that is too
   /// small; ContractError for parameters on several devices or with gaps in memory.
   LeapVerify(torch::optim::Optimizer& base, ModelReference model, const Options& options,
              Evaluator& evaluator, TraceSink trace = nullptr, StepRunner* runner = nullptr,
@@ -151,7 +150,7 @@ class LeapVerify {
   std::int64_t memory_bytes() const;
 
   /// Whether an average of the recent weights is kept and followed: with reference: denoised, after
-  /// the first step, while leaps are on.
+  /// the first step, while leaps are on. With rate.free it is that of all iterates.
   bool has_average() const;
 
   /// Runs `action` with that average in the weights' place, and then puts back every byte of the

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <leapverify/runtime/base_optimizer.h>
+#include <leapverify/runtime/iterate_average.h>
 #include <leapverify/runtime/leap_transaction.h>
 #include <leapverify/runtime/leap_verify.h>
 #include <leapverify/runtime/policy/forecast.h>
@@ -112,6 +113,8 @@ class LeapVerify::Implementation {
   /// Writes what the decisions rest on to the trace, at the start and when a resumed run changed it.
   void trace_settings();
 
+  /// What precedes the base optimizer's step.
+  void begin_step();
   /// What follows the base optimizer's step.
   void follow(bool has_batch);
 
@@ -241,6 +244,8 @@ class LeapVerify::Implementation {
   bool raise_rate(const Point& winner);
   /// After a look back that verified.
   void lower_rate();
+  /// At a free rate: how far the weights of now are on their way from the iterate to the average.
+  double pull_to_average() const;
   /// Whether the rate is lowered where the weights go far.
   bool bounds_stride() const;
   void find_matrices();
@@ -338,6 +343,8 @@ class LeapVerify::Implementation {
   // Gate sequences that statistics are recomputed on in the try that goes on.
   std::vector<std::int64_t> statistics_sequences_;
   std::optional<WeightAverage> average_;
+  // Of a free rate.
+  std::optional<IterateAverage> iterates_;
   // Of the weights and of their average, where the stride is bounded.
   TensorList matrices_;
   TensorList averaged_matrices_;

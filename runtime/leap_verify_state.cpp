@@ -12,13 +12,25 @@ using nlohmann::json;
 
 namespace {
 
+void add_list(const TensorList& list, const std::string& prefix, NamedTensors& out) {
+  const std::vector<at::Tensor>& tensors = list.tensors();
+  for (std::size_t j = 0; j < tensors.size(); ++j) {
+    out.emplace_back(prefix + std::to_string(j), tensors[j]);
+  }
+}
+
+void restore_list(const TensorList& list, const std::string& prefix, const NamedTensors& in,
+                  const std::string& source) {
+  const std::vector<at::Tensor>& tensors = list.tensors();
+  for (std::size_t j = 0; j < tensors.size(); ++j) {
+    tensors[j].copy_(find_like(in, prefix + std::to_string(j), tensors[j], source));
+  }
+}
+
 void add_snapshots(const std::optional<SnapshotStore>& store, const std::string& prefix,
                    NamedTensors& out) {
   for (std::int64_t i = 0; store && i < store->size(); ++i) {
-    const std::vector<at::Tensor>& tensors = store->stored(i).tensors();
-    for (std::size_t j = 0; j < tensors.size(); ++j) {
-      out.emplace_back(prefix + std::to_string(i) + "." + std::to_string(j), tensors[j]);
-    }
+    add_list(store->stored(i), prefix + std::to_string(i) + ".", out);
   }
 }
 
@@ -29,11 +41,7 @@ void restore_snapshots(std::optional<SnapshotStore>& store, const std::vector<st
   if (!store) return;
   store->clear();
   for (std::size_t i = 0; i < steps.size(); ++i) {
-    const std::vector<at::Tensor>& tensors = store->restore_older(steps[i]).tensors();
-    for (std::size_t j = 0; j < tensors.size(); ++j) {
-      const std::string name = prefix + std::to_string(i) + "." + std::to_string(j);
-      tensors[j].copy_(find_like(in, name, tensors[j], source));
-    }
+    restore_list(store->restore_older(steps[i]), prefix + std::to_string(i) + ".", in, source);
   }
 }
 
@@ -67,8 +75,12 @@ LeapVerifyState LeapVerify::Implementation::state() const {
   data["snapshot_steps"] = snapshots_ ? snapshots_->steps() : std::vector<std::int64_t>{};
   data["activations"] = activations_.defined();
   if (activations_.defined()) out.tensors.emplace_back("activations", activations_);
-  for (std::size_t j = 0; average_ && j < average_->tensors().tensors().size(); ++j) {
-    out.tensors.emplace_back("average." + std::to_string(j), average_->tensors().tensors()[j]);
+  if (average_) add_list(average_->tensors(), "average.", out.tensors);
+  data["iterates_weigh"] = nullptr;
+  if (iterates_ && iterates_->has_begun()) {
+    data["iterates_weigh"] = iterates_->total();
+    add_list(iterates_->iterate(), "iterate.", out.tensors);
+    add_list(iterates_->average(), "iterate_average.", out.tensors);
   }
   add_snapshots(snapshots_, "snapshot.", out.tensors);
   add_snapshots(statistics_snapshots_, "statistics.", out.tensors);
@@ -130,9 +142,12 @@ void LeapVerify::Implementation::restore(const LeapVerifyState& state) {
       }
       activations_ = found->second.to(weights_.torch_device());
     }
-    for (std::size_t j = 0; average_ && j < average_->tensors().tensors().size(); ++j) {
-      const at::Tensor& tensor = average_->tensors().tensors()[j];
-      tensor.copy_(find_like(state.tensors, "average." + std::to_string(j), tensor, source));
+    if (average_) restore_list(average_->tensors(), "average.", state.tensors, source);
+    // A run that was not free has none: they begin at its weights.
+    if (iterates_ && !data.at("iterates_weigh").is_null()) {
+      restore_list(iterates_->iterate(), "iterate.", state.tensors, source);
+      restore_list(iterates_->average(), "iterate_average.", state.tensors, source);
+      iterates_->restore(data.at("iterates_weigh").get<double>());
     }
     if (!snapshots_) return;
     // Newest first; with other options now, fewer may be needed.

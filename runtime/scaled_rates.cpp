@@ -1,10 +1,24 @@
 #include <leapverify/runtime/error_text.h>
 #include <leapverify/runtime/scaled_rates.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <numeric>
 
 namespace leapverify {
+namespace {
+
+/// From a destructor, which must not throw.
+template <class Action>
+void put_back(const char* what, const Action& action) {
+  try {
+    action();
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "leapverify: restoring %s failed: %s\n", what, error_text(error).c_str());
+  }
+}
+
+}  // namespace
 
 ScaledRates::ScaledRates(BaseOptimizer& optimizer, double scale) : optimizer_(optimizer) {
   if (scale == 1) return;
@@ -16,12 +30,18 @@ ScaledRates::ScaledRates(BaseOptimizer& optimizer, double scale) : optimizer_(op
 
 ScaledRates::~ScaledRates() {
   if (rates_.empty()) return;
-  try {
-    optimizer_.set_learning_rates(rates_);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "leapverify: restoring the learning rates failed: %s\n",
-                 error_text(error).c_str());
-  }
+  put_back("the learning rates", [&] { optimizer_.set_learning_rates(rates_); });
+}
+
+CappedMomenta::CappedMomenta(BaseOptimizer& optimizer, double most)
+    : optimizer_(optimizer), momenta_(optimizer.momenta()) {
+  std::vector<double> capped = momenta_;
+  for (double& momentum : capped) momentum = std::min(momentum, most);
+  optimizer_.set_momenta(capped);
+}
+
+CappedMomenta::~CappedMomenta() {
+  put_back("the momentum", [&] { optimizer_.set_momenta(momenta_); });
 }
 
 double mean_rate(const BaseOptimizer& optimizer) {

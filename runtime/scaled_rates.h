@@ -1,4 +1,4 @@
-// The base optimizer's learning rates, scaled for the time of one step.
+// The base optimizer's learning rates and momentum, changed for the time of one step.
 #pragma once
 
 #include <leapverify/runtime/base_optimizer.h>
@@ -21,6 +21,19 @@ class ScaledRates {
   BaseOptimizer& optimizer_;
   // Empty with a scale of 1.
   std::vector<double> rates_;
+};
+
+/// For its lifetime no param group's momentum is above `most`; likewise put back.
+class CappedMomenta {
+ public:
+  CappedMomenta(BaseOptimizer& optimizer, double most);
+  ~CappedMomenta();
+  CappedMomenta(const CappedMomenta&) = delete;
+  CappedMomenta& operator=(const CappedMomenta&) = delete;
+
+ private:
+  BaseOptimizer& optimizer_;
+  std::vector<double> momenta_;
 };
 
 /// Mean of the param groups' learning rates.

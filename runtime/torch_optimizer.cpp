@@ -1,5 +1,6 @@
 #include <leapverify/regimes/field.h>
 #include <leapverify/runtime/fused_adamw.h>
+#include <leapverify/runtime/muon.h>
 #include <leapverify/runtime/optimizer_state.h>
 #include <leapverify/runtime/torch_optimizer.h>
 #include <torch/torch.h>
@@ -42,6 +43,29 @@ ParameterMoments moments_of(const optim::Optimizer& optimizer,
           kernels::AdamRow::sgd_momentum(steps, options.get_lr())};
 }
 
+/// Puts what `change` makes of it in the place of the momentum of a group, where it has one.
+template <class Change>
+void with_momentum(optim::OptimizerOptions& options, const Change& change) {
+  const auto first_beta = [&](auto& adam) {
+    const auto [first, second] = adam.betas();
+    adam.betas({change(first), second});
+  };
+  const auto momentum = [&](auto& other) {
+    if (other.momentum() > 0) other.momentum(change(other.momentum()));
+  };
+  if (auto* muon = dynamic_cast<MuonOptions*>(&options); muon && muon->orthogonalised) {
+    muon->momentum = change(muon->momentum);
+  } else if (auto* adamw = dynamic_cast<optim::AdamWOptions*>(&options)) {
+    first_beta(*adamw);
+  } else if (auto* adam = dynamic_cast<optim::AdamOptions*>(&options)) {
+    first_beta(*adam);
+  } else if (auto* sgd = dynamic_cast<optim::SGDOptions*>(&options)) {
+    momentum(*sgd);
+  } else if (auto* rmsprop = dynamic_cast<optim::RMSpropOptions*>(&options)) {
+    momentum(*rmsprop);
+  }
+}
+
 }  // namespace
 
 TorchOptimizer::TorchOptimizer(optim::Optimizer& optimizer) : optimizer_(optimizer) {
@@ -66,6 +90,25 @@ std::vector<double> TorchOptimizer::learning_rates() const {
 void TorchOptimizer::set_learning_rates(const std::vector<double>& rates) {
   for (std::size_t i = 0; i < rates.size(); ++i) {
     optimizer_.param_groups()[i].options().set_lr(rates[i]);
+  }
+}
+
+std::vector<double> TorchOptimizer::momenta() const {
+  std::vector<double> momenta;
+  for (auto& group : optimizer_.param_groups()) {
+    double momentum = 0;
+    with_momentum(group.options(), [&](double value) {
+      momentum = value;
+      return value;
+    });
+    momenta.push_back(momentum);
+  }
+  return momenta;
+}
+
+void TorchOptimizer::set_momenta(const std::vector<double>& momenta) {
+  for (std::size_t i = 0; i < momenta.size(); ++i) {
+    with_momentum(optimizer_.param_groups()[i].options(), [&](double) { return momenta[i]; });
   }
 }
 

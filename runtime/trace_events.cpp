@@ -230,14 +230,16 @@ json to_json_state(const policy::LossCurve::State& state) {
 }
 
 json to_json_state(const policy::RateScale::State& state) {
-  return {
-      {"scale", state.scale},     {"base", state.base},           {"has_risen", state.has_risen},
-      {"misses", state.misses},   {"refuted", state.refuted},     {"annealed", state.annealed},
-      {"largest", state.largest}, {"scheduled", state.scheduled}, {"observed", state.observed},
-      {"reached", state.reached}, {"climbs", state.climbs},       {"changed", state.changed},
-      {"hold", state.hold},       {"next_hold", state.next_hold}, {"distance", state.distance},
-      {"held", state.held},       {"told", state.told},           {"reach", state.reach},
-      {"found", state.found},     {"followed", state.followed},   {"shares", state.shares}};
+  return {{"scale", state.scale},         {"base", state.base},
+          {"has_risen", state.has_risen}, {"misses", state.misses},
+          {"refuted", state.refuted},     {"annealed", state.annealed},
+          {"largest", state.largest},     {"scheduled", state.scheduled},
+          {"observed", state.observed},   {"reached", state.reached},
+          {"climbs", state.climbs},       {"changed", state.changed},
+          {"hold", state.hold},           {"next_hold", state.next_hold},
+          {"distance", state.distance},   {"held", state.held},
+          {"told", state.told},           {"reach", state.reach},
+          {"found", state.found},         {"unit", state.unit}};
 }
 
 Detector::State detector_state_from_json(const json& data) {
@@ -306,8 +308,7 @@ policy::RateScale::State rate_state_from_json(const json& data) {
   state.told = data.at("told");
   state.reach = data.at("reach");
   state.found = data.at("found");
-  state.followed = data.at("followed");
-  state.shares = data.at("shares");
+  state.unit = data.at("unit");
   return state;
 }
 

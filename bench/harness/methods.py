@@ -1,7 +1,7 @@
 """The methods that are compared. Each trains the same model from the same weights on the same batches.
 
-All but schedulefree, which has no schedule, warm up and then follow the schedule of their recipe; all clip gradients to
-norm 1 and decay weights by 0.01, decoupled but for SGD's.
+All but schedulefree and prodigy-schedulefree, which have no schedule, warm up and then follow the schedule of their
+recipe; all clip gradients to norm 1 and decay weights by 0.01, decoupled but for SGD's.
 """
 
 from __future__ import annotations
@@ -144,6 +144,17 @@ def _count(batch: Any) -> int:
     return len(batch if isinstance(batch, Tensor) else batch[0])
 
 
+class LeapVerifyFree(LeapVerify):
+    """The preset free, judged at the average that its runs end at."""
+
+    def make(self, model: nn.Module, rate: float, steps: int) -> torch.optim.Optimizer:
+        self.options = {"preset": "free", **self.options}
+        return super().make(model, rate, steps)
+
+    def judged(self, score: Callable[[], float]) -> float:
+        return self.wrapper.at_average(score)  # type: ignore[no-any-return]
+
+
 class LeapVerifyOff(LeapVerify):
     enabled = False
 
@@ -225,6 +236,17 @@ class ScheduleFree(Method):
             self.optimizer.train()
 
 
+class ProdigyScheduleFree(ScheduleFree):
+    """Of prodigy-plus-schedule-free, which needs neither rate nor schedule."""
+
+    def make(self, model: nn.Module, rate: float, steps: int) -> torch.optim.Optimizer:
+        import prodigyplus
+
+        optimizer = prodigyplus.ProdigyPlusScheduleFree(trained(model), lr=rate, weight_decay=DECAY)
+        optimizer.train()
+        return optimizer
+
+
 class Prodigy(Method):
     def make(self, model: nn.Module, rate: float, steps: int) -> torch.optim.Optimizer:
         import prodigyopt
@@ -275,9 +297,10 @@ def _set(parameters: list[nn.Parameter], values: list[Tensor]) -> None:
 
 
 METHODS: dict[str, type[Method]] = {
-    "alone": Method, "adamw": Method, "leapverify": LeapVerify, "adamw+gate-data": WithGateData, "ema": Average, "snoo": Outer,
-    "lookahead": Lookahead, "schedulefree": ScheduleFree, "prodigy": Prodigy, "dadaptation": DAdaptation,
-    "mechanic": Mechanic, "muon": Muon, "leapverify-off": LeapVerifyOff, "adamw-decay-shortened": Method,
+    "alone": Method, "adamw": Method, "leapverify": LeapVerify, "leapverify-free": LeapVerifyFree,
+    "adamw+gate-data": WithGateData, "ema": Average, "snoo": Outer, "lookahead": Lookahead, "schedulefree": ScheduleFree, "prodigy-schedulefree": ProdigyScheduleFree,
+    "prodigy": Prodigy, "dadaptation": DAdaptation, "mechanic": Mechanic, "muon": Muon,
+    "leapverify-off": LeapVerifyOff, "adamw-decay-shortened": Method,
 }
 
 # Their rate is a factor on one that they find themselves.

@@ -115,8 +115,8 @@ void LeapVerifyConfig::apply_preset() {
 
 void LeapVerifyConfig::describe(FieldVisitor& visitor) {
   visitor.choice("preset", preset,
-                 "what the keys below start from; auto: adapts the learning rate; free: finds it "
-                 "without being given one; paper: the published method and constants");
+                 "what the keys below start from; auto: adapts the learning rate; free: needs "
+                 "none and no schedule; paper: the published method and constants");
   options.describe(visitor);
 }
 

@@ -240,6 +240,7 @@ void check_free_rate(const Options& options, bool averages) {
   check("rate.smallest", options.rate.smallest, unread.rate.smallest);
   check("rate.look_back", options.rate.look_back, unread.rate.look_back);
   check("rate.max_hold", options.rate.max_hold, unread.rate.max_hold);
+  check("rate.anneal", options.rate.anneal, unread.rate.anneal);
   const auto check_choice = [](const char* field, auto value, auto legal) {
     if (value == legal) return;
     throw InvalidOption(field, name_of(value),

@@ -135,7 +135,7 @@ struct Options {
   /// step counter stays.
   static Options paper();
 
-  /// No learning rate to choose: `rate.free`.
+  /// No learning rate and no schedule to choose: `rate.free`.
   static Options free_rate();
 
   /// `controller` with the horizons that a try goes through: those given or, where none are, half of

@@ -2,7 +2,6 @@
 
 #include <cmath>
 #include <limits>
-#include <utility>
 
 namespace leapverify::policy {
 namespace {
@@ -12,7 +11,7 @@ constexpr std::int64_t kMaxMisses = 3;
 
 /// Where a free rate begins, and what it rises by at a step until it has come to its stride.
 constexpr double kFreeStart = 1.0 / 4096;
-constexpr double kFreeRise = 2;
+constexpr double kFreeRise = 8;
 
 /// Share of the run in which a free rate that has come to its stride may still rise.
 constexpr double kFreeRiseShare = 0.3;
@@ -50,10 +49,14 @@ void RateOptions::describe(FieldVisitor& visitor) {
       "goes further lowers the learning rate; 0: no bound");
   visitor.field(
       "free", free,
-      "the learning rate is what moves the matrices as far as the stride (where none is given "
-      "0.15, and 0.3 if less than a quarter of the model is trained, as with adapters), "
-      "whatever the schedule's, of which the course after its peak remains; it rises in the "
-      "first three tenths of planned_steps, and no candidates are tried");
+      "whatever the schedule, the learning rate is what moves the matrices as far as the stride "
+      "(where none is given planned_steps^(-1/4), and twice that if less than a quarter of the "
+      "model is trained, as with adapters), and the weights are drawn to the average of all that "
+      "the optimizer made, where they end with planned_steps; no candidates are tried");
+}
+
+double RateOptions::free_stride(std::int64_t planned_steps, bool adapters) {
+  return (adapters ? 2 : 1) * std::pow(static_cast<double>(planned_steps), -0.25);
 }
 
 RateScale::RateScale(const RateOptions& options) : options_(options) {
@@ -67,13 +70,17 @@ void RateScale::restore(const State& state) {
   state_.base = std::max(state_.base, options_.start);
   if (state_.base == 1) options_.start = 1;
   if (!has_stride()) state_.held = 1;
-  if (!is_free()) {
-    state_.held = std::min(state_.held, 1.0);
-  } else {
-    // What a run that was not free had verified.
+  const double now = largest_scheduled();
+  const bool was_free = state_.unit > 0;
+  if (is_free() && !was_free) {
+    // What had verified is where it begins.
     state_.held *= state_.scale;
+    state_.unit = now;
     state_.scale = state_.base = 1;
     state_.has_risen = false;
+  } else if (!is_free() && was_free) {
+    state_.held = std::min(1.0, now > 0 ? state_.held * state_.unit / now : state_.held);
+    state_.unit = 0;
   }
   state_.scale = std::clamp(state_.scale, smallest(), options_.largest);
 }
@@ -86,11 +93,10 @@ void RateScale::follow(const std::vector<double>& scheduled, double left) {
     state_.observed.push_back(scheduled[i]);
     state_.reached.push_back(state_.scale * scheduled[i]);
   }
-  const bool ends = (state_.has_risen || is_free()) && left > 0 && left < options_.anneal;
+  const bool ends = state_.has_risen && left > 0 && left < options_.anneal;
   const bool was_above = state_.scale > state_.base;
   state_.annealed = 1;
   left_ = left;
-  const double peak_before = peak();
   for (std::size_t i = 0; i < scheduled.size(); ++i) {
     if (state_.scale > state_.base && scheduled[i] > state_.scheduled[i]) {
       state_.scale =
@@ -102,17 +108,24 @@ void RateScale::follow(const std::vector<double>& scheduled, double left) {
       state_.annealed = std::min(state_.annealed, most / scheduled[i]);
     }
   }
-  // A free rate climbs by its own warm-up alone.
-  if (is_free() && peak_before > 0) state_.held *= peak_before / peak();
   // What was verified has been used up.
   if (was_above && state_.scale == state_.base) {
     state_.has_risen = false;
     state_.misses = 0;
   }
   state_.scheduled = scheduled;
-  if (!is_free()) return;
-  state_.shares += share_of_peak();
-  ++state_.followed;
+  if (is_free() && state_.unit == 0) state_.unit = largest_scheduled();
+}
+
+double RateScale::value() const {
+  const double now = largest_scheduled();
+  if (is_free() && now > 0) return state_.held * state_.unit / now;
+  return state_.scale * state_.annealed * state_.held;
+}
+
+double RateScale::iterate_weight(std::int64_t step) const {
+  const double rate = state_.held * state_.unit;
+  return static_cast<double>(step) * rate * rate;
 }
 
 void RateScale::observe() {
@@ -181,15 +194,11 @@ void RateScale::limit(double distance, std::int64_t step, double decay) {
   state_.reach = std::max(0.0, (distance - kept * state_.distance) / (1 - kept));
   state_.distance = distance;
   state_.told = step;
-  const double stride = options_.resolved_stride() * state_.annealed;
+  const double stride = options_.stride * state_.annealed;
   if (is_free()) {
-    const double shares = std::exchange(state_.shares, 0);
-    const auto followed = std::exchange(state_.followed, 0);
-    // The way since then was gone at all of their rates.
-    const double share = followed > 0 ? shares / static_cast<double>(followed) : share_of_peak();
     // Weights that stay where they are tell nothing of the rate, unless it is too small to move them.
-    if (share == 0 || (state_.reach == 0 && (state_.found || state_.held >= 1))) return;
-    const double wanted = stride * share / state_.reach;
+    if (state_.reach == 0 && (state_.found || state_.held >= 1)) return;
+    const double wanted = stride / state_.reach;
     const double rises = 1 - left_ < kFreeRiseShare ? options_.growth : 1;
     const double most = state_.found ? rises : kFreeRise;
     if (wanted < 1) state_.found = true;
@@ -201,25 +210,15 @@ void RateScale::limit(double distance, std::int64_t step, double decay) {
   state_.held = std::min(most, state_.held * stride / state_.reach);
 }
 
-double RateScale::peak() const {
-  double peak = 0;
-  for (const double largest : state_.largest) peak = std::max(peak, largest);
-  return peak;
-}
-
-double RateScale::share_of_peak() const {
-  double share = 0;
-  for (std::size_t i = 0; i < state_.scheduled.size(); ++i) {
-    if (state_.largest[i] > 0) {
-      share = std::max(share, state_.scheduled[i] / state_.largest[i]);
-    }
-  }
-  return share;
+double RateScale::largest_scheduled() const {
+  double largest = 0;
+  for (const double rate : state_.scheduled) largest = std::max(largest, rate);
+  return largest;
 }
 
 double RateScale::room() const {
   if (!has_stride() || state_.reach == 0) return std::numeric_limits<double>::infinity();
-  return state_.held < 1 ? state_.held : options_.resolved_stride() / state_.reach;
+  return state_.held < 1 ? state_.held : options_.stride / state_.reach;
 }
 
 }  // namespace leapverify::policy

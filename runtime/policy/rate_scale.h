@@ -21,11 +21,13 @@ struct RateOptions {
   double stride = 0;
   bool free = false;
 
-  /// The bound in force; 0: none. Where none is given to a free rate, LeapVerify takes kAdapterStride if
-  /// less than a quarter of the model is trained.
-  double resolved_stride() const { return free && stride == 0 ? kFreeStride : stride; }
-  static constexpr double kFreeStride = 0.15;
-  static constexpr double kAdapterStride = 0.3;
+  /// Of a free rate, where no stride is given: n^(-1/4) for n planned steps, and twice that for
+  /// adapters, most of which begin at 0 and have further to go than weights that are there already.
+  static double free_stride(std::int64_t planned_steps, bool adapters);
+  /// The most that the base optimizer keeps of past gradients at a free rate, and how far the weights
+  /// are pulled from the iterate to the average (iterate_average.h).
+  static constexpr double kFreeMomentum = 0.5;
+  static constexpr double kFreePull = 0.8;
 
   void describe(FieldVisitor& visitor);
 };
@@ -55,18 +57,17 @@ struct RateOptions {
 /// average of the weights looks back on: a factor of at most 1 beside s holds them there. It needs no
 /// verification, rises by itself as the weights calm down, and while it is below 1, s does not rise.
 ///
-/// A `free` rate is that factor alone, which then may pass 1: it begins at a 4096th, doubles at every step
-/// until the stride is reached, and keeps to the stride, times the share of their peak that the
-/// schedule's rates are at. Of the schedule only its course counts, and not before its peak. Later in a run
-/// the distance is noise and hardly depends on the rate, so after three tenths of the planned steps the
-/// factor falls only.
+/// A `free` rate is the stride's alone: the largest of the groups' rates begins at a 4096th of what is
+/// written, rises eightfold at every step until the stride is reached, and keeps to the stride. Of what the
+/// schedule says only the ratios between the groups count. Later in a run the distance is noise and hardly
+/// depends on the rate, so after three tenths of the planned steps it falls only.
 class RateScale {
  public:
   /// Throws InvalidOption.
   explicit RateScale(const RateOptions& options);
 
   /// Factor on the scheduled learning rates.
-  double value() const { return state_.scale * state_.annealed * state_.held; }
+  double value() const;
   /// What looks back can lower it to.
   double smallest() const { return std::min(options_.smallest, options_.start); }
 
@@ -101,11 +102,15 @@ class RateScale {
   /// There will be no more tries; returns whether the scale went to 1.
   bool give_up();
 
-  bool has_stride() const { return options_.resolved_stride() > 0; }
+  bool has_stride() const { return options_.stride > 0; }
   bool is_free() const { return options_.free; }
 
   /// Whether limit() is to be called after every step: a free rate still climbs to its stride.
   bool climbs_to_stride() const { return is_free() && !state_.found; }
+
+  /// Of a free rate: what the next step's iterate weighs in the average, so many steps into the run. Steps
+  /// weigh by the square of their rate, as in Schedule-Free, and later ones more.
+  double iterate_weight(std::int64_t step) const;
 
   /// To be called after a step, counted from 1, with how far the matrices are from their average,
   /// relative to their norm, and the average's decay per step.
@@ -147,10 +152,8 @@ class RateScale {
     double held = 1;
     /// Whether a free rate has come to its stride.
     bool found = false;
-    /// Of the steps since the distance was told: their number, and the sum of the shares of their peak that
-    /// the schedule's rates were at.
-    std::int64_t followed = 0;
-    double shares = 0;
+    /// The first rate above 0 that the schedule had, which `held` is a factor on where the rate is free.
+    double unit = 0;
   };
   const State& state() const { return state_; }
   /// A scale outside of its bounds, from a run with other options, goes to the nearer one.
@@ -158,9 +161,8 @@ class RateScale {
 
  private:
   void move(double to, std::int64_t observation);
-  /// Largest rate that the schedule had so far.
-  double peak() const;
-  double share_of_peak() const;
+  /// The largest of the groups' rates, as the schedule has them.
+  double largest_scheduled() const;
 
   RateOptions options_;
   State state_;

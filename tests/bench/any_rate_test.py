@@ -88,6 +88,12 @@ class Planning(unittest.TestCase):
         self.assertEqual(arena.median([killed, killed, {"final": 1.0}]), 1.0)
         self.assertNotEqual(arena.median([killed]), arena.median([killed]), "nan")
 
+    def test_speed_up_is_to_the_tuned_loss(self):
+        arena = Arena("pretrain", until_nothing_is_left(lambda job: 3.0))
+        curve = [[10, 0.1, 0.1, 4.0], [20, 0.2, 0.2, 3.0], [30, 0.3, 0.3, 2.5]]
+        runs = [{"final": 2.5, "steps": 30, "curve": curve}, {"final": 3.5, "steps": 30, "curve": curve[:1]}, {"failed": "x"}]
+        self.assertEqual(arena.speed_ups(runs), [1.5, 0])
+
     def test_a_run_that_was_killed_says_nothing_about_its_rate(self):
         lines = until_nothing_is_left(lambda job: 3 + abs(job["rate"] - 16))
         killed = [{**line, "failed": "its process was killed"} if line["purpose"] == "tune" and line["rate"] == 16 else line

@@ -794,8 +794,124 @@ TEST(Denoised, AFreeRateTakesTheStrideOfAdaptersWhereLittleIsTrained) {
     run.train(1);
     return events_of(run, "start").front().at("options").at("rate.stride").get<double>();
   };
-  EXPECT_EQ(stride(false), 0.15);
-  EXPECT_EQ(stride(true), 0.3);
+  EXPECT_EQ(stride(false), policy::RateOptions::free_stride(100, false));
+  EXPECT_EQ(stride(true), 2 * policy::RateOptions::free_stride(100, false));
+}
+
+/// The contents of a list of weights in the wrapper's state.
+std::vector<at::Tensor> listed(const ToyRun& run, const std::string& prefix) {
+  std::vector<at::Tensor> found;
+  for (const auto& [name, tensor] : run.leaps->state().tensors) {
+    if (name.rfind(prefix, 0) == 0) found.push_back(tensor.clone());
+  }
+  return found;
+}
+
+bool has_weights(const ToyRun& run, const std::vector<at::Tensor>& expected) {
+  const std::vector<at::Tensor> parameters = run.model->parameters();
+  if (parameters.size() != expected.size()) return false;
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    if (!bitwise_equal(parameters[i].detach(), expected[i])) return false;
+  }
+  return true;
+}
+
+TEST(Denoised, AFreeRateEndsAtTheAverageOfItsIterates) {
+  ToyRun run;
+  run.wrap(free_rate());
+  run.train(99);
+  EXPECT_FALSE(has_weights(run, listed(run, "iterate_average.")));
+  EXPECT_FALSE(has_weights(run, listed(run, "iterate."))) << "gradients are taken between both";
+  run.train(1);
+  EXPECT_TRUE(has_weights(run, listed(run, "iterate_average.")));
+  EXPECT_FALSE(has_weights(run, listed(run, "iterate.")));
+  run.train(3);
+  EXPECT_TRUE(has_weights(run, listed(run, "iterate_average."))) << "and stays there";
+}
+
+TEST(Denoised, AFreeRateStepsItsIterateByGradientsOfTheWeights) {
+  ToyRun run;
+  run.wrap(free_rate());
+  run.train(30);
+  const std::vector<at::Tensor> before = listed(run, "iterate.");
+  run.backward();
+  const std::vector<at::Tensor> parameters = run.model->parameters();
+  std::vector<at::Tensor> gradients;
+  for (const at::Tensor& parameter : parameters) gradients.push_back(parameter.grad().clone());
+  // The bare optimizer's step from the iterate, with its state, the factor and less momentum.
+  ToyRun bare;
+  import_state(*bare.base, export_state(*run.base), "test");
+  const double scale = run.leaps->status().learning_rate_scale;
+  auto& options = static_cast<torch::optim::AdamWOptions&>(bare.base->param_groups()[0].options());
+  options.lr(options.lr() * scale);
+  options.betas({0.5, std::get<1>(options.betas())});
+  {
+    const torch::NoGradGuard no_grad;
+    const std::vector<at::Tensor> theirs = bare.model->parameters();
+    for (std::size_t i = 0; i < theirs.size(); ++i) {
+      theirs[i].copy_(before[i]);
+      theirs[i].mutable_grad() = gradients[i];
+    }
+  }
+  bare.base->step();
+  run.leaps->step();
+  EXPECT_TRUE(has_weights(bare, listed(run, "iterate.")));
+}
+
+TEST(Denoised, AtItsAverageAFreeRunIsWhatItWasAfterwards) {
+  ToyRun run;
+  run.wrap(free_rate());
+  run.train(30);
+  const auto before = run.everything();
+  EXPECT_THROW(run.leaps->at_average([&] {
+    EXPECT_TRUE(has_weights(run, listed(run, "iterate_average.")));
+    throw std::runtime_error("stop");
+  }),
+               std::runtime_error);
+  EXPECT_TRUE(bitwise_equal(before, run.everything()));
+}
+
+TEST(Denoised, AFreeRateLowersMomentumForItsStepsOnly) {
+  const auto run_with = [](double first_beta) {
+    auto run = std::make_unique<ToyRun>();
+    auto& options =
+        static_cast<torch::optim::AdamWOptions&>(run->base->param_groups()[0].options());
+    options.betas({first_beta, 0.999});
+    run->wrap(free_rate());
+    run->train(40);
+    EXPECT_EQ(options.betas(), std::make_tuple(first_beta, 0.999));
+    return run->everything();
+  };
+  const auto half = run_with(0.5);
+  EXPECT_TRUE(bitwise_equal(half, run_with(0.9)));
+  EXPECT_FALSE(bitwise_equal(half, run_with(0.4))) << "nor raised";
+}
+
+TEST(Denoised, AFreeRateIsTheSameWhateverTheScheduleAfterItsFirstStep) {
+  const auto trained = [](double later) {
+    ToyRun run;
+    run.wrap(free_rate());
+    run.train(1);
+    set_rate(run, later);
+    run.train(59);
+    return run.model->first->weight.detach().clone();
+  };
+  EXPECT_TRUE(torch::allclose(trained(3e-3), trained(1e-5), 1e-3, 1e-4));
+}
+
+TEST(Denoised, AFreeRateWantsTheLengthOfTheRunAtItsFirstStep) {
+  Options options = free_rate();
+  options.planned_steps = 0;
+  ToyRun run;
+  run.wrap(options);
+  const auto before = run.everything();
+  try {
+    run.leaps->step();
+    ADD_FAILURE() << "stepped";
+  } catch (const InvalidOption& error) {
+    EXPECT_EQ(error.field(), "planned_steps");
+  }
+  EXPECT_TRUE(bitwise_equal(before, run.everything()));
 }
 
 TEST(Denoised, AFreeRateThatCannotBeIsRefused) {
@@ -818,6 +934,7 @@ TEST(Denoised, AFreeRateThatCannotBeIsRefused) {
   refused("rate.smallest", [](Options& o) { o.rate.smallest = 0.5; });
   refused("rate.look_back", [](Options& o) { o.rate.look_back = 3; });
   refused("rate.max_hold", [](Options& o) { o.rate.max_hold = 3; });
+  refused("rate.anneal", [](Options& o) { o.rate.anneal = 0.2; });
   refused("gate", [](Options& o) { o.gate = GateSource::kNextBatch; });
   refused("batch_norm", [](Options& o) { o.batch_norm = BatchNormPolicy::kRecompute; });
   refused("when", [](Options& o) { o.verification.when = policy::When::kRaced; });

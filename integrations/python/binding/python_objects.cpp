@@ -87,6 +87,14 @@ void PythonOptimizer::set_learning_rates(const std::vector<double>& rates) {
   put_back(access_.attr("set_learning_rates"), rates);
 }
 
+std::vector<double> PythonOptimizer::momenta() const {
+  return access_.attr("momenta")().cast<std::vector<double>>();
+}
+
+void PythonOptimizer::set_momenta(const std::vector<double>& momenta) {
+  put_back(access_.attr("set_momenta"), momenta);
+}
+
 at::Tensor PythonOptimizer::step(const std::function<at::Tensor()>& closure) {
   py::object function = py::none();
   if (closure) {

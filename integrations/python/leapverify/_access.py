@@ -62,6 +62,12 @@ def check_device(device: torch.device) -> None:
         )
 
 
+def _momentum(group: dict[str, Any]) -> float:
+    """What a group keeps of past gradients at a step; 0 where that is nothing or no number that can be set."""
+    kept = group["betas"][0] if "betas" in group else group.get("momentum", 0)
+    return float(kept) if isinstance(kept, numbers.Real) else 0.0
+
+
 class _Kept:
     """The entries of a dictionary, of tensors the contents too, which are put back in place."""
 
@@ -106,6 +112,18 @@ class OptimizerAccess:
                 group["lr"].fill_(rate)
             else:
                 group["lr"] = rate
+
+    def momenta(self) -> list[float]:
+        return [_momentum(group) for group in self.base.param_groups]
+
+    def set_momenta(self, momenta: list[float]) -> None:
+        for group, momentum in zip(self.base.param_groups, momenta, strict=True):
+            if momentum == 0:
+                continue
+            if "betas" in group:
+                group["betas"] = (momentum, *group["betas"][1:])
+            else:
+                group["momentum"] = momentum
 
     def step(self, closure: Callable[[], Any] | None) -> Any:
         return self.base.step() if closure is None else self.base.step(closure)

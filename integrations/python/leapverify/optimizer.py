@@ -37,8 +37,8 @@ class LeapVerify(torch.optim.Optimizer):
             weights elsewhere (DeepSpeed, Megatron).
         evaluator: gives held-out losses; BatchEvaluator makes one of a DataLoader. None only with enabled=False.
         planned_steps: optimizer steps of the whole run, 0 when not known: the cap on the overhead is a share of them.
-        preset: "auto"; "free", which needs no learning rate, only its schedule's course; or "paper" for the method as
-            published (arXiv 2602.19580).
+        preset: "auto"; "free", which needs no learning rate and no schedule, but planned_steps, after which the weights are
+            the average that at_average() lends before; or "paper" for the method as published (arXiv 2602.19580).
         trace: a file for the trace (JSON lines, docs/trace.md), in place of an older one unless a state that was saved
             beside it is loaded; or a function that takes each event as a dictionary.
         runner: a StepRunner, for the options that need one.
@@ -218,7 +218,8 @@ class LeapVerify(torch.optim.Optimizer):
         return self._fitting_engine().memory_bytes() if self._options.enabled else 0
 
     def has_average(self) -> bool:
-        """Whether an average of the recent weights is kept: with ``reference="denoised"``, after the first step."""
+        """Whether an average of the recent weights is kept, or with ``rate.free`` of all iterates: with
+        ``reference="denoised"``, after the first step."""
         return self._options.enabled and self._fitting_engine().has_average()
 
     def at_average(self, function: Callable[[], Any]) -> Any:

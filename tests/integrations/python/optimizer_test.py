@@ -23,6 +23,10 @@ DENOISED = dict(observe_every=5, probes=0, max_overhead=float("inf"), max_backof
                 verification={"sequences": 16})
 
 
+def same(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
 class Promises(unittest.TestCase):
     def test_all_rejected_is_the_base_optimizer_bitwise(self):
         for base in OPTIMIZERS:
@@ -91,6 +95,38 @@ class Promises(unittest.TestCase):
             self.assertEqual(run.optimizer.status()["off_reason"], "")
             reached.append(rate * run.optimizer.status()["learning_rate_scale"])
         self.assertLess(max(reached), 3 * min(reached))
+
+    def test_free_ends_at_the_average_and_gives_momentum_back(self):
+        for base in OPTIMIZERS:
+            with self.subTest(base=base):
+                run = Run({"preset": "free", "planned_steps": 40}, base=base)
+                settings = [{k: v for k, v in group.items() if k != "params"} for group in run.base.param_groups]
+                run.train(39)
+                weights = lambda: [p.detach().clone() for p in run.model.parameters()]  # noqa: E731
+                self.assertFalse(same(run.optimizer.at_average(weights), weights()))
+                run.train(1)
+                self.assertTrue(same(run.optimizer.at_average(weights), weights()))
+                now = [{k: v for k, v in group.items() if k != "params"} for group in run.base.param_groups]
+                self.assertEqual(settings, now)
+
+    def test_free_caps_momentum(self):
+        seen = []
+
+        class Watching(torch.optim.AdamW):
+            def step(self, closure=None):
+                seen.append(self.param_groups[0]["betas"])
+                return super().step(closure)
+
+        run = Run({"preset": "free", "planned_steps": 40}, base=lambda p: Watching(p, lr=1e-3)).train(2)
+        self.assertEqual(seen, [(0.5, 0.999)] * 2)
+        self.assertEqual(run.base.param_groups[0]["betas"], (0.9, 0.999))
+
+    def test_free_wants_the_length_of_the_run(self):
+        run = Run({"preset": "free"})
+        with self.assertRaisesRegex(leapverify.InvalidOption, "planned_steps.*0.*rate.free"):
+            run.train(1)
+        run.optimizer.planned_steps = 40
+        run.train(1)
 
     def test_momentum_of_each_optimizer_that_has_it(self):
         for base in ("SGD", "Adam", "AdamW"):

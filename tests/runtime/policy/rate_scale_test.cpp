@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <leapverify/runtime/policy/rate_scale.h>
 
+#include <algorithm>
+#include <cmath>
 #include <limits>
 
 namespace leapverify::policy {
@@ -431,21 +433,21 @@ void go(RateScale& rate, double reach, std::int64_t step) {
   rate.limit(last + (1 - kDecay) * (reach - last), step, kDecay);
 }
 
-TEST(RateScale, AFreeRateDoublesUntilItsStride) {
+TEST(RateScale, AFreeRateRisesEightfoldUntilItsStride) {
   RateScale rate(free_rate());
   rate.follow({1});
   EXPECT_EQ(rate.value(), 1.0 / 4096);
   EXPECT_TRUE(rate.climbs_to_stride());
   go(rate, 0.001, 1);
-  EXPECT_DOUBLE_EQ(rate.value(), 2.0 / 4096);
+  EXPECT_DOUBLE_EQ(rate.value(), 8.0 / 4096);
   go(rate, 0.08, 2);
-  EXPECT_DOUBLE_EQ(rate.value(), 2.5 / 4096) << "up to the stride";
+  EXPECT_DOUBLE_EQ(rate.value(), 10.0 / 4096) << "up to the stride";
   EXPECT_TRUE(rate.climbs_to_stride()) << "which was not seen to be reached";
   go(rate, 0.2, 3);
-  EXPECT_DOUBLE_EQ(rate.value(), 1.25 / 4096);
+  EXPECT_DOUBLE_EQ(rate.value(), 5.0 / 4096);
   EXPECT_FALSE(rate.climbs_to_stride());
   go(rate, 0.02, 4);
-  EXPECT_DOUBLE_EQ(rate.value(), 3.75 / 4096) << "by growth from now on";
+  EXPECT_DOUBLE_EQ(rate.value(), 15.0 / 4096) << "by growth from now on";
 }
 
 TEST(RateScale, AFreeRateGoesBeyondTheSchedules) {
@@ -455,41 +457,49 @@ TEST(RateScale, AFreeRateGoesBeyondTheSchedules) {
   EXPECT_GT(rate.value(), 1e6) << "nor is `largest` a bound";
 }
 
-TEST(RateScale, OfTheScheduleAFreeRateTakesTheCourseAfterThePeak) {
+TEST(RateScale, AFreeRateIsWhatItIsWhateverTheSchedule) {
   RateScale rate(free_rate());
   rate.follow({0, 0});
   rate.follow({0.25, 0.5});
-  const double at_first = rate.value();
-  rate.follow({1, 2});
-  EXPECT_DOUBLE_EQ(rate.value(), at_first / 4) << "the climb is its own";
-  go(rate, 0.1, 1);
-  const double at_peak = rate.value();
-  rate.follow({0.5, 1});
-  EXPECT_EQ(rate.value(), at_peak) << "the schedule comes down, not the factor on it";
-  go(rate, 0.05, 2);
-  EXPECT_DOUBLE_EQ(rate.value(), at_peak) << "and so does the stride";
-  go(rate, 0.1, 3);
-  EXPECT_DOUBLE_EQ(rate.value(), at_peak / 2);
-  rate.follow({1, 2});
-  EXPECT_DOUBLE_EQ(rate.value(), at_peak / 2) << "a restart comes back to the peak only";
+  const auto largest = [&](const std::vector<double>& scheduled, double left = 1) {
+    rate.follow(scheduled, left);
+    return rate.value() * *std::max_element(scheduled.begin(), scheduled.end());
+  };
+  const double at_first = largest({0.25, 0.5});
+  EXPECT_EQ(at_first, 0.5 / 4096) << "of the first rates that move anything";
+  EXPECT_DOUBLE_EQ(largest({1, 2}), at_first) << "a warm-up";
+  EXPECT_DOUBLE_EQ(largest({1e-9, 2e-9}), at_first) << "a fall";
+  go(rate, 0.2, 1);
+  EXPECT_DOUBLE_EQ(largest({1, 2}), at_first / 2) << "a restart; the stride was reached";
+  rate.follow({0, 0});
+  EXPECT_TRUE(std::isfinite(rate.value()));
+  EXPECT_DOUBLE_EQ(largest({1, 2}, 0.01), at_first / 2);
+  EXPECT_DOUBLE_EQ(largest({2, 1}), at_first / 2) << "ratios between groups are the schedule's";
+}
+
+TEST(RateScale, LaterIteratesOfAFreeRateWeighMore) {
+  RateScale rate(free_rate());
+  rate.follow({2});
+  const double first = rate.iterate_weight(1);
+  EXPECT_DOUBLE_EQ(rate.iterate_weight(3), 3 * first);
+  rate.follow({1});
+  EXPECT_EQ(rate.iterate_weight(1), first) << "whatever the schedule";
+  go(rate, 0.2, 1);
+  EXPECT_DOUBLE_EQ(rate.iterate_weight(1), first / 4) << "the square of the rate";
 }
 
 TEST(RateScale, WeightsThatStayTellAFreeRateNothing) {
   RateScale rate(free_rate());
   rate.follow({1});
   rate.limit(0, 1, kDecay);
-  EXPECT_EQ(rate.value(), 2.0 / 4096) << "the rate may be too small to move them";
+  EXPECT_EQ(rate.value(), 8.0 / 4096) << "the rate may be too small to move them";
   RateScale stays(free_rate());
   stays.follow({1});
   for (int step = 1; step <= 40; ++step) stays.limit(0, step, kDecay);
   EXPECT_EQ(stays.value(), 1) << "but not the schedule's own";
   go(rate, 0.2, 2);
   const double found = rate.value();
-  rate.follow({0});
-  go(rate, 0.2, 3);
-  EXPECT_EQ(rate.value(), found);
-  rate.follow({1});
-  rate.limit(0, 4, kDecay);
+  rate.limit(0, 3, kDecay);
   EXPECT_EQ(rate.value(), found);
 }
 
@@ -507,28 +517,7 @@ TEST(RateScale, AFreeRateRisesInTheFirstThreeTenthsOfARun) {
   RateScale late(free_rate());
   late.follow({1}, 0.2);
   go(late, 0.001, 1);
-  EXPECT_DOUBLE_EQ(late.value(), 2.0 / 4096) << "one that was not found climbs on";
-}
-
-TEST(RateScale, AScheduleThatFallsBetweenTwoDistancesIsNoFallOfTheRate) {
-  RateScale rate(free_rate());
-  rate.follow({1});
-  go(rate, 0.1, 1);
-  const double found = rate.value();
-  // At this speed the distance stays what it is; the last of ten steps is a tenth of one.
-  for (int step = 2; step <= 11; ++step) rate.follow({step < 11 ? 1.0 : 0.1});
-  rate.limit(rate.state().distance, 11, kDecay);
-  EXPECT_GT(rate.value(), 0.8 * found);
-}
-
-TEST(RateScale, AGroupThatIsWarmedUpLaterSlowsNoOther) {
-  RateScale rate(free_rate());
-  rate.follow({1});
-  go(rate, 0.1, 1);
-  const double found = rate.value();
-  rate.follow({1, 1e-3});
-  rate.follow({1, 1});
-  EXPECT_EQ(rate.value(), found);
+  EXPECT_DOUBLE_EQ(late.value(), 8.0 / 4096) << "one that was not found climbs on";
 }
 
 TEST(RateScale, AFreeRateStaysFinite) {
@@ -552,16 +541,6 @@ TEST(RateScale, WhatHadVerifiedIsInAFreeRateThatComesAfterIt) {
   EXPECT_DOUBLE_EQ(rate.value(), before.value() / 3) << "once";
 }
 
-TEST(RateScale, AFreeRateFallsAtTheEndWhereTheScheduleDoesNot) {
-  RateOptions options = free_rate();
-  options.anneal = 0.5;
-  RateScale rate(options);
-  rate.follow({1}, 1);
-  const double before = rate.value();
-  rate.follow({1}, 0.25);
-  EXPECT_DOUBLE_EQ(rate.value(), before / 2);
-}
-
 TEST(RateScale, AFreeRateIsRestoredAndOneThatIsFreeNoMoreIsTheSchedulesAtMost) {
   RateScale rate(free_rate());
   rate.follow({1});
@@ -574,13 +553,10 @@ TEST(RateScale, AFreeRateIsRestoredAndOneThatIsFreeNoMoreIsTheSchedulesAtMost) {
   EXPECT_EQ(bound.value(), 1);
 }
 
-TEST(RateScale, AFreeRateHasAStrideWhereNoneIsGiven) {
-  RateOptions options;
-  options.free = true;
-  RateScale rate(options);
-  rate.follow({1});
-  go(rate, 2 * RateOptions::kFreeStride, 1);
-  EXPECT_DOUBLE_EQ(rate.value(), 0.5 / 4096);
+TEST(RateScale, TheStrideOfAFreeRateFitsTheLengthOfTheRun) {
+  EXPECT_DOUBLE_EQ(RateOptions::free_stride(1, false), 1);
+  EXPECT_DOUBLE_EQ(RateOptions::free_stride(10'000, false), 0.1);
+  EXPECT_DOUBLE_EQ(RateOptions::free_stride(10'000, true), 0.2);
 }
 
 TEST(RateScale, RefusesIllegalOptions) {
