@@ -1,7 +1,7 @@
 """Where a run ends from any learning rate: LeapVerify, its base optimizer alone, and the rivals a user would pick.
 
 Usage: any_rate.py FOLDER [--device cpu|cuda] [--arenas pretrain digits ...] [--methods alone leapverify ...] [--seeds 3]
-                   [--variant NAME={"rate.start": 0.0625} ...] [--seconds N] [--jobs 2] [--smoke]
+                   [--apart 2|4] [--variant NAME={"rate.start": 0.0625} ...] [--seconds N] [--jobs 2] [--smoke]
 
 Needs what time_to_target.py needs, and scikit-learn. In each arena (bench/harness/arenas.py) the base optimizer alone is
 tuned first: rate × warm-up at seed 0, factors of 2 apart, until the best rate of each warm-up has worse neighbours on
@@ -26,7 +26,8 @@ from runs_in_parts import Line, RunsInParts, parse, parser_of
 
 KEY = ("arena", "method", "variant", "rate", "warmup", "seed", "purpose")
 WARMUPS = (0.0, 0.1, 0.3)
-MULTIPLES = tuple(2.0**k for k in range(-8, 4))
+#: Rates from 1/256 to 8 times the best, by how many times they are apart.
+MULTIPLES = {2: tuple(2.0**k for k in range(-8, 4)), 4: tuple(2.0**k for k in range(-8, 4, 2))}
 #: Where grids begin, as a multiple of what people start with, and how far they may grow on one side.
 GUESS = 16
 MOST_WIDENINGS = 8
@@ -48,7 +49,7 @@ class Plan:
     warmup: float
     seeds: int = 3
     warmups: tuple[float, ...] = WARMUPS
-    multiples: tuple[float, ...] = MULTIPLES
+    multiples: tuple[float, ...] = MULTIPLES[2]
     widenings: int = MOST_WIDENINGS
     variants: dict[str, Line] = field(default_factory=dict)
 
@@ -126,6 +127,7 @@ def main() -> int:
 
     parser = parser_of(__doc__, list(ARENAS), METHODS, seeds=3)
     parser.add_argument("--variant", action="append", type=variant_of, default=[], metavar="NAME=JSON")
+    parser.add_argument("--apart", type=int, choices=MULTIPLES, default=2, help="factor from one starting rate to the next")
     arguments = parse(parser)
     variants = dict(arguments.variant)
     plans = {}
@@ -137,7 +139,7 @@ def main() -> int:
         common = {"lowest_rate": about.lowest_rate, "warmup": about.recipe.warmup, "seeds": arguments.seeds,
                   "variants": variants}
         plans[name] = (Plan(SMOKE_STEPS, **common, warmups=(about.recipe.warmup,), multiples=(0.125, 1.0), widenings=0)
-                       if arguments.smoke else Plan(about.steps, **common))
+                       if arguments.smoke else Plan(about.steps, **common, multiples=MULTIPLES[arguments.apart]))
     log = arguments.folder / "any_rate.jsonl"
     runs = RunsInParts(
         log, "smoke" if arguments.smoke else arguments.device, arguments.jobs, arguments.seconds, key_of,

@@ -68,10 +68,16 @@ AMPLE = [variant("ema_trend", "denoised", on_accept) + " / max_overhead 0.05" fo
 START = AUTO + " / rate.start 0.0625 / rate.anneal 0.2"
 
 
+# Needs no learning rate.
+FREE = "free"
+
+
 def options_of(name):
-    """Overrides of a variant: "bare", or predictor / reference / on_accept and perhaps more over the preset auto."""
+    """Overrides of a variant: "bare", "free", or predictor / reference / on_accept and perhaps more over the preset auto."""
     if name == "bare":
         return {"leapverify.enabled": "false"}
+    if name == FREE:
+        return {"leapverify.enabled": "true", "leapverify.preset": "free", "run.eval_average": "true"}
     predictor, reference, on_accept, *more = name.split(" / ")
     # Curves are of interest for the default only; scoring them takes a fifth of a run.
     scoring = {"run.eval_average": "true"} if name == AUTO else {"run.eval_every": 0}
@@ -85,6 +91,8 @@ def runs_of(grid, rates):
     for rate in rates:
         yield "bare", rate, 0
         yield AUTO, rate, 0
+    for rate in rates:
+        yield FREE, rate, 0
     if grid == "start":
         for rate in rates:
             yield START, rate, 0

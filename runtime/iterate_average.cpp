@@ -5,13 +5,8 @@
 namespace leapverify {
 namespace {
 
-at::Tensor on_device(at::ArrayRef<double> values, const TensorList& list) {
-  return at::tensor(values, at::kDouble).to(list.torch_device());
-}
-
 /// Also from one dtype to another.
-void write(const TensorList& from, const TensorList& to) {
-  const at::Tensor one = on_device({1.0}, to);
+void write(const TensorList& from, const TensorList& to, const at::Tensor& one) {
   kernels::combine(to.table(), {&from.table()}, {one.data_ptr<double>()}, nullptr, to.stream());
 }
 
@@ -20,13 +15,21 @@ void write(const TensorList& from, const TensorList& to) {
 IterateAverage::IterateAverage(const TensorList& weights)
     : weights_(&weights),
       iterate_(weights.allocate_like(TensorList::Precision::kSame)),
-      average_(weights.allocate_like(TensorList::Precision::kAtLeastFloat32)) {}
+      average_(weights.allocate_like(TensorList::Precision::kAtLeastFloat32)),
+      coefficients_(at::zeros({2}, at::dtype(at::kDouble).device(weights.torch_device()))),
+      one_(at::ones({1}, coefficients_.options())) {}
 
 void IterateAverage::begin() {
   if (has_begun_) return;
   iterate_.copy_from(*weights_);
-  write(*weights_, average_);
+  write(*weights_, average_, one_);
   has_begun_ = true;
+}
+
+void IterateAverage::forget() {
+  has_begun_ = false;
+  total_ = 0;
+  pull_ = 0;
 }
 
 void IterateAverage::before_step() { weights_->copy_from(iterate_); }
@@ -38,22 +41,26 @@ void IterateAverage::take_in(double weight) {
 }
 
 void IterateAverage::place(double pull) {
+  pull_ = pull;
   weights_->copy_from(iterate_);
   mix(*weights_, average_, pull);
 }
 
-void IterateAverage::place_average() { write(average_, *weights_); }
+void IterateAverage::place_average() { write(average_, *weights_, one_); }
 
-void IterateAverage::restore(double total) {
+void IterateAverage::restore(double total, double pull) {
   total_ = total;
+  pull_ = pull;
   has_begun_ = true;
 }
 
 void IterateAverage::mix(const TensorList& a, const TensorList& b, double share) {
   // In float32, so that both still sum to 1 when a kernel rounds them: equal weights stay what they are.
   const double kept = static_cast<double>(static_cast<float>(1 - share));
-  const at::Tensor coefficients = on_device({kept, 1 - kept}, a);
-  kernels::combine(a.table(), {&a.table(), &b.table()}, {coefficients.data_ptr<double>()}, nullptr,
+  // By kernels: a copy from the host would wait for the device.
+  coefficients_[0].fill_(kept);
+  coefficients_[1].fill_(1 - kept);
+  kernels::combine(a.table(), {&a.table(), &b.table()}, {coefficients_.data_ptr<double>()}, nullptr,
                    a.stream());
 }
 

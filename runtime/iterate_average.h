@@ -16,8 +16,10 @@ class IterateAverage {
  public:
   explicit IterateAverage(const TensorList& weights);
 
-  /// The weights of now become iterate and average, unless they are known.
+  /// The weights of now become iterate and average, unless these are known.
   void begin();
+  /// Neither is known any more.
+  void forget();
 
   /// The weights become the iterate, for a step on it. Does not synchronise.
   void before_step();
@@ -27,6 +29,8 @@ class IterateAverage {
 
   /// Writes y. Does not synchronise; from the same x, z and pull the same bytes.
   void place(double pull);
+  /// Writes it again, with the last pull.
+  void place() { place(pull_); }
 
   /// Writes x into the weights.
   void place_average();
@@ -36,8 +40,9 @@ class IterateAverage {
 
   bool has_begun() const { return has_begun_; }
   double total() const { return total_; }
+  double pull() const { return pull_; }
   /// After the contents of iterate() and average() were written.
-  void restore(double total);
+  void restore(double total, double pull);
 
  private:
   /// a ← share · b + (1 − share) · a.
@@ -46,8 +51,12 @@ class IterateAverage {
   const TensorList* weights_;
   TensorList iterate_;
   TensorList average_;
+  // Of mix, on the device: 1 - share and share; and of a copy between dtypes.
+  at::Tensor coefficients_;
+  at::Tensor one_;
   bool has_begun_ = false;
   double total_ = 0;
+  double pull_ = 0;
 };
 
 }  // namespace leapverify

@@ -45,12 +45,10 @@ bool trains_adapters(const TrainedModel& model) {
 /// For its lifetime the weights are the average of the iterates; afterwards what they were, bitwise.
 class AtAverage {
  public:
-  AtAverage(IterateAverage& iterates, double pull) : iterates_(iterates), pull_(pull) {
-    iterates_.place_average();
-  }
+  explicit AtAverage(IterateAverage& iterates) : iterates_(iterates) { iterates_.place_average(); }
   ~AtAverage() {
     try {
-      iterates_.place(pull_);
+      iterates_.place();
     } catch (const std::exception& error) {
       std::fprintf(stderr, "leapverify: putting the weights back failed: %s\n",
                    error_text(error).c_str());
@@ -61,7 +59,6 @@ class AtAverage {
 
  private:
   IterateAverage& iterates_;
-  double pull_;
 };
 
 /// A rate below the schedule's needs tries to leave it.
@@ -209,14 +206,16 @@ void LeapVerify::Implementation::follow(bool has_batch) {
     trace_rate(rate_.anneals() ? "the end of the run is near" : "the schedule has climbed");
   }
   if (average_ && (off_reason_.empty() || bounds_stride())) average_->update();
-  if (iterates_) iterates_->take_in(rate_.iterate_weight(step_));
+  if (iterates_) {
+    iterates_->take_in(rate_.iterate_weight(step_));
+    iterates_->place(pull_to_average());
+  }
   const bool observes = controller_.observes(step_, options_.observe_every);
   if (!options_.enabled) return;
   // A rate that is far too large does harm before the first observation.
   if (bounds_stride() && (observes || step_ < options_.observe_every || rate_.climbs_to_stride())) {
     limit_stride();
   }
-  if (iterates_) iterates_->place(pull_to_average());
   if (!observes) return;
   if (off_reason_.empty()) observe(has_batch);
   const bool tries_go_on =
@@ -249,29 +248,36 @@ at::Tensor LeapVerify::Implementation::base_step(const std::function<at::Tensor(
   // After the closure, which may set the rates of this step itself.
   std::optional<ScaledRates> rates;
   std::optional<CappedMomenta> momenta;
+  const auto to_iterate = [&] {
+    LV_CHECK(!momenta, "rate.free takes base optimizers that evaluate the closure once a step");
+    momenta.emplace(*base_, policy::RateOptions::kFreeMomentum);
+    iterates_->before_step();
+  };
   const auto scale = [&] {
     if (options_.enabled) rate_.follow(base_->learning_rates(), share_left(step_));
     step_scale_ = rate_scale();
     rates.emplace(*base_, step_scale_);
-    if (iterates_) {
-      momenta.emplace(*base_, policy::RateOptions::kFreeMomentum);
-      iterates_->before_step();
-    }
+    if (iterates_) to_iterate();
     if (options_.enabled) {
       rate_sum_ += mean_rate(*base_);
       ++rate_steps_;
     }
     if (snapshots_) snapshots_->let_weights_change();
   };
-  if (!closure) {
-    scale();
-    return base_->step(nullptr);
+  try {
+    if (!closure) {
+      scale();
+      return base_->step(nullptr);
+    }
+    return base_->step([&] {
+      at::Tensor loss = closure();
+      scale();
+      return loss;
+    });
+  } catch (...) {
+    if (momenta) iterates_->place();
+    throw;
   }
-  return base_->step([&] {
-    at::Tensor loss = closure();
-    scale();
-    return loss;
-  });
 }
 
 bool LeapVerify::Implementation::bounds_stride() const {
@@ -281,8 +287,8 @@ bool LeapVerify::Implementation::bounds_stride() const {
 void LeapVerify::Implementation::find_matrices() {
   std::vector<at::Tensor> matrices;
   std::vector<at::Tensor> averages;
+  const auto& all = iterates_ ? iterates_->iterate().tensors() : weights_.tensors();
   // Where all are vectors, they count as matrices.
-  const auto& all = weights_.tensors();
   const bool none = std::none_of(all.begin(), all.end(), [](const auto& t) { return t.dim() > 1; });
   for (std::size_t i = 0; i < all.size(); ++i) {
     if (all[i].dim() < 2 && !none) continue;
@@ -315,7 +321,7 @@ void LeapVerify::Implementation::at_average(const std::function<void()>& action)
   // Copies of the weights in lower precision that autocast keeps.
   at::autocast::clear_cache();
   if (iterates_) {
-    const AtAverage there(*iterates_, pull_to_average());
+    const AtAverage there(*iterates_);
     action();
   } else {
     LeapTransaction transaction(weights_, saved_weights_);
@@ -326,7 +332,9 @@ void LeapVerify::Implementation::at_average(const std::function<void()>& action)
 }
 
 double LeapVerify::Implementation::pull_to_average() const {
-  return step_ < options_.planned_steps ? policy::RateOptions::kFreePull : 1;
+  // Steps in which nothing moves are not counted, and must not leave the run short of its end.
+  const std::int64_t last = std::max<std::int64_t>(2, options_.planned_steps / 50);
+  return step_ < options_.planned_steps - last ? policy::RateOptions::kFreePull : 1;
 }
 
 Status LeapVerify::Implementation::status() const {

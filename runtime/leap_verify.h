@@ -97,9 +97,10 @@ struct LeapVerifyState {
 ///
 /// Promises: a rejected leap leaves weights, buffers, optimizer state, gradients and random
 /// generators bitwise what they were; with `enabled: false`, or with every leap rejected, training
-/// is bitwise that of the base optimizer, unless rate.start, rate.stride or rate.free are set.
-/// Parameters keep their storage. Those that do not require gradients are neither kept nor changed, and may not come
-/// to later: step() throws ContractError when others require them than at construction. Gradient
+/// is bitwise that of the base optimizer, unless rate.start, rate.stride or rate.free are set; with
+/// the last a step undoes what changed the weights since the last one. Parameters keep their
+/// storage. Those that do not require gradients are neither kept nor changed, and may not come to
+/// later: step() throws ContractError when others require them than at construction. Gradient
 /// accumulation: call step() once an optimizer step, as with the base optimizer.
 class LeapVerify {
  public:

@@ -58,7 +58,9 @@ class LeapVerify::Implementation {
   TryCost try_cost(std::int64_t batch_sequences) const;
   std::int64_t memory_bytes() const;
   BaseOptimizer& base() { return *base_; }
-  bool has_average() const { return average_ && step_ > 0 && off_reason_.empty(); }
+  bool has_average() const {
+    return iterates_ ? iterates_->has_begun() : average_ && step_ > 0 && off_reason_.empty();
+  }
   void at_average(const std::function<void()>& action);
   std::vector<at::Tensor> predict(std::int64_t horizon, const std::vector<at::Tensor>& way);
   std::string offer_obstacle() const;

@@ -79,6 +79,7 @@ LeapVerifyState LeapVerify::Implementation::state() const {
   data["iterates_weigh"] = nullptr;
   if (iterates_ && iterates_->has_begun()) {
     data["iterates_weigh"] = iterates_->total();
+    data["pull"] = iterates_->pull();
     add_list(iterates_->iterate(), "iterate.", out.tensors);
     add_list(iterates_->average(), "iterate_average.", out.tensors);
   }
@@ -144,10 +145,11 @@ void LeapVerify::Implementation::restore(const LeapVerifyState& state) {
     }
     if (average_) restore_list(average_->tensors(), "average.", state.tensors, source);
     // A run that was not free has none: they begin at its weights.
+    if (iterates_) iterates_->forget();
     if (iterates_ && !data.at("iterates_weigh").is_null()) {
       restore_list(iterates_->iterate(), "iterate.", state.tensors, source);
       restore_list(iterates_->average(), "iterate_average.", state.tensors, source);
-      iterates_->restore(data.at("iterates_weigh").get<double>());
+      iterates_->restore(data.at("iterates_weigh").get<double>(), data.at("pull").get<double>());
     }
     if (!snapshots_) return;
     // Newest first; with other options now, fewer may be needed.

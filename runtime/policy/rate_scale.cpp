@@ -69,7 +69,6 @@ void RateScale::restore(const State& state) {
   state_ = state;
   state_.base = std::max(state_.base, options_.start);
   if (state_.base == 1) options_.start = 1;
-  if (!has_stride()) state_.held = 1;
   const double now = largest_scheduled();
   const bool was_free = state_.unit > 0;
   if (is_free() && !was_free) {
@@ -81,7 +80,10 @@ void RateScale::restore(const State& state) {
   } else if (!is_free() && was_free) {
     state_.held = std::min(1.0, now > 0 ? state_.held * state_.unit / now : state_.held);
     state_.unit = 0;
+    state_.found = false;
   }
+  // Where the rate is free, the length of the run, and with it the stride, may not be known yet.
+  if (!has_stride() && !is_free()) state_.held = 1;
   state_.scale = std::clamp(state_.scale, smallest(), options_.largest);
 }
 
@@ -124,7 +126,7 @@ double RateScale::value() const {
 }
 
 double RateScale::iterate_weight(std::int64_t step) const {
-  const double rate = state_.held * state_.unit;
+  const double rate = largest_scheduled() > 0 ? state_.held * state_.unit : 0;
   return static_cast<double>(step) * rate * rate;
 }
 
@@ -197,6 +199,7 @@ void RateScale::limit(double distance, std::int64_t step, double decay) {
   const double stride = options_.stride * state_.annealed;
   if (is_free()) {
     // Weights that stay where they are tell nothing of the rate, unless it is too small to move them.
+    if (largest_scheduled() == 0) return;
     if (state_.reach == 0 && (state_.found || state_.held >= 1)) return;
     const double wanted = stride / state_.reach;
     const double rises = 1 - left_ < kFreeRiseShare ? options_.growth : 1;

@@ -57,8 +57,8 @@ struct RateOptions {
 /// average of the weights looks back on: a factor of at most 1 beside s holds them there. It needs no
 /// verification, rises by itself as the weights calm down, and while it is below 1, s does not rise.
 ///
-/// A `free` rate is the stride's alone: the largest of the groups' rates begins at a 4096th of what is
-/// written, rises eightfold at every step until the stride is reached, and keeps to the stride. Of what the
+/// A `free` rate is the stride's alone: the largest of the groups' rates begins at a 4096th of the first
+/// above 0, rises up to eightfold at a step until the stride is reached, and keeps to the stride. Of what the
 /// schedule says only the ratios between the groups count. Later in a run the distance is noise and hardly
 /// depends on the rate, so after three tenths of the planned steps it falls only.
 class RateScale {
@@ -108,7 +108,7 @@ class RateScale {
   /// Whether limit() is to be called after every step: a free rate still climbs to its stride.
   bool climbs_to_stride() const { return is_free() && !state_.found; }
 
-  /// Of a free rate: what the next step's iterate weighs in the average, so many steps into the run. Steps
+  /// Of a free rate: what the iterate of a step, counted from 1, weighs in the average. Steps
   /// weigh by the square of their rate, as in Schedule-Free, and later ones more.
   double iterate_weight(std::int64_t step) const;
 

@@ -819,13 +819,13 @@ bool has_weights(const ToyRun& run, const std::vector<at::Tensor>& expected) {
 TEST(Denoised, AFreeRateEndsAtTheAverageOfItsIterates) {
   ToyRun run;
   run.wrap(free_rate());
-  run.train(99);
+  run.train(97);
   EXPECT_FALSE(has_weights(run, listed(run, "iterate_average.")));
   EXPECT_FALSE(has_weights(run, listed(run, "iterate."))) << "gradients are taken between both";
   run.train(1);
   EXPECT_TRUE(has_weights(run, listed(run, "iterate_average.")));
   EXPECT_FALSE(has_weights(run, listed(run, "iterate.")));
-  run.train(3);
+  run.train(5);
   EXPECT_TRUE(has_weights(run, listed(run, "iterate_average."))) << "and stays there";
 }
 
@@ -869,6 +869,53 @@ TEST(Denoised, AtItsAverageAFreeRunIsWhatItWasAfterwards) {
   }),
                std::runtime_error);
   EXPECT_TRUE(bitwise_equal(before, run.everything()));
+}
+
+TEST(Denoised, AStepThatFailsLeavesTheWeightsOfAFreeRunWhereTheyWere) {
+  ToyRun run;
+  run.wrap(free_rate());
+  run.train(30);
+  const auto before = run.everything();
+  const auto fail = [&](const std::function<at::Tensor()>& closure) {
+    EXPECT_THROW(run.leaps->step(closure), std::exception);
+    EXPECT_TRUE(bitwise_equal(before, run.everything()));
+  };
+  fail([]() -> at::Tensor { throw std::runtime_error("in the closure"); });
+  // The base optimizer's own failure, before it has changed any weights.
+  const at::Tensor first = run.model->parameters().front();
+  const at::Tensor gradient = first.grad();
+  first.mutable_grad() = torch::zeros({1}).to(first.device()).to_sparse();
+  EXPECT_THROW(run.leaps->step(), std::exception);
+  first.mutable_grad() = gradient;
+  EXPECT_TRUE(has_weights(run, [&] {
+    std::vector<at::Tensor> weights;
+    for (const auto& [name, tensor] : before) {
+      if (run.model->named_parameters().contains(name)) weights.push_back(tensor);
+    }
+    return weights;
+  }()));
+  EXPECT_EQ(
+      std::get<0>(
+          static_cast<torch::optim::AdamWOptions&>(run.base->param_groups()[0].options()).betas()),
+      0.9);
+}
+
+TEST(Denoised, AFreeRunHasNoAverageBeforeItsIteratesBegin) {
+  ToyRun before;
+  before.wrap(denoised(OnAccept::kRate));
+  before.train(20);
+  ToyRun run;
+  Options options = free_rate();
+  options.detector.signal = denoised(OnAccept::kRate).detector.signal;
+  run.wrap(options);
+  run.train(3);
+  run.leaps->restore(before.leaps->state());
+  EXPECT_FALSE(run.leaps->has_average());
+  const auto weights = run.everything();
+  EXPECT_THROW(run.leaps->at_average([] {}), ContractError);
+  EXPECT_TRUE(bitwise_equal(weights, run.everything()));
+  run.train(1);
+  EXPECT_TRUE(run.leaps->has_average());
 }
 
 TEST(Denoised, AFreeRateLowersMomentumForItsStepsOnly) {

@@ -79,7 +79,7 @@ TEST(IterateAverage, TheWeightsComeBackFromTheAverageBitwise) {
   iterates.place_average();
   EXPECT_NE(list.digest(), before);
   EXPECT_TRUE(bitwise_equal(weights[0], iterates.average().tensors()[0]));
-  iterates.place(0.8);
+  iterates.place();
   EXPECT_EQ(list.digest(), before);
   iterates.place(1);
   EXPECT_TRUE(bitwise_equal(weights[0], iterates.average().tensors()[0])) << "all the way";

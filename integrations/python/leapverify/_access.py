@@ -64,8 +64,8 @@ def check_device(device: torch.device) -> None:
 
 def _momentum(group: dict[str, Any]) -> float:
     """What a group keeps of past gradients at a step; 0 where that is nothing or no number that can be set."""
-    kept = group["betas"][0] if "betas" in group else group.get("momentum", 0)
-    return float(kept) if isinstance(kept, numbers.Real) else 0.0
+    kept = group["betas"][0] if group.get("betas") else group.get("momentum", 0)
+    return float(kept) if isinstance(kept, numbers.Real) and not isinstance(kept, bool) else 0.0
 
 
 class _Kept:
@@ -120,8 +120,8 @@ class OptimizerAccess:
         for group, momentum in zip(self.base.param_groups, momenta, strict=True):
             if momentum == 0:
                 continue
-            if "betas" in group:
-                group["betas"] = (momentum, *group["betas"][1:])
+            if group.get("betas"):
+                group["betas"] = type(group["betas"])((momentum, *group["betas"][1:]))
             else:
                 group["momentum"] = momentum
 

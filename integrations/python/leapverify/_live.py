@@ -85,11 +85,14 @@ def carried_over(old: _core.Engine, new: _core.Engine) -> tuple[str, list[tuple[
     tensors = dict(named)
     # Before the first step there is no average yet.
     position = {id(parameter): i for i, parameter in enumerate(before)} if data["step"] > 0 else {}
-    averages = []
-    for i, parameter in enumerate(after):
-        known = tensors.get(f"average.{position.get(id(parameter))}")
-        averages.append((f"average.{i}", known if known is not None else parameter.detach().to(_average_dtype(parameter))))
-    return json.dumps(data), averages
+    kept = []
+    lists = ("average", "iterate", "iterate_average") if data["iterates_weigh"] is not None else ("average",)
+    for name in lists:
+        for i, parameter in enumerate(after):
+            known = tensors.get(f"{name}.{position.get(id(parameter))}")
+            dtype = parameter.dtype if name == "iterate" else _average_dtype(parameter)
+            kept.append((f"{name}.{i}", known if known is not None else parameter.detach().to(dtype)))
+    return json.dumps(data), kept
 
 
 def _average_dtype(parameter: Tensor) -> torch.dtype:

@@ -101,10 +101,10 @@ class Promises(unittest.TestCase):
             with self.subTest(base=base):
                 run = Run({"preset": "free", "planned_steps": 40}, base=base)
                 settings = [{k: v for k, v in group.items() if k != "params"} for group in run.base.param_groups]
-                run.train(39)
+                run.train(37)
                 weights = lambda: [p.detach().clone() for p in run.model.parameters()]  # noqa: E731
                 self.assertFalse(same(run.optimizer.at_average(weights), weights()))
-                run.train(1)
+                run.train(3)
                 self.assertTrue(same(run.optimizer.at_average(weights), weights()))
                 now = [{k: v for k, v in group.items() if k != "params"} for group in run.base.param_groups]
                 self.assertEqual(settings, now)
@@ -127,6 +127,54 @@ class Promises(unittest.TestCase):
             run.train(1)
         run.optimizer.planned_steps = 40
         run.train(1)
+        self.assertEqual(run.optimizer.status()["step"], 1)
+
+    def test_free_goes_on_with_other_parameters(self):
+        run = Run({"preset": "free", "planned_steps": 40}).train(10)
+        run.model.first.weight.requires_grad_(False)
+        frozen = run.model.first.weight.detach().clone()
+        scale = run.optimizer.status()["learning_rate_scale"]
+        run.train(1)
+        self.assertTrue(torch.equal(run.model.first.weight, frozen))
+        self.assertLess(abs(math.log(run.optimizer.status()["learning_rate_scale"] / scale)), math.log(8))
+        run.model.first.weight.requires_grad_(True)
+        run.train(29)
+        self.assertEqual(run.kinds("failure"), [])
+        weights = lambda: [p.detach().clone() for p in run.model.parameters()]  # noqa: E731
+        self.assertTrue(same(run.optimizer.at_average(weights), weights()))
+
+    def test_free_ends_at_the_average_though_a_first_step_at_rate_0_is_not_counted(self):
+        run = Run({"preset": "free", "planned_steps": 40})
+        for step in range(40):
+            run.base.param_groups[0]["lr"] = 3e-3 * min(1, step / 10)
+            run.train(1)
+        self.assertEqual(run.optimizer.status()["step"], 39)
+        weights = lambda: [p.detach().clone() for p in run.model.parameters()]  # noqa: E731
+        self.assertTrue(same(run.optimizer.at_average(weights), weights()))
+
+    def test_free_refuses_a_closure_that_is_evaluated_twice(self):
+        class Twice(torch.optim.AdamW):
+            def step(self, closure=None):
+                closure()
+                return super().step(closure)
+
+        run = Run({"preset": "free", "planned_steps": 40}, base=lambda p: Twice(p, lr=1e-3))
+        before = [p.detach().clone() for p in run.model.parameters()]
+        with self.assertRaisesRegex(leapverify.ContractError, "closure once a step"):
+            run.train(1, closure=True)
+        self.assertTrue(same(before, [p.detach() for p in run.model.parameters()]))
+        self.assertEqual(run.base.param_groups[0]["betas"], (0.9, 0.999))
+
+    def test_free_with_betas_of_other_kinds(self):
+        for betas in ((0.9, 0.99), [0.9, 0.99], None):
+            def make(p, betas=betas):
+                made = torch.optim.SGD(p, lr=1e-3)
+                made.param_groups[0]["betas"] = betas
+                return made
+
+            run = Run({"preset": "free", "planned_steps": 40}, base=make).train(3)
+            self.assertEqual(run.base.param_groups[0]["betas"], betas)
+            self.assertIs(type(run.base.param_groups[0]["betas"]), type(betas))
 
     def test_momentum_of_each_optimizer_that_has_it(self):
         for base in ("SGD", "Adam", "AdamW"):

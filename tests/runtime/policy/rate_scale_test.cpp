@@ -477,6 +477,25 @@ TEST(RateScale, AFreeRateIsWhatItIsWhateverTheSchedule) {
   EXPECT_DOUBLE_EQ(largest({2, 1}), at_first / 2) << "ratios between groups are the schedule's";
 }
 
+TEST(RateScale, WhileTheScheduleStandsStillAFreeRateLearnsNothing) {
+  for (const int steps_before : {0, 1, 50}) {
+    RateScale rate(free_rate());
+    std::int64_t step = 0;
+    const auto take = [&](double scheduled, double reach) {
+      rate.follow({scheduled});
+      go(rate, reach, ++step);
+    };
+    for (int i = 0; i < steps_before; ++i) take(1, 0.1);
+    const double held = rate.state().held;
+    const double weight = rate.iterate_weight(7);
+    for (int i = 0; i < 100; ++i) take(0, 1e-7);
+    EXPECT_EQ(rate.iterate_weight(7), 0) << "an iterate that is the one before";
+    EXPECT_EQ(rate.state().held, held);
+    rate.follow({1});
+    if (steps_before > 0) EXPECT_EQ(rate.iterate_weight(7), weight);
+  }
+}
+
 TEST(RateScale, LaterIteratesOfAFreeRateWeighMore) {
   RateScale rate(free_rate());
   rate.follow({2});
@@ -551,6 +570,24 @@ TEST(RateScale, AFreeRateIsRestoredAndOneThatIsFreeNoMoreIsTheSchedulesAtMost) {
   RateScale bound(striding());
   bound.restore(rate.state());
   EXPECT_EQ(bound.value(), 1);
+  RateScale of_unknown_length([] {
+    RateOptions options = free_rate();
+    options.stride = 0;
+    return options;
+  }());
+  of_unknown_length.restore(rate.state());
+  EXPECT_EQ(of_unknown_length.value(), rate.value());
+}
+
+TEST(RateScale, NothingIsLeftOfAFreeRateWhereNoneIsHeld) {
+  RateScale rate(free_rate());
+  rate.follow({0.01});
+  go(rate, 0.2, 1);
+  rate.follow({1});
+  RateScale plain{RateOptions()};
+  plain.restore(rate.state());
+  plain.follow({1});
+  EXPECT_EQ(plain.value(), 1);
 }
 
 TEST(RateScale, TheStrideOfAFreeRateFitsTheLengthOfTheRun) {
