@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <iterator>
 #include <numeric>
 #include <optional>
@@ -314,7 +315,8 @@ double LeapVerify::Implementation::share_left(std::int64_t done) const {
 }
 
 void LeapVerify::Implementation::at_average(const std::function<void()>& action) {
-  LV_CHECK(has_average(), "no average of the weights is kept (reference: denoised keeps one)");
+  LV_CHECK(has_average(),
+           "no average of the weights is kept (reference: denoised keeps one, from the first step on)");
   LV_CHECK(!weights_lent_, "at_average() while other weights stand in for those of training");
   const Lent lent(weights_lent_);
   if (snapshots_) snapshots_->let_weights_change();
@@ -332,9 +334,10 @@ void LeapVerify::Implementation::at_average(const std::function<void()>& action)
 }
 
 double LeapVerify::Implementation::pull_to_average() const {
-  // Steps in which nothing moves are not counted, and must not leave the run short of its end.
-  const std::int64_t last = std::max<std::int64_t>(2, options_.planned_steps / 50);
-  return step_ < options_.planned_steps - last ? policy::RateOptions::kFreePull : 1;
+  // Around the end of the run: steps in which nothing moves are not counted, and some make a few more.
+  const std::int64_t around = std::max<std::int64_t>(2, options_.planned_steps / 50);
+  const bool ends = std::abs(step_ - options_.planned_steps) <= around;
+  return ends ? 1 : policy::RateOptions::kFreePull;
 }
 
 Status LeapVerify::Implementation::status() const {

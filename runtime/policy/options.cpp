@@ -223,10 +223,10 @@ void check_batch_norm(const Options& options, const policy::Portfolio& portfolio
 }
 
 void check_free_rate(const Options& options, bool averages) {
-  if (!averages || options.on_accept != OnAccept::kRate || options.mode != Mode::kLeap) {
+  if (!averages) {
     throw InvalidOption("rate.free", "true",
                         "false, or reference: denoised with a decay above 0, whose average the "
-                        "stride is measured from, on_accept: rate and mode: leap");
+                        "stride is measured from");
   }
   const Options unread = Options::free_rate();
   const auto check = [](const char* field, const auto& value, const auto& legal) {
@@ -246,6 +246,8 @@ void check_free_rate(const Options& options, bool averages) {
     throw InvalidOption(field, name_of(value),
                         std::string(name_of(legal)) + " with rate.free, which tries no candidates");
   };
+  check_choice("on_accept", options.on_accept, unread.on_accept);
+  check_choice("mode", options.mode, unread.mode);
   check_choice("when", options.verification.when, unread.verification.when);
   check_choice("batch_norm", options.batch_norm, unread.batch_norm);
   check_choice("gate", options.gate, unread.gate);

@@ -825,8 +825,10 @@ TEST(Denoised, AFreeRateEndsAtTheAverageOfItsIterates) {
   run.train(1);
   EXPECT_TRUE(has_weights(run, listed(run, "iterate_average.")));
   EXPECT_FALSE(has_weights(run, listed(run, "iterate.")));
-  run.train(5);
-  EXPECT_TRUE(has_weights(run, listed(run, "iterate_average."))) << "and stays there";
+  run.train(4);
+  EXPECT_TRUE(has_weights(run, listed(run, "iterate_average."))) << "as many steps more";
+  run.train(1);
+  EXPECT_FALSE(has_weights(run, listed(run, "iterate_average."))) << "a run that goes on";
 }
 
 TEST(Denoised, AFreeRateStepsItsIterateByGradientsOfTheWeights) {
@@ -974,8 +976,8 @@ TEST(Denoised, AFreeRateThatCannotBeIsRefused) {
   };
   refused("rate.free", [](Options& o) { o.reference = Reference::kCurrent; });
   refused("rate.free", [](Options& o) { o.denoise_decay = 0; });
-  refused("rate.free", [](Options& o) { o.on_accept = OnAccept::kBoth; });
-  refused("rate.free", [](Options& o) { o.mode = Mode::kShadow; });
+  refused("on_accept", [](Options& o) { o.on_accept = OnAccept::kBoth; });
+  refused("mode", [](Options& o) { o.mode = Mode::kShadow; });
   refused("rate.start", [](Options& o) { o.rate.start = 0.5; });
   refused("rate.largest", [](Options& o) { o.rate.largest = 4; });
   refused("rate.smallest", [](Options& o) { o.rate.smallest = 0.5; });
