@@ -2,6 +2,8 @@
 
 import json
 
+from inference import proportion
+
 
 def rows_of(path):
     """The objects of each candidate, of each rule on each candidate, and of each rule, null and effect."""
@@ -36,12 +38,17 @@ def false_accepts(rows):
     return lines
 
 
+def accepted_share(row):
+    share = proportion(row["accepted"], row["leaps"])
+    return f"{100 * share.value:.1f} [{100 * share.low:.1f}–{100 * share.high:.1f}]"
+
+
 def power(rows):
     effects = unique(row["effect"] for row in rows)
     lines = ["| rule | gains | " + " | ".join(f"{effect:g}" for effect in effects) + " |",
              "|---|---|" + "--:|" * len(effects)]
     for name, null in unique((label(row), row["null"]) for row in rows):
-        cells = [f"{100 * row['rate']:.1f}; {row['mean_pairs']:.0f}; {100 * row['decided_early'] / row['leaps']:.0f}"
+        cells = [f"{accepted_share(row)}; {row['mean_pairs']:.0f}; {100 * row['decided_early'] / row['leaps']:.0f}"
                  for row in rows if (label(row), row["null"]) == (name, null)]
         lines.append(f"| {name} | {null} | " + " | ".join(cells) + " |")
     return lines
@@ -96,6 +103,6 @@ def text_of(candidates, judged_alone, judged):
         "mean pairs used.", "", *false_accepts(nothing), "",
         "**Real gains**, of which the null `real` is made in equal parts:", "", *of_candidates(candidates), "",
         "False accepts of leaps resampled from one candidate alone, %:", "", *candidate_by_candidate(judged_alone), "",
-        "**Power**: accepted leaps by their true mean gain, in standard deviations of the gains: %; mean pairs used; "
-        "% decided before the last pair.", "", *power(gains), "",
+        "**Power**: accepted leaps by their true mean gain, in standard deviations of the gains: % [two-sided 95 % "
+        "Clopper-Pearson interval]; mean pairs used; % decided before the last pair.", "", *power(gains), "",
         "Smallest of these gains that is found with a power of 80 %:", "", *smallest_found(gains), ""])

@@ -19,6 +19,9 @@ import sys
 import tempfile
 import time
 
+from corpus import fingerprint
+from runs_in_parts import lines_of
+
 RATES = {"cpu": [3e-4, 5e-4, 1e-3, 3e-3, 8e-3, 1.6e-2, 3.2e-2],
          "cuda": [3e-5, 1e-4, 3e-4, 1e-3, 2e-3, 4e-3, 8e-3],
          "gpt2-124m": [3e-4, 3e-5, 1e-3, 1e-4, 3e-3]}
@@ -121,6 +124,11 @@ def runs_of(grid, rates):
             yield AUTO, rate, seed
 
 
+def suffix_of(settings):
+    """What the files that are trained on end with, of all below a folder."""
+    return settings.get("data.extensions", "").strip("[]")
+
+
 def model_of(scale):
     return scale if scale == "gpt2-124m" else "demo"
 
@@ -136,9 +144,11 @@ def train(program, text, scale, name, rate, seed, **more):
                                 capture_output=True, text=True)
         line = {"variant": name, "lr": rate, "seed": seed, "model": model_of(scale),
                 "device": settings["run.device"], "steps": settings["run.steps"],
+                "text": fingerprint(text, suffix_of(settings)),
                 "seconds": round(time.monotonic() - start, 1)}
         if result.returncode != 0:
-            return {**line, "failed": result.stderr.strip().splitlines()[-1]}
+            said = result.stderr.strip().splitlines()
+            return {**line, "failed": said[-1] if said else f"ended with {result.returncode}"}
         metrics = [json.loads(text) for text in (run / "metrics.jsonl").read_text().splitlines()]
         trace = []
         if (run / "trace.jsonl").exists():
@@ -177,7 +187,7 @@ def main():
     scale = arguments.device if arguments.model == "demo" else arguments.model
     arguments.folder.mkdir(parents=True, exist_ok=True)
     log = arguments.folder / "closed_loop.jsonl"
-    lines = [json.loads(text) for text in log.read_text().splitlines()] if log.exists() else []
+    lines = lines_of(log)
     expected = {"device": arguments.device, "steps": settings_of(scale)["run.steps"], "model": arguments.model}
     for line in lines:
         held = {name: line.get(name, "demo" if name == "model" else "unknown") for name in expected}

@@ -33,6 +33,9 @@ import sys
 import threading
 import time
 
+from corpus import fingerprint
+from runs_in_parts import lines_of
+
 PREDICTORS = ["linear", "quadratic", "quadratic_paper", "quadratic_code", "least_squares", "average",
               "outer_momentum", "ema_trend", "low_rank", "momentum"]
 HORIZONS = [5, 10, 25, 50, 75, 100]
@@ -158,7 +161,7 @@ class Sweep:
         self.stop = threading.Event()
         self.lock = threading.Lock()
         self.lines = {}
-        for line in read_json_lines(self.log) if self.log.exists() else []:
+        for line in lines_of(self.log):
             self.lines.setdefault((line["seed"], line["run"]), []).append(line)
 
     def program_of_verdicts(self):
@@ -171,7 +174,9 @@ class Sweep:
         return found
 
     def head(self, seed, kind):
+        suffix = self.size.settings.get("data.extensions", "").strip("[]")
         return {"event": "run", "seed": seed, "run": kind, "model": self.size.name, "steps": self.size.steps,
+                "text": fingerprint(self.data, suffix),
                 "sequences": BATCH, "all_sequences": self.size.sequences}
 
     def check_log(self):

@@ -52,11 +52,11 @@ def read(folders):
 
 
 def interval(accepted, tried):
-    """95 % interval of Clopper and Pearson (1934), in %."""
-    from scipy.stats import binomtest
+    """Of 95 %, in %."""
+    from inference import proportion
 
-    bounds = binomtest(accepted, tried).proportion_ci(method="exact")
-    return f"{100 * bounds.low:.1f}–{100 * bounds.high:.1f}"
+    share = proportion(accepted, tried)
+    return f"{100 * share.low:.1f}–{100 * share.high:.1f}"
 
 
 def count(candidates, rule):
@@ -142,8 +142,11 @@ def acceptance(candidates, all_are_more):
     for rule, meaning in RULES.items():
         if rule == "sequential_all" and not all_are_more:
             continue
-        cell = with_interval if rule == "strict" else percent
-        lines += [f"{meaning}:", "", *by_predictor(candidates, lambda some, rule=rule, cell=cell: cell(some, rule)), ""]
+        parts = {"all": candidates, **{regime: choose(candidates, regime=regime) for regime in occurring(candidates)}}
+        for name, some in parts.items():
+            checkpoints = len({(line["seed"], line["step"]) for line in some})
+            lines += [f"{meaning}; {name}, {checkpoints} checkpoints:", "",
+                      *by_predictor(some, lambda own, rule=rule: with_interval(own, rule)), ""]
     return lines[:-1]
 
 
@@ -239,7 +242,6 @@ def what_is_not_there(lines):
 
 def text_of(lines, picture):
     candidates = full(lines.candidates)
-    tries = len({(line["seed"], line["step"]) for line in candidates})
     sections = {
         "**Checkpoints by regime**; the first has none to compare with.": regimes_by_seed(lines),
         "**Strict acceptance**, linear (quadratic_code, as the published code computes it); the published figures in "
@@ -255,7 +257,7 @@ def text_of(lines, picture):
             last_losses(lines.observations),
         "**Value**: gain of a candidate, L − L̂ in nats per token, mean; median, over all checkpoints:":
             by_predictor(candidates, gain_cell),
-        f"**Acceptance by every rule**, over all {tries} checkpoints:":
+        "**Acceptance by every rule**, at all checkpoints and by regime:":
             acceptance(candidates, has_more_sequences(lines)),
     }
     out = [introduction(lines), "", f"![acceptance by strict]({picture})", ""]

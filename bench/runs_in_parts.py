@@ -42,6 +42,16 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     return arguments
 
 
+def lines_of(log: Path) -> list[Line]:
+    """What a log of one object a line holds; a last line that was not written to its end is taken off the file."""
+    if not log.exists():
+        return []
+    whole, newline, cut = log.read_text().rpartition("\n")
+    if cut:
+        log.write_text(whole + newline)
+    return [json.loads(text) for text in whole.splitlines()]
+
+
 def execute(job: Line) -> Line:
     """In a process of its own."""
     sys.path.insert(0, str(Path(__file__).parent))
@@ -59,7 +69,7 @@ class RunsInParts:
         self.log, self.size, self.jobs = log, size, jobs
         self.key_of, self.wanted = key_of, wanted
         self.device = "cuda" if size == "cuda" else "cpu"
-        self.lines: list[Line] = [json.loads(text) for text in log.read_text().splitlines()] if log.exists() else []
+        self.lines: list[Line] = lines_of(log)
         self.end = time.monotonic() + seconds
 
     def pending(self, taken: set[Any]) -> list[Line]:

@@ -27,6 +27,7 @@ class TextTask:
     def __init__(self, arena: Arena, size: Size, device: torch.device, folder: Path):
         self.arena, self.size, self.device, self.folder = arena, size, device, folder
         self.text = text.read(arena.data, device)
+        self.fingerprint = self.text.fingerprint
 
     @property
     def batch_size(self) -> int:
@@ -61,6 +62,7 @@ class DigitsTask:
 
     batch_size = 32
     SHARES = {"train": 0.6, "gate": 0.2, "validation": 0.2}
+    fingerprint = "scikit-learn's digits"
 
     def __init__(self, device: torch.device):
         self.device = device

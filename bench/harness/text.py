@@ -21,6 +21,8 @@ class Text:
     """Bytes of each split, on the device of training."""
 
     splits: dict[str, Tensor]
+    #: 16 hexadecimal digits of the SHA-256 of all splits.
+    fingerprint: str
 
     def batch(self, split: str, seed: int, step: int, sequences: int, length: int) -> Tensor:
         """[sequences, length] of dtype long: a function of its arguments alone."""
@@ -54,6 +56,7 @@ def read(kind: str, device: torch.device, root: Path | None = None) -> Text:
     splits = {split: b"\n".join(documents) for split, documents in parts.items()}
     if empty := [split for split, text in splits.items() if len(text) < 4096]:
         raise ValueError(f"{root}/{PATTERNS[kind]}: too little text for {', '.join(empty)}")
+    found = hashlib.sha256(b"\0".join(splits.values())).hexdigest()[:16]
     splits["train and gate"] = splits["train"] + b"\n" + splits["gate"]
     return Text({split: torch.frombuffer(bytearray(text), dtype=torch.uint8).to(device)
-                 for split, text in splits.items()})
+                 for split, text in splits.items()}, found)

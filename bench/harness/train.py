@@ -57,7 +57,7 @@ def _train(job: dict[str, Any], device: torch.device) -> dict[str, Any]:
                 raise RuntimeError(f"diverged before step {step}")
             curve.append([step, round(clock.seconds, 4), round(clock.cpu_seconds, 4), round(score, 6)])
             cost.append([step, round(method.spent()["cost_steps"], 2)])
-    return {"curve": curve, "cost_curve": cost, "final": curve[-1][3], **method.spent(), "peak_bytes": _peak(device)}
+    return {"text": task.fingerprint, "curve": curve, "cost_curve": cost, "final": curve[-1][3], **method.spent(), "peak_bytes": _peak(device)}
 
 
 def _step(method: Method, task: Task, batch: Any) -> None:

@@ -15,8 +15,10 @@ sys.path.insert(0, str(BENCH.parent))
 import any_rate as bench  # noqa: E402
 from any_rate_report import times  # noqa: E402
 from any_rate_runs import Arena, is_bracketed  # noqa: E402
+from corpus import fingerprint  # noqa: E402
 from harness.methods import MuonAndAdamW, Recipe, schedule  # noqa: E402
 from harness.tasks import DigitsTask  # noqa: E402
+from runs_in_parts import lines_of  # noqa: E402
 
 import torch  # noqa: E402
 
@@ -105,6 +107,31 @@ class Planning(unittest.TestCase):
         self.assertNotEqual(Arena("pretrain", killed).best["rate"], 16)
 
 
+class Log(unittest.TestCase):
+    def test_a_line_that_was_cut_is_taken_off(self):
+        with tempfile.TemporaryDirectory() as folder:
+            log = pathlib.Path(folder) / "log.jsonl"
+            self.assertEqual(lines_of(log), [])
+            log.write_text('{"a": 1}\n{"a": 2}\n{"a": ')
+            self.assertEqual(lines_of(log), [{"a": 1}, {"a": 2}])
+            self.assertEqual(log.read_text(), '{"a": 1}\n{"a": 2}\n')
+
+    def test_a_text_is_known_by_its_fingerprint(self):
+        with tempfile.TemporaryDirectory() as folder:
+            text = pathlib.Path(folder)
+            (text / "a.py").write_text("x")
+            (text / "b.txt").write_text("y")
+            seen = [fingerprint(text, ".py"), fingerprint(text), fingerprint(text / "a.py")]
+            fingerprint.cache_clear()
+            (text / "b.txt").write_text("z")
+            self.assertEqual(fingerprint(text, ".py"), seen[0])
+            self.assertNotEqual(fingerprint(text), seen[1])
+            self.assertEqual(fingerprint(text / "a.py"), seen[2])
+            fingerprint.cache_clear()
+            (text / "a.py").rename(text / "c.py")
+            self.assertNotEqual(fingerprint(text, ".py"), seen[0])
+
+
 class Harness(unittest.TestCase):
     def test_schedules(self):
         for kind, middle, late in (("cosine", 0.51, None), ("linear", 0.51, 0.118), ("wsd", 1, 0.51), ("constant", 1, 1)):
@@ -162,7 +189,9 @@ class Runs(unittest.TestCase):
         lines = self.lines()
         self.assertEqual([line for line in lines if "failed" in line], [])
         self.assertEqual({line["method"] for line in lines if line["arena"] == "digits"}, set(bench.METHODS))
-        self.assertEqual({line["method"] for line in lines if line["arena"] == "pretrain-muon"}, {"alone", "leapverify"})
+        self.assertEqual({line["method"] for line in lines if line["arena"] == "pretrain-muon"},
+                         {"alone", "leapverify", "leapverify-free"})
+        self.assertEqual({len(line["text"]) for line in lines if line["arena"] == "pretrain-muon"}, {16})
         self.assertTrue([line for line in lines if line["variant"] == "low"])
         self.assertEqual(self.bench(*arguments).returncode, 0)
         self.assertEqual(len(self.lines()), len(lines), "nothing is run twice")
