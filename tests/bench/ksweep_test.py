@@ -243,14 +243,14 @@ class Sweep(Folder):
         self.assertIn("seeds 42, 43.", text)
         self.assertIn("- fp16 of seed 43: no such luck", text)
         self.assertIn("**Not run:** cascade-2x50 of seed 43.", text)
-        self.assertIn("over all 18 checkpoints", text)
+        self.assertIn("all, 18 checkpoints:", text)
         last = {line["run"]: line["loss"] for line in self.choose(self.whole, event="observation")}
         shown = [f"{last[kind]:.4f}" for kind in ("shadow", "cascade-4x25", "cascade-2x50", "cascade-10x10")]
         self.assertIn(f"| 42 | {' | '.join(shown)} |", text)
         self.assertIn(f"| 43 | {' | '.join([*shown[:2], '–', shown[3]])} |", text)
         of_linear = self.choose(self.whole, event="candidate", predictor="linear", horizon=5)
         share = 100 * sum("strict" in line["accepted"] for line in of_linear) / len(of_linear)
-        strict = text[text.index("strict: L̂ < L:"):]
+        strict = text[text.index("strict: L̂ < L; all"):]
         row = next(line for line in strict.splitlines() if line.startswith("| linear |"))
         self.assertTrue(row.startswith(f"| linear | {share:.1f} ["), row)
         self.assertIn("<svg", table.with_suffix(".svg").read_text())

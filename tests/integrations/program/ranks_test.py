@@ -190,6 +190,7 @@ class Training(Ranks):
             process = subprocess.Popen(self.command(2, *self.training(run, *steps)), stdout=subprocess.DEVNULL,
                                        stderr=subprocess.DEVNULL, env=self.environment)
             self.wait_for(run / "checkpoints" / f"step-{step}")
+            self.wait_for(run / "checkpoints" / "latest")  # written after the first one
             children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True)
             os.kill(int(children.stdout.split()[rank]), signal.SIGKILL)
             self.assertNotEqual(process.wait(timeout=60), 0)
