@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from typing import Any
 
+from closed_loop import first_below
 from measured import ended
 
 Line = dict[str, Any]
@@ -83,8 +83,11 @@ class Arena:
     def speed_ups(self, runs: list[Line]) -> list[float]:
         """Of runs that ended: their steps over those to the tuned optimizer's final loss, 0 where they never get there."""
         target = statistics.median(self.baseline)
-        there = [next((step for step, _, _, loss in line["curve"] if loss <= target), math.inf) for line in runs if ended(line)]
-        return [line["steps"] / step for line, step in zip(filter(ended, runs), there, strict=True)]
+        found = []
+        for line in filter(ended, runs):
+            step = first_below([(point[0], point[-1]) for point in line["curve"]], target)
+            found.append(line["steps"] / step if step else 0.0)
+        return found
 
     def median(self, runs: list[Line]) -> float:
         """Final loss; infinite where more than half diverged, nan where nothing is known."""

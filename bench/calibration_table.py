@@ -2,7 +2,7 @@
 
 import json
 
-from inference import proportion
+from inference import percent_with_interval
 
 
 def rows_of(path):
@@ -38,17 +38,13 @@ def false_accepts(rows):
     return lines
 
 
-def accepted_share(row):
-    share = proportion(row["accepted"], row["leaps"])
-    return f"{100 * share.value:.1f} [{100 * share.low:.1f}–{100 * share.high:.1f}]"
-
-
 def power(rows):
     effects = unique(row["effect"] for row in rows)
     lines = ["| rule | gains | " + " | ".join(f"{effect:g}" for effect in effects) + " |",
              "|---|---|" + "--:|" * len(effects)]
     for name, null in unique((label(row), row["null"]) for row in rows):
-        cells = [f"{accepted_share(row)}; {row['mean_pairs']:.0f}; {100 * row['decided_early'] / row['leaps']:.0f}"
+        cells = [f"{percent_with_interval(row['accepted'], row['leaps'])}; {row['mean_pairs']:.0f}; "
+                 f"{100 * row['decided_early'] / row['leaps']:.0f}"
                  for row in rows if (label(row), row["null"]) == (name, null)]
         lines.append(f"| {name} | {null} | " + " | ".join(cells) + " |")
     return lines

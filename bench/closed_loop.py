@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 
-from corpus import fingerprint
+from corpus import fingerprint, suffix_of
 from runs_in_parts import lines_of
 
 RATES = {"cpu": [3e-4, 5e-4, 1e-3, 3e-3, 8e-3, 1.6e-2, 3.2e-2],
@@ -122,11 +122,6 @@ def runs_of(grid, rates):
         for rate in rates:
             yield "bare", rate, seed
             yield AUTO, rate, seed
-
-
-def suffix_of(settings):
-    """What the files that are trained on end with, of all below a folder."""
-    return settings.get("data.extensions", "").strip("[]")
 
 
 def model_of(scale):

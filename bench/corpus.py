@@ -5,6 +5,11 @@ import hashlib
 import pathlib
 
 
+def suffix_of(settings):
+    """What the files end with that a trainer with these settings takes of all below a folder."""
+    return settings.get("data.extensions", "").strip("[]")
+
+
 @functools.lru_cache
 def fingerprint(path, suffix=""):
     """16 hexadecimal digits of the SHA-256 over names and contents of the files at or below `path`, which end so."""

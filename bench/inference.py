@@ -125,6 +125,12 @@ def proportion(successes, n, level=0.95):
     return Estimate(successes / n, n, float(found.low), float(found.high))
 
 
+def percent_with_interval(successes, n):
+    """A share and its interval of 95 %, in %."""
+    share = proportion(successes, n)
+    return f"{100 * share.value:.1f} [{100 * share.low:.1f}–{100 * share.high:.1f}]"
+
+
 def paired_ratio(before, after, level=0.95):
     """The geometric mean of after / before, with Student's interval of the logarithms: holds for two pairs too."""
     check_level(level)

@@ -33,7 +33,7 @@ import sys
 import threading
 import time
 
-from corpus import fingerprint
+from corpus import fingerprint, suffix_of
 from runs_in_parts import lines_of
 
 PREDICTORS = ["linear", "quadratic", "quadratic_paper", "quadratic_code", "least_squares", "average",
@@ -174,9 +174,8 @@ class Sweep:
         return found
 
     def head(self, seed, kind):
-        suffix = self.size.settings.get("data.extensions", "").strip("[]")
         return {"event": "run", "seed": seed, "run": kind, "model": self.size.name, "steps": self.size.steps,
-                "text": fingerprint(self.data, suffix),
+                "text": fingerprint(self.data, suffix_of(self.size.settings)),
                 "sequences": BATCH, "all_sequences": self.size.sequences}
 
     def check_log(self):

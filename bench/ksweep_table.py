@@ -9,6 +9,7 @@ import pathlib
 import statistics
 import sys
 
+from inference import percent_with_interval
 from ksweep import CASCADES, HORIZONS, KINDS, PREDICTORS
 
 REGIMES = ["chaotic", "transition", "stable", "unknown"]
@@ -51,14 +52,6 @@ def read(folders):
                    for event in ("run", "candidate", "observation", "link")))
 
 
-def interval(accepted, tried):
-    """Of 95 %, in %."""
-    from inference import proportion
-
-    share = proportion(accepted, tried)
-    return f"{100 * share.low:.1f}–{100 * share.high:.1f}"
-
-
 def count(candidates, rule):
     return sum(rule in line["accepted"] for line in candidates), len(candidates)
 
@@ -70,7 +63,7 @@ def percent(candidates, rule):
 
 def with_interval(candidates, rule):
     accepted, tried = count(candidates, rule)
-    return f"{100 * accepted / tried:.1f} [{interval(accepted, tried)}]" if tried else "–"
+    return percent_with_interval(accepted, tried) if tried else "–"
 
 
 def markdown(head, rows):
