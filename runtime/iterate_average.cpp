@@ -3,26 +3,17 @@
 #include <torch/torch.h>
 
 namespace leapverify {
-namespace {
-
-/// Also from one dtype to another.
-void write(const TensorList& from, const TensorList& to, const at::Tensor& one) {
-  kernels::combine(to.table(), {&from.table()}, {one.data_ptr<double>()}, nullptr, to.stream());
-}
-
-}  // namespace
 
 IterateAverage::IterateAverage(const TensorList& weights)
     : weights_(&weights),
       iterate_(weights.allocate_like(TensorList::Precision::kSame)),
       average_(weights.allocate_like(TensorList::Precision::kAtLeastFloat32)),
-      coefficients_(at::zeros({2}, at::dtype(at::kDouble).device(weights.torch_device()))),
-      one_(at::ones({1}, coefficients_.options())) {}
+      coefficients_(at::zeros({2}, at::dtype(at::kDouble).device(weights.torch_device()))) {}
 
 void IterateAverage::begin() {
   if (has_begun_) return;
   iterate_.copy_from(*weights_);
-  write(*weights_, average_, one_);
+  mix(average_, average_, iterate_, 1);
   has_begun_ = true;
 }
 
@@ -37,16 +28,15 @@ void IterateAverage::before_step() { weights_->copy_from(iterate_); }
 void IterateAverage::take_in(double weight) {
   iterate_.copy_from(*weights_);
   total_ += weight;
-  if (weight > 0) mix(average_, iterate_, weight / total_);
+  if (weight > 0) mix(average_, average_, iterate_, weight / total_);
 }
 
 void IterateAverage::place(double pull) {
   pull_ = pull;
-  weights_->copy_from(iterate_);
-  mix(*weights_, average_, pull);
+  mix(*weights_, iterate_, average_, pull);
 }
 
-void IterateAverage::place_average() { write(average_, *weights_, one_); }
+void IterateAverage::place_average() { mix(*weights_, iterate_, average_, 1); }
 
 void IterateAverage::restore(double total, double pull) {
   total_ = total;
@@ -54,14 +44,15 @@ void IterateAverage::restore(double total, double pull) {
   has_begun_ = true;
 }
 
-void IterateAverage::mix(const TensorList& a, const TensorList& b, double share) {
+void IterateAverage::mix(const TensorList& destination, const TensorList& from,
+                         const TensorList& to, double share) {
   // In float32, so that both still sum to 1 when a kernel rounds them: equal weights stay what they are.
   const double kept = static_cast<double>(static_cast<float>(1 - share));
   // By kernels: a copy from the host would wait for the device.
   coefficients_[0].fill_(kept);
   coefficients_[1].fill_(1 - kept);
-  kernels::combine(a.table(), {&a.table(), &b.table()}, {coefficients_.data_ptr<double>()}, nullptr,
-                   a.stream());
+  kernels::combine(destination.table(), {&from.table(), &to.table()},
+                   {coefficients_.data_ptr<double>()}, nullptr, destination.stream());
 }
 
 }  // namespace leapverify

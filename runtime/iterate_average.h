@@ -45,15 +45,16 @@ class IterateAverage {
   void restore(double total, double pull);
 
  private:
-  /// a ← share · b + (1 − share) · a.
-  void mix(const TensorList& a, const TensorList& b, double share);
+  /// destination ← (1 − share) · from + share · to, which may be the destination; what has no part is
+  /// not read.
+  void mix(const TensorList& destination, const TensorList& from, const TensorList& to,
+           double share);
 
   const TensorList* weights_;
   TensorList iterate_;
   TensorList average_;
-  // Of mix, on the device: 1 - share and share; and of a copy between dtypes.
+  // Of mix, on the device: 1 - share and share.
   at::Tensor coefficients_;
-  at::Tensor one_;
   bool has_begun_ = false;
   double total_ = 0;
   double pull_ = 0;
