@@ -315,8 +315,9 @@ double LeapVerify::Implementation::share_left(std::int64_t done) const {
 }
 
 void LeapVerify::Implementation::at_average(const std::function<void()>& action) {
-  LV_CHECK(has_average(),
-           "no average of the weights is kept (reference: denoised keeps one, from the first step on)");
+  LV_CHECK(
+      has_average(),
+      "no average of the weights is kept (reference: denoised keeps one, from the first step on)");
   LV_CHECK(!weights_lent_, "at_average() while other weights stand in for those of training");
   const Lent lent(weights_lent_);
   if (snapshots_) snapshots_->let_weights_change();
