@@ -1,7 +1,8 @@
 """Where a run ends from any learning rate: LeapVerify, its base optimizer alone, and the rivals a user would pick.
 
 Usage: any_rate.py FOLDER [--device cpu|cuda] [--arenas pretrain digits ...] [--methods alone leapverify ...] [--seeds 3]
-                   [--apart 2|4] [--variant NAME={"rate.start": 0.0625} ...] [--seconds N] [--jobs 2] [--smoke]
+                   [--apart 2|4] [--variant NAME={"rate.start": 0.0625} ...] [--text FOLDER] [--finetune-text FOLDER]
+                   [--seconds N] [--jobs 2] [--smoke]
 
 Needs what time_to_target.py needs, and scikit-learn. In each arena (bench/harness/arenas.py) the base optimizer alone is
 tuned first: rate × warm-up at seed 0, factors of 2 apart, until the best rate of each warm-up has worse neighbours on
@@ -31,7 +32,8 @@ MULTIPLES = {2: tuple(2.0**k for k in range(-8, 4)), 4: tuple(2.0**k for k in ra
 #: Where grids begin, as a multiple of what people start with, and how far they may grow on one side.
 GUESS = 16
 MOST_WIDENINGS = 8
-METHODS = ("alone", "leapverify", "leapverify-free", "schedulefree", "mechanic", "prodigy", "dadaptation", "prodigy-schedulefree")
+METHODS = ("alone", "leapverify", "leapverify-free", "schedulefree", "mechanic", "prodigy", "dadaptation",
+           "prodigy-schedulefree")
 ONCE = ("prodigy", "dadaptation", "prodigy-schedulefree")
 #: Those that know AdamW only run in its arenas.
 OF_ANY_OPTIMIZER = ("alone", "leapverify", "leapverify-free")
@@ -141,10 +143,13 @@ def main() -> int:
         plans[name] = (Plan(SMOKE_STEPS, **common, warmups=(about.recipe.warmup,), multiples=(0.125, 1.0), widenings=0)
                        if arguments.smoke else Plan(about.steps, **common, multiples=MULTIPLES[arguments.apart]))
     log = arguments.folder / "any_rate.jsonl"
-    runs = RunsInParts(
-        log, "smoke" if arguments.smoke else arguments.device, arguments.jobs, arguments.seconds, key_of,
-        lambda lines: sorted((job for name, plan in plans.items() for job in wanted(lines, name, methods[name], plan)),
-                             key=lambda job: (job["purpose"] != "tune", job["seed"])))
+    try:
+        runs = RunsInParts(
+            log, arguments, key_of,
+            lambda lines: sorted((job for name, plan in plans.items() for job in wanted(lines, name, methods[name], plan)),
+                                 key=lambda job: (job["purpose"] != "tune", job["seed"])))
+    except ValueError as error:
+        parser.error(str(error))
     others = {line["variant"] for line in runs.lines
               if line["variant"] in variants and line["options"] != variants[line["variant"]]}
     if others:
@@ -153,7 +158,7 @@ def main() -> int:
            for line in runs.lines if line["arena"] in plans):
         parser.error(f"{log} holds runs of another device or length: name another folder")
     if any(ARENAS[name].pretrained for name in plans):
-        make_base(runs.size, SMOKE_STEPS if arguments.smoke else BASE["steps"], arguments.folder)
+        make_base(runs.size, SMOKE_STEPS if arguments.smoke else BASE["steps"], arguments.folder, runs.texts)
     runs.go()
     return 0
 

@@ -65,8 +65,8 @@ def losses_table(arena, purpose, title):
             name += " (finds its rate): " + cell(arena, arena.median(once[0]), "{:.3f}, {:+.1f}")
         rows.append(f"| {name} | " + " | ".join(cells) + " |")
     return ["", f"### {arena.name}{title}", "",
-            "Final loss, median over seeds, from each multiple of the best rate; below it what that is above the tuned optimizer's, "
-            "in %.", "", "| method | " + " | ".join(map(times, multiples)) + " |", "|---|" + "--:|" * len(multiples), *rows]
+            "Final loss, median over seeds, from each multiple of the best rate; below it what that is above the tuned "
+            "optimizer's, in %.", "", "| method | " + " | ".join(map(times, multiples)) + " |", "|---|" + "--:|" * len(multiples), *rows]
 
 
 def summary_table(arenas):
@@ -123,7 +123,8 @@ def draw(arenas, file):
             axis.set_xscale("log", base=2)
             axis.xaxis.set_major_formatter(lambda value, _: times(value))
             axis.set_title(arena.name)
-            own = [arena.median(runs) for label in labels if label.startswith("leapverify") for runs in arena.runs(label).values()]
+            own = [arena.median(runs) for label in labels if label.startswith("leapverify")
+                   for runs in arena.runs(label).values()]
             shown = [loss for loss in own if math.isfinite(loss)] + [tuned]
             room = max(0.25 * tuned, max(shown) - tuned)
             axis.set_ylim(min(*shown, tuned) - 0.15 * room, tuned + 1.3 * room)

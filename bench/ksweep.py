@@ -1,11 +1,12 @@
 """The published experiment again: every predictor, horizon and rule at every checkpoint of a training run.
 
-Usage: ksweep.py PATH_OF_LEAPVERIFY DATA FOLDER [--device cpu|cuda] [--seeds 42 43 44 45 46] [--runs shadow fp16 ...]
-                 [--seconds N] [--jobs 2] [--smoke]
+Usage: ksweep.py PATH_OF_LEAPVERIFY DATA FOLDER [--device cpu|cuda] [--model demo|gpt2-124m|qwen2.5-1.5b]
+                 [--seeds 42 43 44 45 46] [--runs shadow fp16 ...] [--seconds N] [--jobs 2] [--smoke]
 
-On a GPU it is GPT-2 124M from fresh weights with the published settings (preset paper-gpt2); on the CPU a byte-level
-model of the size of closed_loop.py's, with the same settings of training (preset paper). DATA is text, or tokens in a
-format of docs/data.md. For each seed, which draws the weights, the split and the batches:
+On a GPU it is GPT-2 124M or Qwen2.5-1.5B from fresh weights with the published settings (presets paper-gpt2 and
+paper-qwen); on the CPU a byte-level model of the size of closed_loop.py's, with the same settings of training (preset
+paper). DATA is text, or tokens in a format of docs/data.md. For each seed, which draws the weights, the split and the
+batches:
 
   shadow   one run that nothing changes, in which every predictor makes a candidate for every horizon at each checkpoint
   fp16     the same run, with the momentum predictor alone, on moments in float16
@@ -44,22 +45,28 @@ KINDS = ["shadow", "fp16", *CASCADES]
 SEEDS = [42, 43, 44, 45, 46]
 # Checkpoints that pass before all predictors have their snapshots.
 FIRST_TRY = 4
-# Sequences of the published held-out batch.
-BATCH = 32
 
-# How a run is called, its length and checkpoints, and how many held-out sequences all candidates are scored on.
-Size = collections.namedtuple("Size", "name preset steps spacing sequences settings")
-SMALL = {"data.extensions": "[.py]", "model.context": 64, "model.width": 96, "model.heads": 4, "model.layers": 3}
+# How a run is called, its length and checkpoints, the sequences of the published held-out batch, how many of them all
+# candidates are scored on, and overrides over the preset.
+Size = collections.namedtuple("Size", "name preset steps spacing batch sequences settings")
+# Steps of 512 and 1024 tokens leave a large GPU waiting for launches.
+ON_A_GPU = {"run.threads": 2, "run.precision": "tf32", "run.cuda_graph": "true"}
 SIZES = {
-    "cpu": Size("byte-level GPT, 0.35M parameters", "paper", 2000, 50, BATCH, SMALL),
-    # Steps of 1024 tokens leave a large GPU waiting for launches.
-    "cuda": Size("GPT-2 124M in tf32", "paper-gpt2", 2000, 50, BATCH,
-                 {"model.name": "gpt2", "run.threads": 2, "run.precision": "tf32", "run.cuda_graph": "true",
-                  "batch.held_out": BATCH}),
-    "smoke": Size("smoke", "paper", 130, 10, 48,
+    "demo": Size("byte-level GPT, 0.35M parameters", "paper", 2000, 50, 32, 32,
+                 {"data.extensions": "[.py]", "model.context": 64, "model.width": 96, "model.heads": 4,
+                  "model.layers": 3}),
+    "gpt2-124m": Size("GPT-2 124M in tf32", "paper-gpt2", 2000, 50, 32, 32,
+                      {**ON_A_GPU, "model.name": "gpt2", "batch.held_out": 32}),
+    "qwen2.5-1.5b": Size("Qwen2.5-1.5B in tf32", "paper-qwen", 2000, 50, 8, 8,
+                         {**ON_A_GPU, "model.name": "qwen2", "model.activation_checkpointing": "false",
+                          "model.qwen2.hidden_size": 1536, "model.qwen2.intermediate_size": 8960,
+                          "model.qwen2.num_hidden_layers": 28, "model.qwen2.num_attention_heads": 12,
+                          "batch.held_out": 8}),
+    "smoke": Size("smoke", "paper", 130, 10, 32, 48,
                   {"model.context": 16, "model.width": 16, "model.heads": 2, "model.layers": 1, "schedule.warmup": 10,
                    "optimizer.lr": 1e-3, "leapverify.probes": 16, "data.gate_share": 0.2}),
 }
+MODELS = {"cpu": ["demo"], "cuda": ["gpt2-124m", "qwen2.5-1.5b"]}
 QUIET = {"run.eval_every": 0, "run.sample_bytes": 0, "run.log_every": 50, "run.checkpoint_every": 0,
          "run.keep_checkpoints": 1, "run.threads": 1}
 # Nothing but the end of the run keeps a checkpoint from trying everything: no regime, no rejection, no cost.
@@ -155,7 +162,7 @@ class Sweep:
         self.verdicts = self.program_of_verdicts()
         self.data = arguments.data
         self.device = arguments.device
-        self.size = SIZES["smoke" if arguments.smoke else arguments.device]
+        self.size = SIZES["smoke" if arguments.smoke else arguments.model]
         self.folder = arguments.folder
         self.log = self.folder / "ksweep.jsonl"
         self.stop = threading.Event()
@@ -176,7 +183,7 @@ class Sweep:
     def head(self, seed, kind):
         return {"event": "run", "seed": seed, "run": kind, "model": self.size.name, "steps": self.size.steps,
                 "text": fingerprint(self.data, suffix_of(self.size.settings)),
-                "sequences": BATCH, "all_sequences": self.size.sequences}
+                "sequences": self.size.batch, "all_sequences": self.size.sequences}
 
     def check_log(self):
         """A log of another model or length is not mixed with this one."""
@@ -250,7 +257,7 @@ class Sweep:
         if kind in CASCADES:
             lines = link_lines(kind, trace)
         else:
-            judged = subprocess.run([self.verdicts, str(BATCH), run / "trace.jsonl"], capture_output=True, text=True)
+            judged = subprocess.run([self.verdicts, str(self.size.batch), run / "trace.jsonl"], capture_output=True, text=True)
             if judged.returncode != 0:
                 raise Failed(judged.stderr.strip())
             lines = candidate_lines(kind, self.size, trace, map(json.loads, judged.stdout.splitlines()))
@@ -293,12 +300,17 @@ def main():
     parser.add_argument("data", type=pathlib.Path)
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--model", choices=sum(MODELS.values(), []), help="default: the first of its device")
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--runs", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--seconds", type=float, default=math.inf)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--smoke", action="store_true", help="a run of seconds, for tests")
     arguments = parser.parse_args()
+    models = MODELS[arguments.device]
+    arguments.model = arguments.model or models[0]
+    if arguments.model not in models:
+        parser.error(f"--model {arguments.model} does not go with --device {arguments.device}, but {' or '.join(models)}")
     arguments.folder.mkdir(parents=True, exist_ok=True)
     sweep = Sweep(arguments)
     sweep.check_log()

@@ -22,8 +22,8 @@ def share(candidates):
     return 100 * sum("strict" in line["accepted"] for line in candidates) / len(candidates)
 
 
-def draw(candidates, published, path):
-    """published: acceptance of `linear` in %, by regime and horizon."""
+def draw(candidates, model, published, path):
+    """published: acceptance of `linear` in %, by regime and horizon, of a model."""
     regimes = [regime for regime in REGIMES if any(line["regime"] == regime for line in candidates)]
     figure, panels = plt.subplots(1, len(regimes), figsize=(2.2 + 4.0 * len(regimes), 4.2), sharey=True, squeeze=False,
                                   layout="constrained")
@@ -38,7 +38,7 @@ def draw(candidates, published, path):
                        linewidth=1.5)
         if regime in published:
             panel.plot(*zip(*published[regime].items()), color=STYLES["linear"][0], marker="o", markersize=8,
-                       linestyle="", markerfacecolor="none", label="linear, published\n(GPT-2 124M)")
+                       linestyle="", markerfacecolor="none", label=f"linear, published\n({model})")
         panel.set_title(f"{regime}, {checkpoints} checkpoints", fontsize=10)
         panel.set_xscale("log")
         panel.set_xticks(HORIZONS, [str(horizon) for horizon in HORIZONS])

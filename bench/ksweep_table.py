@@ -19,14 +19,22 @@ RULES = {"strict": "strict: L̂ < L",
          "proximity_code": "proximity of the published code: L̂ < 1.005 L",
          "sequential": "sequential, alpha 0.05",
          "sequential_all": "sequential, alpha 0.05, on all sequences"}
-# Of GPT-2 124M, in arXiv 2602.19580: mean checkpoints by regime, acceptance in % by regime and horizon, and loss ratios
-# of the momentum predictor.
-PAPER_REGIMES = {"chaotic": 1.6, "transition": 24.0, "stable": 13.4}
-PAPER_STRICT = {"transition": {5: "9.3 (7.9)", 10: "3.3 (3.4)", 25: "0.7 (0.0)"},
-                "stable": {5: "24.3 (22.1)", 10: "18.8 (13.9)", 25: "5.8 (9.1)"}}
-PAPER_PROXIMITY = {"transition": {5: "99.1", 10: "97.3", 25: "44.0", 50: "14.1"},
-                   "stable": {5: "98.9", 10: "95.3", 25: "74.6", 50: "54.1"}}
-PAPER_MOMENTUM = {5: "122", 100: "10764"}
+# Mean checkpoints by regime, acceptance in % by regime and horizon, loss ratios of the momentum predictor.
+Published = collections.namedtuple("Published", "model regimes strict proximity momentum")
+# arXiv 2602.19580.
+PUBLISHED = [
+    Published("GPT-2 124M", {"chaotic": 1.6, "transition": 24.0, "stable": 13.4},
+              {"transition": {5: "9.3 (7.9)", 10: "3.3 (3.4)", 25: "0.7 (0.0)"},
+               "stable": {5: "24.3 (22.1)", 10: "18.8 (13.9)", 25: "5.8 (9.1)"}},
+              {"transition": {5: "99.1", 10: "97.3", 25: "44.0", 50: "14.1"},
+               "stable": {5: "98.9", 10: "95.3", 25: "74.6", 50: "54.1"}},
+              {5: "122", 100: "10764"}),
+    Published("Qwen2.5-1.5B", {"chaotic": 25.6, "transition": 12.4, "stable": 1.0},
+              {"transition": {5: "37.2 (36.5)", 10: "31.3 (39.4)", 25: "22.9 (20.5)", 50: "17.8 (13.2)",
+                              75: "7.9 (6.7)", 100: "6.2 (2.2)"}},
+              {"transition": {5: "100", 10: "100", 25: "94.6", 50: "66.2", 75: "38.3", 100: "22.9"}},
+              {5: "173", 100: "3009"}),
+]
 
 Lines = collections.namedtuple("Lines", "runs candidates observations links")
 
@@ -84,14 +92,19 @@ def occurring(candidates):
     return [regime for regime in REGIMES if any(line["regime"] == regime for line in candidates)]
 
 
-def regimes_by_seed(lines):
+def published_beside(lines):
+    """What was published of the same model; of GPT-2 124M for any other."""
+    return next((one for one in PUBLISHED if lines.runs[0]["model"].startswith(one.model)), PUBLISHED[0])
+
+
+def regimes_by_seed(lines, published):
     observations = choose(lines.observations, run="shadow")
     rows = []
     for seed in sorted({line["seed"] for line in observations}):
         counts = collections.Counter(line["regime"] for line in choose(observations, seed=seed))
         rows.append([seed, *(counts[regime] for regime in REGIMES)])
     means = [f"{statistics.mean(row[i + 1] for row in rows):.1f}" for i in range(len(REGIMES))]
-    rows += [["mean", *means], ["published, GPT-2 124M", *(PAPER_REGIMES.get(regime, "1") for regime in REGIMES)]]
+    rows += [["mean", *means], [f"published, {published.model}", *(published.regimes.get(regime, "1") for regime in REGIMES)]]
     return markdown(["seed", *REGIMES], rows)
 
 
@@ -158,13 +171,13 @@ def ratio_cell(candidates):
     return f"{number(statistics.median(ratios))}; {number(max(ratios))}" + (f"; {lost} not finite" if lost else "")
 
 
-def momentum(candidates):
+def momentum(candidates, published):
     rows = []
     for horizon in HORIZONS:
         of_horizon = choose(candidates, predictor="momentum", horizon=horizon)
         rows.append([horizon, *(ratio_cell(choose(of_horizon, moments=moments)) for moments in ("fp32", "fp16")),
-                     PAPER_MOMENTUM.get(horizon, "–")])
-    return markdown(["K", "moments in fp32", "moments in fp16", "published, GPT-2 124M"], rows)
+                     published.momentum.get(horizon, "–")])
+    return markdown(["K", "moments in fp32", "moments in fp16", f"published, {published.model}"], rows)
 
 
 def gain_cell(candidates):
@@ -234,16 +247,16 @@ def what_is_not_there(lines):
 
 
 def text_of(lines, picture):
-    candidates = full(lines.candidates)
+    candidates, published = full(lines.candidates), published_beside(lines)
     sections = {
-        "**Checkpoints by regime**; the first has none to compare with.": regimes_by_seed(lines),
+        "**Checkpoints by regime**; the first has none to compare with.": regimes_by_seed(lines, published),
         "**Strict acceptance**, linear (quadratic_code, as the published code computes it); the published figures in "
-        "the same order:": published_layout(candidates, strict_cell, PAPER_STRICT),
-        "**Proximity acceptance** within 5 %, linear:": published_layout(candidates, proximity_cell, PAPER_PROXIMITY),
+        "the same order:": published_layout(candidates, strict_cell, published.strict),
+        "**Proximity acceptance** within 5 %, linear:": published_layout(candidates, proximity_cell, published.proximity),
         "**The momentum predictor**: loss at the candidate ÷ loss now, median; largest. The published code tries "
         "three step lengths, keeps the best and corrects no bias; here it is one, with the optimizer's own bias "
         "correction:":
-            momentum(lines.candidates),
+            momentum(lines.candidates, published),
         "**Cascades** of linear leaps, begun at every checkpoint and committed where strict accepts, Adam's moments "
         "zeroed after each leap, as published:": cascades(lines.links),
         "Held-out loss of these runs at the last checkpoint, and of the one that nothing changed:":
@@ -264,9 +277,10 @@ def render(folders, picture):
     from ksweep_figure import draw
 
     lines = read(folders)
-    published = {regime: {horizon: float(cell.split()[0]) for horizon, cell in cells.items()}
-                 for regime, cells in PAPER_STRICT.items()}
-    draw(full(lines.candidates), published, picture)
+    published = published_beside(lines)
+    strict = {regime: {horizon: float(cell.split()[0]) for horizon, cell in cells.items()}
+              for regime, cells in published.strict.items()}
+    draw(full(lines.candidates), published.model, strict, picture)
     return text_of(lines, picture.name)
 
 

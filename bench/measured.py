@@ -313,9 +313,9 @@ def ksweep(folder):
 
 
 #: By the raw log they are read from, in the order of a report.
-LOGS = {"any_rate": any_rate, "time_to_target": time_to_target, "closed_loop": closed_loop, "cost": cost, "step_overhead": step_overhead,
-        "shared_verification": shared_verification, "python_overhead": python_overhead, "throughput": throughput, "calibration": calibration,
-        "ksweep": ksweep, "kernels": kernels}
+LOGS = {"any_rate": any_rate, "time_to_target": time_to_target, "closed_loop": closed_loop, "cost": cost,
+        "step_overhead": step_overhead, "shared_verification": shared_verification, "python_overhead": python_overhead,
+        "throughput": throughput, "calibration": calibration, "ksweep": ksweep, "kernels": kernels}
 
 
 def figures_of(folder):

@@ -20,9 +20,11 @@ from measured import LOGS, Repeated, figures_of
 from results_folder import ResultsFolder, Unusable, status_of
 
 TITLES = {
-    "any_rate": "Final loss from any learning rate", "time_to_target": "Time to the loss of tuned AdamW", "closed_loop": "Final losses at every learning rate",
+    "any_rate": "Final loss from any learning rate", "time_to_target": "Time to the loss of tuned AdamW",
+    "closed_loop": "Final losses at every learning rate",
     "cost": "Cost of a run in which every try is rejected", "step_overhead": "Cost of a step without a try",
-    "shared_verification": "Verification shared by ranks", "python_overhead": "Cost of a step of the Python package", "throughput": "The trainer against PyTorch",
+    "shared_verification": "Verification shared by ranks", "python_overhead": "Cost of a step of the Python package",
+    "throughput": "The trainer against PyTorch",
     "calibration": "What the rules accept", "ksweep": "The published experiment again", "kernels": "Kernels",
 }
 

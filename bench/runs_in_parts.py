@@ -27,6 +27,8 @@ def parser_of(description: str | None, arenas: list[str], methods: tuple[str, ..
     parser.add_argument("--seeds", type=int, default=seeds)
     parser.add_argument("--seconds", type=float, default=math.inf)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--text", metavar="FOLDER", help="trained on in place of torch's Python sources: all text below it")
+    parser.add_argument("--finetune-text", metavar="FOLDER", help="fine-tuned to in place of torch's C++ headers")
     parser.add_argument("--smoke", action="store_true", help="a tiny model and a few steps: whether everything runs")
     return parser
 
@@ -38,6 +40,11 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
         parser.error("--seeds and --jobs must be at least 1")
     if arguments.smoke and arguments.device != "cpu":
         parser.error("--smoke is for the CPU")
+    named = {"python": arguments.text, "headers": arguments.finetune_text}
+    arguments.texts = {data: folder for data, folder in named.items() if folder is not None}
+    for folder in arguments.texts.values():
+        if not Path(folder).is_dir():
+            parser.error(f"'{folder}' is no folder of text")
     arguments.folder.mkdir(parents=True, exist_ok=True)
     return arguments
 
@@ -61,16 +68,29 @@ def execute(job: Line) -> Line:
 
 
 class RunsInParts:
-    """One line of `log` a run. `key_of` tells runs apart, `wanted` names those that can be started now, done ones
-    included, given the lines so far; the most telling first. A run that fails is a line that says why."""
+    """One line of `log` a run, made of what `arguments` say (parser_of). `key_of` tells runs apart, `wanted` names those
+    that can be started now, done ones included, given the lines so far; the most telling first. A run that fails is a
+    line that says why."""
 
-    def __init__(self, log: Path, size: str, jobs: int, seconds: float, key_of: Callable[[Line], Any],
+    def __init__(self, log: Path, arguments: argparse.Namespace, key_of: Callable[[Line], Any],
                  wanted: Callable[[list[Line]], list[Line]]):
-        self.log, self.size, self.jobs = log, size, jobs
+        self.log, self.jobs, self.device = log, arguments.jobs, arguments.device
         self.key_of, self.wanted = key_of, wanted
-        self.device = "cuda" if size == "cuda" else "cpu"
+        self.size = "smoke" if arguments.smoke else arguments.device
+        self.texts: dict[str, str] = arguments.texts
         self.lines: list[Line] = lines_of(log)
-        self.end = time.monotonic() + seconds
+        self.end = time.monotonic() + arguments.seconds
+        self._check_texts(arguments.arenas)
+
+    def _check_texts(self, names: list[str]) -> None:
+        """A log of runs on one text is not mixed with those on another."""
+        from harness.arenas import ARENAS
+        from harness.tasks import fingerprint_of
+
+        for name in names:
+            expected = fingerprint_of(ARENAS[name], self.texts)
+            if any(line.get("text", expected) != expected for line in self.lines if line["arena"] == name):
+                raise ValueError(f"{self.log} holds runs of {name} on another text: name another folder")
 
     def pending(self, taken: set[Any]) -> list[Line]:
         done = {self.key_of(line) for line in self.lines} | taken
@@ -81,7 +101,8 @@ class RunsInParts:
         with self.log.open("a") as file:
             file.write(json.dumps(line) + "\n")
         said = f"failed: {line['failed']}" if "failed" in line else f"{line['final']:.4f}"
-        print(f"{len(self.lines)}: {line['arena']}, {line['method']} at {line['rate']:g}, seed {line['seed']}: {said}", flush=True)
+        print(f"{len(self.lines)}: {line['arena']}, {line['method']} at {line['rate']:g}, seed {line['seed']}: {said}",
+              flush=True)
 
     def go(self) -> None:
         """Keeps every worker busy until nothing is left or the time is over."""
@@ -96,7 +117,8 @@ class RunsInParts:
             taken = {self.key_of(job) for job in running.values()}
             free = self.jobs - len(running)
             for job in self.pending(taken)[:free] if time.monotonic() < self.end else []:
-                running[pool.submit(execute, {**job, "size": self.size, "folder": str(self.log.parent)})] = job
+                running[pool.submit(execute, {**job, "size": self.size, "folder": str(self.log.parent),
+                                              "texts": self.texts})] = job
             if not running:
                 return
             finished, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)

@@ -1,10 +1,10 @@
 """Steps and time until a loss that the best tuned AdamW ends at: LeapVerify, AdamW and the rivals a user would pick.
 
 Usage: time_to_target.py FOLDER [--device cpu|cuda] [--arenas pretrain finetune lora] [--methods adamw leapverify ...]
-                         [--seeds 5] [--seconds N] [--jobs 2] [--smoke]
+                         [--seeds 5] [--text FOLDER] [--finetune-text FOLDER] [--seconds N] [--jobs 2] [--smoke]
 
-Needs the packages leapverify, schedulefree, prodigyopt, dadaptation, mechanic-pytorch and peft. Every method trains the same model from the
-same weights on the same batches (bench/harness). It is tuned alike: a grid of eight learning rates over a range of 128,
+Needs the packages leapverify, schedulefree, prodigyopt, dadaptation, mechanic-pytorch and peft. Every method trains the
+same model from the same weights on the same batches (bench/harness). It is tuned alike: a grid of eight learning rates over a range of 128,
 factors of 2 apart, at seed 0, widened on the side where the best one stands at the edge; then its best rate at --seeds
 other seeds. AdamW and LeapVerify are run at those seeds from the lowest rate too, which is what people start with. Decay
 shortened: AdamW at its best rate, with the steps that LeapVerify needed for the target as its schedule.
@@ -28,7 +28,7 @@ KEY = ("arena", "method", "rate", "seed", "purpose")
 METHODS = ("adamw", "leapverify", "adamw+gate-data", "ema", "snoo", "lookahead", "schedulefree", "prodigy", "dadaptation",
            "mechanic", "muon", "leapverify-off", "adamw-decay-shortened")
 GRID_POINTS = 8
-MOST_WIDENINGS = 3
+MOST_WIDENINGS = 8
 # Long enough for a try.
 SMOKE_STEPS = 48
 SMOKE_POINTS = 2
@@ -140,7 +140,7 @@ def runs_of(arguments: argparse.Namespace) -> RunsInParts:
              else Plan(about.steps, arguments.seeds) for arena, about in TEXT_ARENAS.items()}
     log = arguments.folder / "time_to_target.jsonl"
     runs = RunsInParts(
-        log, "smoke" if arguments.smoke else arguments.device, arguments.jobs, arguments.seconds, key_of,
+        log, arguments, key_of,
         lambda lines: sorted((job for arena in arguments.arenas for method in arguments.methods
                               for job in wanted(lines, arena, method, plans[arena])), key=order))
     others = {(line["device"], line["steps"]) for line in runs.lines if line["purpose"] == "grid"} - {
@@ -162,7 +162,7 @@ def main() -> int:
     except ValueError as error:
         parser.error(str(error))
     if set(arguments.arenas) != {"pretrain"}:
-        make_base(runs.size, SMOKE_STEPS if arguments.smoke else BASE["steps"], arguments.folder)
+        make_base(runs.size, SMOKE_STEPS if arguments.smoke else BASE["steps"], arguments.folder, runs.texts)
     runs.go()
     return 0
 

@@ -160,8 +160,8 @@ def area_between(arena, ours):
 
     lowest, highest = min(known), max(known)
     area = trapezoid(list(known.values()), [math.log(rate) for rate in known]) / math.log(highest / lowest)
-    return ["", f"The area between the two curves of final losses over the logarithm of the rate, ÷ its width, from {short(lowest)} to "
-            f"{short(highest)}: {OURS} ends {area:+.4f} nats below {BASELINE}."]
+    return ["", "The area between the two curves of final losses over the logarithm of the rate, ÷ its width, from "
+            f"{short(lowest)} to {short(highest)}: {OURS} ends {area:+.4f} nats below {BASELINE}."]
 
 
 def tables(arena):

@@ -298,8 +298,9 @@ def _set(parameters: list[nn.Parameter], values: list[Tensor]) -> None:
 
 METHODS: dict[str, type[Method]] = {
     "alone": Method, "adamw": Method, "leapverify": LeapVerify, "leapverify-free": LeapVerifyFree,
-    "adamw+gate-data": WithGateData, "ema": Average, "snoo": Outer, "lookahead": Lookahead, "schedulefree": ScheduleFree, "prodigy-schedulefree": ProdigyScheduleFree,
-    "prodigy": Prodigy, "dadaptation": DAdaptation, "mechanic": Mechanic, "muon": Muon,
+    "adamw+gate-data": WithGateData, "ema": Average, "snoo": Outer, "lookahead": Lookahead, "schedulefree": ScheduleFree,
+    "prodigy": Prodigy, "prodigy-schedulefree": ProdigyScheduleFree, "dadaptation": DAdaptation, "mechanic": Mechanic,
+    "muon": Muon,
     "leapverify-off": LeapVerifyOff, "adamw-decay-shortened": Method,
 }
 

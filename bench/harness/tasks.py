@@ -24,9 +24,9 @@ class TextTask:
 
     losses = staticmethod(sequence_losses)
 
-    def __init__(self, arena: Arena, size: Size, device: torch.device, folder: Path):
+    def __init__(self, arena: Arena, size: Size, device: torch.device, folder: Path, texts: dict[str, str]):
         self.arena, self.size, self.device, self.folder = arena, size, device, folder
-        self.text = text.read(arena.data, device)
+        self.text = text.read(arena.data, device, texts.get(arena.data))
         self.fingerprint = self.text.fingerprint
 
     @property
@@ -115,5 +115,13 @@ def _digits() -> tuple[Tensor, Tensor]:
 Task = TextTask | DigitsTask
 
 
-def task_of(arena: Arena, size: Size, device: torch.device, folder: Path) -> Task:
-    return DigitsTask(device) if arena.data == "digits" else TextTask(arena, size, device, folder)
+def fingerprint_of(arena: Arena, texts: dict[str, str]) -> str:
+    """Of what is trained on, as a line of a log has it. Raises ValueError where there is too little of it."""
+    if arena.data == "digits":
+        return DigitsTask.fingerprint
+    return text.read(arena.data, torch.device("cpu"), texts.get(arena.data)).fingerprint
+
+
+def task_of(arena: Arena, size: Size, device: torch.device, folder: Path, texts: dict[str, str]) -> Task:
+    """texts: folders in place of those of harness.text, by the name that an arena has for its data."""
+    return DigitsTask(device) if arena.data == "digits" else TextTask(arena, size, device, folder, texts)

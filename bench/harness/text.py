@@ -1,4 +1,4 @@
-"""Two real texts that every machine with PyTorch has: its Python sources, and its C++ headers."""
+"""Two real texts that every machine with PyTorch has, its Python sources and its C++ headers; or those of any folder."""
 
 from __future__ import annotations
 
@@ -42,20 +42,22 @@ def _split_of(path: Path) -> str:
 
 
 @functools.lru_cache
-def read(kind: str, device: torch.device, root: Path | None = None) -> Text:
-    """The documents below `root`, which is where torch is installed. Raises ValueError where a split is empty."""
-    root = Path(torch.__file__).parent if root is None else root
+def read(kind: str, device: torch.device, folder: str | None = None) -> Text:
+    """One of torch's texts, or all text below a folder in its place. Raises ValueError where a split is empty."""
+    root = Path(torch.__file__).parent if folder is None else Path(folder)
+    pattern = PATTERNS[kind] if folder is None else "**/*"
     parts: dict[str, list[bytes]] = {split: [] for split in SPLITS}
     left = MOST_BYTES
-    for path in sorted(root.glob(PATTERNS[kind])):
-        document = path.read_bytes()
+    for path in sorted(root.glob(pattern)):
+        if not path.is_file() or b"\0" in (document := path.read_bytes()):
+            continue
         if left < len(document):
             break
         left -= len(document)
         parts[_split_of(path.relative_to(root))].append(document)
     splits = {split: b"\n".join(documents) for split, documents in parts.items()}
     if empty := [split for split, text in splits.items() if len(text) < 4096]:
-        raise ValueError(f"{root}/{PATTERNS[kind]}: too little text for {', '.join(empty)}")
+        raise ValueError(f"{root}/{pattern}: too little text for {', '.join(empty)}")
     found = hashlib.sha256(b"\0".join(splits.values())).hexdigest()[:16]
     splits["train and gate"] = splits["train"] + b"\n" + splits["gate"]
     return Text({split: torch.frombuffer(bytearray(text), dtype=torch.uint8).to(device)

@@ -25,11 +25,11 @@ SMOKE_OPTIONS = {"observe_every": 5, "max_overhead": math.inf}
 
 
 def run(job: dict[str, Any]) -> dict[str, Any]:
-    """Trains; `job` has arena, method, rate, seed, purpose, steps, size, folder, and where they are not the arena's
-    recipe, the method's defaults: warmup, options. Returns the line of the log."""
+    """Trains; `job` has arena, method, rate, seed, purpose, steps, size, folder, texts, and where they are not
+    the arena's recipe, the method's defaults: warmup, options. Returns the line of the log."""
     torch.set_num_threads(1)
     device = torch.device("cuda" if job["size"] == "cuda" else "cpu")
-    line = {key: value for key, value in job.items() if key not in ("size", "folder")}
+    line = {key: value for key, value in job.items() if key not in ("size", "folder", "texts")}
     line["device"] = device.type
     try:
         return {**line, **_train(job, device)}
@@ -39,7 +39,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
 
 def _train(job: dict[str, Any], device: torch.device) -> dict[str, Any]:
     arena = ARENAS[job["arena"]]
-    task = task_of(arena, SIZES[job["size"]], device, Path(job["folder"]))
+    task = task_of(arena, SIZES[job["size"]], device, Path(job["folder"]), job["texts"])
     recipe = replace(arena.recipe, warmup=job["warmup"]) if "warmup" in job else arena.recipe
     method = _method(job, task, recipe)
     validation = task.validation()
@@ -57,7 +57,8 @@ def _train(job: dict[str, Any], device: torch.device) -> dict[str, Any]:
                 raise RuntimeError(f"diverged before step {step}")
             curve.append([step, round(clock.seconds, 4), round(clock.cpu_seconds, 4), round(score, 6)])
             cost.append([step, round(method.spent()["cost_steps"], 2)])
-    return {"text": task.fingerprint, "curve": curve, "cost_curve": cost, "final": curve[-1][3], **method.spent(), "peak_bytes": _peak(device)}
+    return {"text": task.fingerprint, "curve": curve, "cost_curve": cost, "final": curve[-1][3], **method.spent(),
+            "peak_bytes": _peak(device)}
 
 
 def _step(method: Method, task: Task, batch: Any) -> None:
@@ -78,13 +79,13 @@ def _method(job: dict[str, Any], task: Task, recipe: Recipe) -> Method:
     return kind(model, job["rate"], job["steps"], recipe, task.gate(), task.losses, task.batch_size, **options)
 
 
-def make_base(size_name: str, steps: int, folder: Path) -> None:
+def make_base(size_name: str, steps: int, folder: Path, texts: dict[str, str]) -> None:
     """The pre-trained model, once for all runs of a folder."""
     path = folder / "base.pt"
     if path.exists():
         return
     device = torch.device("cuda" if size_name == "cuda" else "cpu")
-    task = task_of(TEXT_ARENAS["pretrain"], SIZES[size_name], device, folder)
+    task = task_of(TEXT_ARENAS["pretrain"], SIZES[size_name], device, folder, texts)
     method = Method(task.model(BASE["seed"]), BASE["rate"], steps)
     for step in range(1, steps + 1):
         _step(method, task, task.batch(method.split, BASE["seed"], step))

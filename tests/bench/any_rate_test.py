@@ -36,7 +36,8 @@ def until_nothing_is_left(loss_of, methods=("alone", "leapverify", "prodigy"), p
             return lines
         for job in jobs:
             loss = loss_of(job)
-            lines.append({**job, **({"failed": "RuntimeError: diverged before step 9"} if loss is None else {"final": loss, "cost_steps": 1.0})})
+            ending = {"failed": "RuntimeError: diverged before step 9"} if loss is None else {"final": loss, "cost_steps": 1.0}
+            lines.append({**job, **ending})
 
 
 def rates(lines, **what):

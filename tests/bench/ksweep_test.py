@@ -223,6 +223,41 @@ class Sweep(Folder):
         self.assertIn("shadow of seed 42: failed", said)
         self.assertNotIn("cascade-2x50", said)
 
+    def test_large_models_train_with_their_settings_once_they_are_small(self):
+        small = {"gpt2-124m": {"model.gpt2.vocab_size": 256, "model.gpt2.n_embd": 32, "model.gpt2.n_head": 2,
+                               "model.gpt2.n_layer": 1},
+                 "qwen2.5-1.5b": {"model.qwen2.vocab_size": 256, "model.qwen2.hidden_size": 32,
+                                  "model.qwen2.intermediate_size": 32, "model.qwen2.num_attention_heads": 2,
+                                  "model.qwen2.num_hidden_layers": 1}}
+        of_a_cpu = {"run.precision": "fp32", "run.cuda_graph": "false", "batch.context": 16, "run.steps": 101}
+        self.assertEqual(set(small), set(ksweep.MODELS["cuda"]))
+        for model, sizes in small.items():
+            for kind in ("shadow", "cascade-2x50"):
+                settings = {**ksweep.settings_of(kind, 42, ksweep.SIZES[model], "cpu"), **sizes, **of_a_cpu}
+                overrides = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+                folder = self.folder / f"{model} {kind}"
+                result = run(PROGRAM, "train", "--preset", ksweep.SIZES[model].preset, "--data", self.text, "--run", folder,
+                             *overrides)
+                self.assertEqual(result.returncode, 0, result.stderr)
+
+    def test_published_figures_are_those_of_the_model(self):
+        lines = self.lines(self.whole)
+        for line in lines:
+            if line["event"] == "run":
+                line["model"] = ksweep.SIZES["qwen2.5-1.5b"].name
+        (self.folder / "ksweep.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        result = run(sys.executable, BENCH / "ksweep_table.py", self.folder, self.folder / "table.md")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        text = (self.folder / "table.md").read_text()
+        self.assertIn("| published, Qwen2.5-1.5B | 25.6 | 12.4 | 1.0 |", text)
+        self.assertNotIn("GPT-2", text)
+
+    def test_a_model_too_large_for_the_cpu_is_refused(self):
+        result = run(sys.executable, BENCH / "ksweep.py", self.programs(self.folder), self.text, self.folder, "--model",
+                     "qwen2.5-1.5b")
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("--model qwen2.5-1.5b does not go with --device cpu, but demo", result.stderr)
+
     def test_a_folder_is_of_one_model(self):
         result = run(sys.executable, BENCH / "ksweep.py", self.programs(self.folder), self.text, self.whole)
         self.assertEqual(result.returncode, 1)

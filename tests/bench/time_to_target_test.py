@@ -5,6 +5,7 @@ Usage: time_to_target_test.py [unittest options], with the package on PYTHONPATH
 
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ BENCH = pathlib.Path(__file__).parents[2] / "bench" / "time_to_target.py"
 sys.path.insert(0, str(BENCH.parent))
 import time_to_target as bench  # noqa: E402
 from harness.methods import METHODS, Lookahead, Method, Outer, schedule  # noqa: E402
+from harness.text import read  # noqa: E402
 
 import torch  # noqa: E402
 
@@ -77,7 +79,8 @@ class Planning(unittest.TestCase):
         for seed, curve in ((0, [[100, 2, 2, 2.8]]), (1, [[50, 1, 1, 2.9], [100, 2, 2, 2.8]]),
                             (2, [[50, 1, 1, 3.1], [100, 2, 2, 3.05]])):
             lines.append({"arena": "pretrain", "method": "leapverify", "rate": 8 * lowest, "seed": seed, "steps": 100,
-                          "purpose": "confirm" if seed else "grid", "curve": curve, "cost_curve": [[50, 2], [100, 4]], "final": curve[-1][3]})
+                          "purpose": "confirm" if seed else "grid", "curve": curve, "cost_curve": [[50, 2], [100, 4]],
+                          "final": curve[-1][3]})
         jobs = bench.wanted(lines, "pretrain", "adamw-decay-shortened", PLAN)
         self.assertEqual([(job["rate"] / lowest, job["seed"], job["steps"]) for job in jobs], [(2, 1, 52)])
 
@@ -110,7 +113,8 @@ class Methods(unittest.TestCase):
         torch.testing.assert_close(seen[-1], 1 - Outer.outer_rate * (1 + Outer.momentum) * gone)
 
     def test_judging_leaves_the_weights_of_training(self):
-        others = {METHODS[name] for name in ("leapverify", "leapverify-free", "leapverify-off", "muon")}  # which have no weights of their own
+        # Which have no weights of their own.
+        others = {METHODS[name] for name in ("leapverify", "leapverify-free", "leapverify-off", "muon")}
         for kind in set(METHODS.values()) - others:
             method, seen = self.step_of(kind, 7)
             method.judged(lambda: 0.0)
@@ -170,8 +174,34 @@ class Runs(unittest.TestCase):
         self.assertIn("finetune, adamw at 5e-05, seed 0: failed: ", result.stdout)
         self.assertTrue([line for line in self.lines() if line["arena"] == "pretrain" and "final" in line])
 
+    def test_any_folder_of_text_is_trained_on(self):
+        texts = self.folder.with_name(self.folder.name + " texts")
+        self.addCleanup(shutil.rmtree, texts)
+        for name in ("mine", "other"):
+            (texts / name).mkdir(parents=True)
+            for number in range(200):
+                (texts / name / f"{number}.txt").write_text(f"{name} {number}\n" * 100)
+        (texts / "mine" / "picture.png").write_bytes(b"\0" * 100000)
+        arguments = ["--methods", "adamw", "--arenas", "pretrain", "finetune", "--text", texts / "mine"]
+        result = self.bench(*arguments, "--finetune-text", texts / "other")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        lines = self.lines()
+        self.assertEqual([line for line in lines if "failed" in line], [])
+        seen = {line["arena"]: line["text"] for line in lines}
+        self.assertEqual(len(set(seen.values())), 2)
+        mine = read("python", torch.device("cpu"), str(texts / "mine"))
+        self.assertEqual(seen["pretrain"], mine.fingerprint)
+        self.assertNotIn(0, mine.splits["train"])
+        refused = self.bench(*arguments)
+        self.assertEqual(refused.returncode, 2)
+        self.assertIn("holds runs of finetune on another text", refused.stderr.splitlines()[-1])
+        self.assertEqual(self.lines(), lines)
+
     def test_wrong_input(self):
+        (self.folder / "little").mkdir()
         for arguments, words in ((["--seeds", "0"], "--seeds"), (["--arenas", "chess"], "chess"),
+                                 (["--text", self.folder / "nothing"], "nothing' is no folder of text"),
+                                 (["--text", self.folder / "little"], "too little text for train, gate, validation"),
                                  (["--device", "cuda"], "--smoke is for the CPU")):
             result = self.bench(*arguments)
             self.assertEqual(result.returncode, 2)
