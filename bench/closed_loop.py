@@ -1,7 +1,7 @@
 """Does it pay? The demo's kind of model trained at many learning rates with and without LeapVerify.
 
 Usage: closed_loop.py PATH_OF_LEAPVERIFY TEXT FOLDER [--device cpu|cuda] [--model demo|gpt2-124m]
-                      [--grid default|wide|best|start] [--seconds N] [--jobs 2]
+                      [--grid default|wide|best|start] [--seconds N] [--jobs 2] [--smoke]
 
 On the CPU the model has 0.4M parameters and trains for 600 steps, on a GPU 11M and 1000; gpt2-124m is GPT-2 from fresh
 weights on a GPU for 500 steps, whose TEXT is tokens of GPT-2 (docs/data.md). A folder is of one of them.
@@ -19,16 +19,17 @@ import sys
 import tempfile
 import time
 
-from corpus import fingerprint, suffix_of
+from corpus import extensions_of, fingerprint, suffix_of
 from runs_in_parts import lines_of
 
 RATES = {"cpu": [3e-4, 5e-4, 1e-3, 3e-3, 8e-3, 1.6e-2, 3.2e-2],
          "cuda": [3e-5, 1e-4, 3e-4, 1e-3, 2e-3, 4e-3, 8e-3],
-         "gpt2-124m": [3e-4, 3e-5, 1e-3, 1e-4, 3e-3]}
+         "gpt2-124m": [3e-4, 3e-5, 1e-3, 1e-4, 3e-3],
+         "smoke": [1e-3, 8e-3]}
 SETTINGS = {
     "run.steps": 600, "run.threads": 1, "run.device": "cpu", "run.sample_bytes": 0,
     "run.eval_every": 25, "run.eval_sequences": 256, "run.checkpoint_every": 0,
-    "data.extensions": "[.py]", "model.context": 64, "model.width": 96, "model.heads": 4, "model.layers": 3,
+    "model.context": 64, "model.width": 96, "model.heads": 4, "model.layers": 3,
     "batch.sequences": 16, "optimizer.weight_decay": 0.01, "schedule.warmup": 60, "schedule.final_share": 0.02,
 }
 # What is different on a GPU.
@@ -41,6 +42,12 @@ GPT2_SETTINGS = {
     "run.eval_sequences": 128, "model.name": "gpt2", "model.gpt2.embd_pdrop": 0, "model.gpt2.attn_pdrop": 0,
     "model.gpt2.resid_pdrop": 0, "batch.context": 512, "optimizer.weight_decay": 0.1, "schedule.warmup": 50,
 }
+SMOKE_SETTINGS = {
+    "run.steps": 60, "run.eval_every": 10, "run.eval_sequences": 16, "model.context": 16, "model.width": 16,
+    "model.heads": 2, "model.layers": 1, "batch.sequences": 4, "schedule.warmup": 6,
+    # So short a run would pay for no try.
+    "leapverify.observe_every": 5, "leapverify.max_overhead": ".inf",
+}
 PREDICTORS = ["ema_trend", "linear", "least_squares", "outer_momentum", "low_rank", "quadratic"]
 
 
@@ -49,7 +56,7 @@ def settings_of(scale):
     if scale == "gpt2-124m":
         shared = ("run.sample_bytes", "run.checkpoint_every", "batch.sequences", "schedule.final_share")
         return {**{key: SETTINGS[key] for key in shared}, **GPT2_SETTINGS}
-    return {**SETTINGS, **(CUDA_SETTINGS if scale == "cuda" else {})}
+    return {**SETTINGS, **{"cuda": CUDA_SETTINGS, "smoke": SMOKE_SETTINGS}.get(scale, {})}
 
 
 def variant(predictor, reference, on_accept):
@@ -132,7 +139,8 @@ def train(program, text, scale, name, rate, seed, **more):
     """One run; `more` are overrides of the program over those of this bench. Returns its line of the log."""
     with tempfile.TemporaryDirectory() as folder:
         run = pathlib.Path(folder) / "run"
-        settings = {**settings_of(scale), **options_of(name), "optimizer.lr": rate, "run.seed": seed, **more}
+        of_text = {"data.extensions": extensions_of(text)} if model_of(scale) == "demo" else {}
+        settings = {**settings_of(scale), **of_text, **options_of(name), "optimizer.lr": rate, "run.seed": seed, **more}
         overrides = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
         start = time.monotonic()
         result = subprocess.run([program, "train", "--data", text, "--run", run, *overrides],
@@ -176,10 +184,15 @@ def main():
     parser.add_argument("--grid", choices=["default", "wide", "best", "start"], default="default")
     parser.add_argument("--seconds", type=float, default=math.inf)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--smoke", action="store_true", help="a tiny model, a few steps and the grid start: whether it runs")
     arguments = parser.parse_args()
     if arguments.model == "gpt2-124m" and arguments.device == "cpu":
         parser.error("--model gpt2-124m needs --device cuda")
     scale = arguments.device if arguments.model == "demo" else arguments.model
+    if arguments.smoke:
+        if scale != "cpu":
+            parser.error("--smoke is for the demo's model on the CPU")
+        scale, arguments.grid = "smoke", "start"
     arguments.folder.mkdir(parents=True, exist_ok=True)
     log = arguments.folder / "closed_loop.jsonl"
     lines = lines_of(log)

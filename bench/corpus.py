@@ -5,6 +5,12 @@ import hashlib
 import pathlib
 
 
+def extensions_of(path):
+    """data.extensions for a text: Python sources alone where a folder has some, as those of the demo, else every text."""
+    path = pathlib.Path(path)
+    return "[.py]" if path.is_dir() and any(path.rglob("*.py")) else "[]"
+
+
 def suffix_of(settings):
     """What the files end with that a trainer with these settings takes of all below a folder."""
     return settings.get("data.extensions", "").strip("[]")

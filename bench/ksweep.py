@@ -34,7 +34,7 @@ import sys
 import threading
 import time
 
-from corpus import fingerprint, suffix_of
+from corpus import extensions_of, fingerprint, suffix_of
 from runs_in_parts import lines_of
 
 PREDICTORS = ["linear", "quadratic", "quadratic_paper", "quadratic_code", "least_squares", "average",
@@ -53,8 +53,7 @@ Size = collections.namedtuple("Size", "name preset steps spacing batch sequences
 ON_A_GPU = {"run.threads": 2, "run.precision": "tf32", "run.cuda_graph": "true"}
 SIZES = {
     "demo": Size("byte-level GPT, 0.35M parameters", "paper", 2000, 50, 32, 32,
-                 {"data.extensions": "[.py]", "model.context": 64, "model.width": 96, "model.heads": 4,
-                  "model.layers": 3}),
+                 {"model.context": 64, "model.width": 96, "model.heads": 4, "model.layers": 3}),
     "gpt2-124m": Size("GPT-2 124M in tf32", "paper-gpt2", 2000, 50, 32, 32,
                       {**ON_A_GPU, "model.name": "gpt2", "batch.held_out": 32}),
     "qwen2.5-1.5b": Size("Qwen2.5-1.5B in tf32", "paper-qwen", 2000, 50, 8, 8,
@@ -163,6 +162,8 @@ class Sweep:
         self.data = arguments.data
         self.device = arguments.device
         self.size = SIZES["smoke" if arguments.smoke else arguments.model]
+        if self.size.preset == "paper":
+            self.size.settings["data.extensions"] = extensions_of(self.data)
         self.folder = arguments.folder
         self.log = self.folder / "ksweep.jsonl"
         self.stop = threading.Event()

@@ -187,14 +187,18 @@ def python_overhead(folder):
 def cost(folder):
     """The runs in which every try is rejected; of those at the slow rate there is one each."""
     lines = folder.lines("cost")
-    tuned = next((line["lr"] for line in lines if "rounds" in line), None)
+    # Older logs say it in a line after the rounds.
+    tuned = next((line["lr"] for line in lines if "round" in line or "rounds" in line), None)
     runs = [line for line in lines if "variant" in line and ended(line)]
     figures = {}
+    bare_rounds, verified_rounds = (
+        {line.get("round", place): line for place, line in enumerate(
+            line for line in runs if line["lr"] == tuned and (line["variant"] == "bare") == is_bare)}
+        for is_bare in (True, False))
+    both = sorted(bare_rounds.keys() & verified_rounds.keys())
     for name in ("train_seconds", "cpu_seconds"):
-        bare, verified = ([line[name] for line in runs
-                           if line["lr"] == tuned and (line["variant"] == "bare") == is_bare]
-                          for is_bare in (True, False))
-        if bare and verified:
+        bare, verified = ([of_rounds[number][name] for number in both] for of_rounds in (bare_rounds, verified_rounds))
+        if both:
             figures[f"whole run, {name}, every try rejected ÷ bare"] = ratios(verified, bare)
             figures[f"whole run, {name}, every try rejected"] = clock(verified, "s")
             figures[f"whole run, {name}, bare"] = clock(bare, "s")

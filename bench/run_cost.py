@@ -1,66 +1,92 @@
 """What the defaults cost a run in which nothing verifies, and what they gain one that begins far too slowly.
 
-Usage: run_cost.py PATH_OF_LEAPVERIFY TEXT [--rounds 3]
+Usage: run_cost.py PATH_OF_LEAPVERIFY TEXT FOLDER [--rounds 3] [--smoke]
 
 The model of closed_loop.py on a CPU, on one thread, with 1000 steps of 32 sequences. First the bare optimizer and the
 defaults in turns at the tuned learning rate, where every try is rejected and both end with the same weights: seconds and
-processor time of the whole runs; it fails where they do not. Then both at a sixteenth of it: how many steps the defaults
-take to the bare run's final validation loss, with their weights and with the running average of these. Prints one JSON
-object a run, and a summary each.
+processor time of the whole runs. Then both at a sixteenth of it: how many steps the defaults take to the bare run's final
+validation loss, with their weights and with the running average of these. One line of FOLDER/cost.jsonl a run; runs that
+are there already are not repeated, so it can be stopped at any time and called again. report.py makes a table of them.
+Ends with 1 where a run failed, or not all was rejected.
 """
 
 import argparse
 import json
+import pathlib
 import resource
-import statistics
+import sys
 
-from closed_loop import AUTO, first_below, train
+from closed_loop import AUTO, train
+from runs_in_parts import lines_of
 
 TUNED = 8e-3
+SLOW = TUNED / 16
 SETTINGS = {"run.steps": 1000, "batch.sequences": 32, "schedule.warmup": 100}
+# No validation but the last.
+OF_ROUNDS = {"run.eval_every": 0, "run.eval_average": "false"}
+# Nothing is tried, so that both end alike.
+SMOKE_SETTINGS = {"leapverify.max_overhead": 0.001}
+
+
+def runs_of(rounds):
+    """(variant, learning rate, round or None): whoever comes second in one round comes first in the next."""
+    for number in range(rounds):
+        names = ["bare", AUTO] if number % 2 == 0 else [AUTO, "bare"]
+        yield from ((name, TUNED, number) for name in names)
+    yield from ((name, SLOW, None) for name in ("bare", AUTO))
+
+
+def key_of(line):
+    return line["variant"], line["lr"], line.get("round")
+
+
+def measured_run(program, text, scale, name, rate, number):
+    settings = {**(SETTINGS if scale == "cpu" else SMOKE_SETTINGS), **(OF_ROUNDS if number is not None else {})}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    line = train(program, text, scale, name, rate, 0, **settings)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # Of the whole program, reading the text and the last validation included, on both sides alike.
+    line["cpu_seconds"] = round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 3)
+    return line if number is None else {**line, "round": number}
+
+
+def complaints(lines):
+    """Why these are not runs in which everything was rejected and both ended alike."""
+    found = [f"{line['variant']} at {line['lr']:g}: {line['failed']}" for line in lines if "failed" in line]
+    of_rounds = [line for line in lines if "round" in line and "failed" not in line]
+    if any(line["accepted"] > 0 for line in of_rounds) or len({line["final"] for line in of_rounds}) > 1:
+        found.append(f"at {TUNED:g} not everything was rejected, or both did not end alike: no measure of the cost")
+    return found
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program")
     parser.add_argument("text")
+    parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--smoke", action="store_true", help="a tiny model and a few steps: whether it runs")
     arguments = parser.parse_args()
-
-    def run(name, rate, **settings):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        line = train(arguments.program, arguments.text, "cpu", name, rate, 0, **SETTINGS, **settings)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        # Of the whole program, reading the text and the last validation included, on both sides alike.
-        line["cpu_seconds"] = round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 3)
-        print(json.dumps(line), flush=True)
-        return line
-
-    ratios = {"train_seconds": [], "cpu_seconds": []}
-    for number in range(arguments.rounds):
-        # No validation but the last, and whoever comes second in one round comes first in the next.
-        names = ["bare", AUTO] if number % 2 == 0 else [AUTO, "bare"]
-        pair = {name: run(name, TUNED, **{"run.eval_every": 0, "run.eval_average": "false"}) for name in names}
-        for clock in ratios:
-            ratios[clock].append(pair[AUTO][clock] / pair["bare"][clock])
-        if pair[AUTO]["accepted"] > 0 or pair[AUTO]["final"] != pair["bare"]["final"]:
-            raise SystemExit("not a run in which everything was rejected and both ended alike")
-    print(json.dumps({"lr": TUNED, "rounds": arguments.rounds,
-                      "time_ratios": [round(ratio, 5) for ratio in ratios["train_seconds"]],
-                      "median_time_ratio": round(statistics.median(ratios["train_seconds"]), 5),
-                      "cpu_time_ratios": [round(ratio, 5) for ratio in ratios["cpu_seconds"]],
-                      "median_cpu_time_ratio": round(statistics.median(ratios["cpu_seconds"]), 5),
-                      "tries": pair[AUTO]["tries"], "booked_cost_steps": pair[AUTO]["cost_steps"]}), flush=True)
-
-    slow = TUNED / 16
-    bare, auto = run("bare", slow), run(AUTO, slow)
-    reached = [first_below(auto[curve], bare["final"]) for curve in ("curve", "average_curve")]
-    shares = [step / SETTINGS["run.steps"] if step is not None else None for step in reached]
-    print(json.dumps({"lr": slow, "bare_final": bare["final"], "auto_final": auto["final"],
-                      "booked_cost_steps": auto["cost_steps"], "steps_to_bare_final": reached[0],
-                      "share_of_its_steps": shares[0], "average_steps_to_bare_final": reached[1],
-                      "average_share_of_its_steps": shares[1]}), flush=True)
+    if arguments.rounds < 1:
+        parser.error("--rounds must be at least 1")
+    scale = "smoke" if arguments.smoke else "cpu"
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    log = arguments.folder / "cost.jsonl"
+    lines = lines_of(log)
+    done = set(map(key_of, lines))
+    wanted = [run for run in runs_of(arguments.rounds) if run not in done]
+    for number, run in enumerate(wanted, 1):
+        line = measured_run(arguments.program, arguments.text, scale, *run)
+        lines.append(line)
+        with log.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        print(f"{number} of {len(wanted)}: {line['variant']} at {line['lr']:g}: {line.get('final', line.get('failed'))}",
+              flush=True)
+    found = complaints(lines)
+    for complaint in found:
+        print(f"error: {complaint}", file=sys.stderr)
+    return 1 if found else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -3,21 +3,23 @@
 # a report of them. bench/compare.py holds two such folders against each other.
 #
 # Usage: scripts/bench.sh [all|overhead|throughput|demo|kernels|ranks|cost|python-overhead|calibration]
-#        scripts/bench.sh closed-loop|ksweep|time-to-target|any-rate [FOLDER]
-# ranks takes two processes on a CPU, or all GPUs, for a minute, cost and calibration ten to twenty minutes each, ksweep
-# half an hour, closed-loop an hour or two, time-to-target and any-rate several; they are not part of all. Those of the second
-# line may be stopped at any time: with FOLDER they go on with what they left under bench/results/. Their programs in
-# bench/ take more, such as a limit of time.
+#        scripts/bench.sh cost|calibration|closed-loop|ksweep|time-to-target|any-rate [FOLDER]
+# all are those that take minutes: overhead, throughput, demo and kernels. ranks takes two processes on a CPU, or all GPUs,
+# for a minute, cost and calibration some twenty minutes each, ksweep an hour, closed-loop an hour or two, time-to-target and
+# any-rate several. Those of the second line may be stopped at any time: with FOLDER they go on with what they left under
+# bench/results/. A measurement that fails is named at the end; the others, and the report, are made all the same. The
+# programs in bench/ take more, such as a limit of time.
 # LEAPVERIFY_DEVICE: cpu or cuda, which is the default where there is an NVIDIA GPU; cost and calibration are of the CPU.
-# LEAPVERIFY_DATA: what ksweep trains on, by default Python's standard library; text, or tokens of GPT-2 (docs/data.md).
+# LEAPVERIFY_DATA: a folder or file of text to train on in place of Python's standard library, and in place of torch's
+# Python sources in time-to-target and any-rate. On a GPU ksweep wants tokens of GPT-2 (docs/data.md).
 # LEAPVERIFY_PRESET chooses the build, as in scripts/setup.sh.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 quick="overhead throughput demo kernels"
-in_parts="closed-loop ksweep time-to-target any-rate"
-legal="all $quick ranks cost python-overhead calibration $in_parts"
+in_parts="cost calibration closed-loop ksweep time-to-target any-rate"
+legal="all $quick ranks python-overhead $in_parts"
 what="${1:-all}"
 [[ " $legal " == *" $what "* ]] || die "unknown measurement '$what'; legal are $legal"
 if [ $# -gt 2 ] || { [ $# -eq 2 ] && [[ " $in_parts " != *" $what "* ]]; }; then
@@ -29,6 +31,7 @@ if [ -z "$device" ]; then
   device=cpu
   ! has_gpu || device=cuda
 fi
+[ -z "${LEAPVERIFY_DATA:-}" ] || [ -e "$LEAPVERIFY_DATA" ] || die "LEAPVERIFY_DATA: no file or folder '$LEAPVERIFY_DATA'"
 [[ " cpu cuda " == *" $device "* ]] || die "LEAPVERIFY_DEVICE is '$device'; legal are cpu and cuda"
 preset="${LEAPVERIFY_PRESET:-dev}"
 "$root/scripts/setup.sh" "$preset"
@@ -43,12 +46,35 @@ else
   describe_environment "$preset" >"$results/environment.txt"
 fi
 
-measure() { # NAME COMMAND...
-  local name="$1"
+text="${LEAPVERIFY_DATA:-$(demo_text)}"
+text_name=PYTHON_STANDARD_LIBRARY
+[ -z "${LEAPVERIFY_DATA:-}" ] || text_name=DATA
+# As bench/corpus.py has it.
+extensions='[]'
+if [ -d "$text" ] && [ -n "$(find "$text" -name '*.py' -print -quit)" ]; then
+  extensions='[.py]'
+fi
+
+shown() { # COMMAND...: as it is recorded
+  local words="${*//"$text"/$text_name}"
+  printf '%s' "${words//"$root/"/}"
+}
+
+measure() { # NAME COMMAND...: what it prints is a raw log, once it has ended
+  local name="$1" part="$results/$1.part"
   shift
   say "Measuring $name"
-  local shown="${*//"$root/"/}"
-  { printf '# %s\n' "${shown//"$(demo_text)"/PYTHON_STANDARD_LIBRARY}"; "$@"; } | tee "$results/$name.jsonl" | tail -n 1
+  { printf '# %s\n' "$(shown "$@")"; "$@"; } | tee "$part" | tail -n 1
+  mv "$part" "$results/$name.jsonl"
+}
+
+measure_in_parts() { # NAME PROGRAM ARGUMENT...: which writes its raw log into the folder itself
+  say "Measuring $1"
+  shift
+  local command
+  command="$(shown "$@")"
+  note_command "${command//"${results#"$root/"}"/FOLDER}"
+  PYTHONPATH="$build_dir/python" "$venv/bin/python" "$@"
 }
 
 note_command() { # COMMAND: once
@@ -78,8 +104,8 @@ measure_demo() {
   for enabled in true false; do
     say "Measuring demo with leapverify.enabled=$enabled"
     run="$(mktemp -d)/run"
-    "$build_dir/leapverify" train --preset "$preset_of_demo" --data "$(demo_text)" --run "$run" \
-      --set "leapverify.enabled=$enabled" 2>&1 |
+    "$build_dir/leapverify" train --preset "$preset_of_demo" --data "$text" --run "$run" \
+      --set "data.extensions=$extensions" --set "leapverify.enabled=$enabled" 2>&1 |
       sed "s#$run#RUN#" | tee "$results/demo-enabled-$enabled.log" | tail -n 3
     rm -rf "$(dirname "$run")"
   done
@@ -92,7 +118,7 @@ measure_kernels() {
 }
 
 measure_cost() {
-  measure cost "$venv/bin/python" "$root/bench/run_cost.py" "$build_dir/leapverify" "$(demo_text)"
+  measure_in_parts cost "$root/bench/run_cost.py" "$build_dir/leapverify" "$text" "$results"
 }
 
 measure_python_overhead() {
@@ -101,51 +127,83 @@ measure_python_overhead() {
   PYTHONPATH="$build_dir/python" measure python_overhead "$venv/bin/python" "$root/bench/python_overhead.py" --device "$device" "${size[@]}"
 }
 
+collect_candidates() { # RATE: of a run of the demo, in which rule and mode let every horizon be tried, and change nothing
+  local run="$results/runs/$1" found="$results/candidates-$1.jsonl" steps=600
+  [ ! -e "$found" ] || return 0
+  say "Collecting gains at learning rate $1"
+  if [ -e "$run/checkpoints/latest" ]; then
+    "$build_dir/leapverify" resume "$run" 2>&1 | tail -n 1
+  else
+    rm -rf "$run"
+    mkdir -p "$results/runs"
+    "$build_dir/leapverify" train --preset demo --data "$text" --run "$run" --set run.threads=1 \
+      --set "run.steps=$steps" --set "data.extensions=$extensions" --set "optimizer.lr=$1" --set leapverify.mode=shadow \
+      --set leapverify.trace_losses=true --set leapverify.max_overhead=.inf --set leapverify.max_gate_passes=1000000 \
+      --set 'leapverify.horizons=[5,20,80]' --set leapverify.verification.rule=proximity \
+      --set leapverify.verification.proximity_tolerance=1.0e+9 --set leapverify.verification.sequences=256 2>&1 | tail -n 1
+  fi
+  # Whoever stops the program gets a checkpoint, and no error.
+  grep -q "step-$steps\b" "$run/checkpoints/latest"
+  "$venv/bin/python" "$root/bench/candidates.py" 4 "$run/trace.jsonl" >"$found.part"
+  mv "$found.part" "$found"
+}
+
 measure_calibration() {
-  # Real gains: the demo at its own learning rate and at one ten times larger. Rule and mode let every horizon be
-  # tried at every observation without anything being changed.
-  runs="$(mktemp -d)"
-  for rate in 3.0e-4 3.0e-3; do
-    say "Collecting gains at learning rate $rate"
-    "$build_dir/leapverify" train --preset demo --data "$(demo_text)" --run "$runs/$rate" --set run.threads=1 \
-      --set "optimizer.lr=$rate" --set leapverify.mode=shadow --set leapverify.trace_losses=true \
-      --set leapverify.max_overhead=.inf --set leapverify.max_gate_passes=1000000 \
-      --set 'leapverify.horizons=[5,20,80]' \
-      --set leapverify.verification.rule=proximity --set leapverify.verification.proximity_tolerance=1.0e+9 \
-      --set leapverify.verification.sequences=256 2>&1 | tail -n 1
-  done
-  "$venv/bin/python" "$root/bench/candidates.py" 4 "$runs"/*/trace.jsonl >"$results/candidates.jsonl"
-  rm -rf "$runs"
-  measure calibration "$build_dir/bench/bench_calibration" 20000 1 "$results/candidates.jsonl"
+  if [ ! -e "$results/calibration.jsonl" ]; then
+    # The demo's own learning rate, and one ten times larger.
+    for rate in 3.0e-4 3.0e-3; do
+      collect_candidates "$rate"
+    done
+    cat "$results"/candidates-*.jsonl >"$results/candidates.jsonl"
+    measure calibration "$build_dir/bench/bench_calibration" 20000 1 "$results/candidates.jsonl"
+  fi
+  rm -rf "$results/runs" "$results"/candidates-*.jsonl
 }
 
 measure_closed_loop() {
-  say "Measuring closed-loop"
-  note_command "bench/closed_loop.py ${build_dir#"$root/"}/leapverify PYTHON_STANDARD_LIBRARY FOLDER --device $device"
-  "$venv/bin/python" "$root/bench/closed_loop.py" "$build_dir/leapverify" "$(demo_text)" "$results" --device "$device"
+  measure_in_parts closed-loop "$root/bench/closed_loop.py" "$build_dir/leapverify" "$text" "$results" --device "$device"
+}
+
+measure_of_harness() { # NAME PROGRAM
+  local of_text=()
+  [ -z "${LEAPVERIFY_DATA:-}" ] || of_text=(--text "$text")
+  measure_in_parts "$1" "$2" "$results" --device "$device" "${of_text[@]}"
 }
 
 measure_time_to_target() {
-  say "Measuring time-to-target"
-  note_command "bench/time_to_target.py FOLDER --device $device"
-  PYTHONPATH="$build_dir/python" "$venv/bin/python" "$root/bench/time_to_target.py" "$results" --device "$device"
+  measure_of_harness time-to-target "$root/bench/time_to_target.py"
 }
 
 measure_any_rate() {
-  say "Measuring any-rate"
-  note_command "bench/any_rate.py FOLDER --device $device"
-  PYTHONPATH="$build_dir/python" "$venv/bin/python" "$root/bench/any_rate.py" "$results" --device "$device"
+  measure_of_harness any-rate "$root/bench/any_rate.py"
 }
 
 measure_ksweep() {
-  say "Measuring ksweep"
-  local data="${LEAPVERIFY_DATA:-$(demo_text)}"
-  note_command "bench/ksweep.py ${build_dir#"$root/"}/leapverify DATA FOLDER --device $device"
-  "$venv/bin/python" "$root/bench/ksweep.py" "$build_dir/leapverify" "$data" "$results" --device "$device"
+  measure_in_parts ksweep "$root/bench/ksweep.py" "$build_dir/leapverify" "$text" "$results" --device "$device"
+}
+
+failed=()
+attempt() { # NAME COMMAND...: what fails does not keep the rest from being done
+  local name="$1" status
+  shift
+  set +e
+  (
+    set -e
+    "$@"
+  )
+  status=$?
+  set -e
+  [ "$status" -eq 0 ] || failed+=("$name")
 }
 
 for name in $([ "$what" = all ] && echo "$quick" || echo "$what"); do
-  "measure_${name//-/_}"
+  attempt "$name" "measure_${name//-/_}"
 done
-[ "$what" = demo ] || "$venv/bin/python" "$root/bench/report.py" "$results"
+if compgen -G "$results/*.json*" >/dev/null; then
+  attempt report "$venv/bin/python" "$root/bench/report.py" "$results"
+fi
 say "Raw logs are in ${results#"$root/"}"
+if [ "${#failed[@]}" -gt 0 ]; then
+  [[ " $in_parts " != *" $what "* ]] || say "To go on: scripts/bench.sh $what ${results#"$root/"}"
+  die "failed: ${failed[*]}"
+fi

@@ -5,18 +5,20 @@
 #
 # Usage: scripts/gpu.sh [--built FOLDER] [--data PATH] [--seconds N] [PART...]
 #   PART            tests, ranks, sanitizer, kernels, overhead, throughput, closed-loop, profile; default: all of
-#                   them; and two that are asked for by name: gpt2, GPT-2 124M at five learning rates with LeapVerify
-#                   and without, and ksweep, the published experiment
+#                   them. Asked for by name: gpt2, GPT-2 124M at five learning rates with LeapVerify and without; ksweep
+#                   and ksweep-qwen, the published experiment with GPT-2 124M and Qwen2.5-1.5B; time-to-target and
+#                   any-rate, LeapVerify and its rivals
 #   --built FOLDER  no setup and no build: the programs of scripts/pack_for_gpu.sh, and the python3 of the PATH
-#   --data PATH     what those two train on: tokens of GPT-2 (docs/data.md)
-#   --seconds N     ksweep stops then, default 3600, and goes on in runs/ksweep at the next call
+#   --data PATH     what gpt2 and the two of ksweep train on: tokens, of GPT-2 for gpt2 and ksweep (docs/data.md)
+#   --seconds N     each of the last four stops then, default 3600, and goes on in runs/ at the next call
 # LEAPVERIFY_PRESET chooses the build, as in scripts/setup.sh.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 parts="tests ranks sanitizer kernels overhead throughput closed-loop profile"
-with_data="gpt2 ksweep"
+with_data="gpt2 ksweep ksweep-qwen"
+of_package="time-to-target any-rate"
 built=""
 data=""
 seconds=3600
@@ -29,7 +31,7 @@ while [ $# -gt 0 ]; do
       shift
       ;;
     --data)
-      [ $# -ge 2 ] && [ -e "$2" ] || die "--data needs a file or folder that is there, got '${2:-}'"
+      [ -e "${2:-}" ] || die "--data needs a file or folder that is there, got '${2:-}'"
       data="$(cd "$(dirname "$2")" && pwd)/$(basename "$2")"
       shift
       ;;
@@ -39,7 +41,7 @@ while [ $# -gt 0 ]; do
       shift
       ;;
     *)
-      [[ " $parts $with_data " == *" $1 "* ]] || die "unknown part '$1'; legal are $parts $with_data"
+      [[ " $parts $with_data $of_package " == *" $1 "* ]] || die "unknown part '$1'; legal are $parts $with_data $of_package"
       chosen+=("$1")
       ;;
   esac
@@ -176,15 +178,49 @@ run_gpt2() {
     --device cuda --model gpt2-124m --grid start --jobs 3
 }
 
-run_ksweep() {
-  local folder="$root/runs/ksweep"
-  # What stops in time has some more to save its checkpoints.
-  step ksweep $((seconds + 600)) "$python" "$root/bench/ksweep.py" "$(program leapverify)" "$data" "$folder" \
-    --device cuda --seconds "$seconds"
-  if [ -e "$folder/ksweep.jsonl" ]; then
-    cp "$folder/ksweep.jsonl" "$results/"
-    say "Tables: bench/report.py ${results#"$root/"}"
+in_parts() { # NAME LOG COMMAND...: what goes on in runs/NAME, and stops by itself
+  local name="$1" log="$root/runs/$1/$2" into="$results"
+  shift 2
+  # A folder of results is of one model.
+  if [ "$name" = ksweep-qwen ]; then
+    into="$results/$name"
   fi
+  # What stops in time has some more to save its checkpoints.
+  step "$name" $((seconds + 600)) "$@" --device cuda --seconds "$seconds"
+  if [ -e "$log" ]; then
+    mkdir -p "$into"
+    cp "$log" "$into/"
+    cp -n "$results/environment.txt" "$into/"
+    say "Tables: bench/report.py ${into#"$root/"}"
+  fi
+}
+
+run_ksweep() {
+  in_parts ksweep ksweep.jsonl "$python" "$root/bench/ksweep.py" "$(program leapverify)" "$data" "$root/runs/ksweep"
+}
+
+run_ksweep_qwen() {
+  in_parts ksweep-qwen ksweep.jsonl "$python" "$root/bench/ksweep.py" "$(program leapverify)" "$data" \
+    "$root/runs/ksweep-qwen" --model qwen2.5-1.5b --jobs 1
+}
+
+of_harness() { # NAME LOG PROGRAM
+  export PYTHONPATH="$programs/python"
+  if "$python" -c 'import leapverify, schedulefree, prodigyopt, dadaptation, mechanic_pytorch, peft' 2>"$results/$1.imports"; then
+    in_parts "$1" "$2" "$python" "$root/bench/$3" "$root/runs/$1" --jobs 3
+  else
+    failed+=("$1, for which $python lacks a package: $(tail -n 1 "$results/$1.imports")")
+  fi
+  rm -f "$results/$1.imports"
+  unset PYTHONPATH
+}
+
+run_time_to_target() {
+  of_harness time-to-target time_to_target.jsonl time_to_target.py
+}
+
+run_any_rate() {
+  of_harness any-rate any_rate.jsonl any_rate.py
 }
 
 run_profile() {

@@ -22,4 +22,9 @@ for name in leapverify tests/kernels/test_kernels tests/runtime/test_runtime \
     { grep -E '/lib(yaml-cpp|benchmark|gtest|gmock|gomp|mpi|open-rte|open-pal|hwloc|event_|udev)[^/]*$' || true; } |
     while read -r library; do cp -L "$library" "$folder/lib/"; done
 done
+# For a python3 of the version that built it.
+if [ -d "$build_dir/python" ]; then
+  cp -rL "$build_dir/python" "$folder/"
+  find "$folder/python" -name '*.so' -exec strip {} +
+fi
 du -sh "$folder"

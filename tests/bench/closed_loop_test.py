@@ -1,6 +1,6 @@
-"""The closed-loop bench keeps a folder to one device and length, and goes on where it was; run_cost.py runs its runs.
+"""The closed-loop bench keeps a folder to one device and length, and goes on where it was; so does run_cost.py.
 
-Usage: closed_loop_test.py [unittest options]
+Usage: closed_loop_test.py PATH_OF_LEAPVERIFY [unittest options]
 """
 
 import json
@@ -10,7 +10,12 @@ import sys
 import tempfile
 import unittest
 
+PROGRAM = pathlib.Path(sys.argv.pop(1)).absolute()
 BENCH = pathlib.Path(__file__).parents[2] / "bench"
+sys.path.insert(0, str(BENCH))
+import measured  # noqa: E402
+import run_cost  # noqa: E402
+from results_folder import ResultsFolder  # noqa: E402
 
 # Stands in for the program: a run whose validation loss is its learning rate.
 STAND_IN = """#!/bin/sh
@@ -21,7 +26,14 @@ printf '{"step": 1000, "seconds": 1, "validation_loss": %s}\\n' "$rate" >"$2/met
 """
 
 
-class ClosedLoop(unittest.TestCase):
+FAILS_ONCE = """#!/bin/sh
+case "$*" in *leapverify.enabled=true*) if mkdir "$(dirname "$0")/failed" 2>/dev/null; then
+  echo "a first line" >&2; echo "no such luck" >&2; exit 1
+fi ;; esac
+"""
+
+
+class Folder(unittest.TestCase):
     def setUp(self):
         temporary = tempfile.TemporaryDirectory()
         self.addCleanup(temporary.cleanup)
@@ -30,6 +42,8 @@ class ClosedLoop(unittest.TestCase):
         self.program.write_text(STAND_IN)
         self.program.chmod(0o755)
 
+
+class ClosedLoop(Folder):
     def bench(self, *arguments):
         return subprocess.run([sys.executable, BENCH / "closed_loop.py", self.program, "text", self.folder, *arguments],
                               capture_output=True, text=True, timeout=120)
@@ -58,17 +72,78 @@ class ClosedLoop(unittest.TestCase):
         self.assertEqual(len(runs), len(set(runs)))
         self.assertGreater(len(every), len(first))
 
-    def test_the_cost_is_of_two_runs_in_turns_and_of_two_slow_ones(self):
-        result = subprocess.run([sys.executable, BENCH / "run_cost.py", self.program, "text", "--rounds", "2"],
-                                capture_output=True, text=True, timeout=120)
+
+class Cost(Folder):
+    def cost(self, *arguments):
+        return subprocess.run([sys.executable, BENCH / "run_cost.py", self.program, "text", self.folder, *arguments],
+                              capture_output=True, text=True, timeout=120)
+
+    def lines(self):
+        return [json.loads(line) for line in (self.folder / "cost.jsonl").read_text().splitlines()]
+
+    def test_is_of_two_runs_in_turns_and_of_two_slow_ones(self):
+        result = self.cost("--rounds", "2")
         self.assertEqual(result.returncode, 0, result.stderr)
-        lines = [json.loads(line) for line in result.stdout.splitlines()]
-        self.assertEqual({line["steps"] for line in lines if "variant" in line}, {1000})
-        variants = [line["variant"] for line in lines if "variant" in line]
-        default = variants[1]
-        self.assertEqual(variants, ["bare", default, default, "bare", "bare", default])
-        self.assertEqual((lines[4]["rounds"], lines[4]["time_ratios"]), (2, [1, 1]))
-        self.assertEqual((lines[-1]["lr"], lines[-1]["steps_to_bare_final"]), (5e-4, 1000))
+        lines = self.lines()
+        self.assertEqual({line["steps"] for line in lines}, {1000})
+        default = lines[1]["variant"]
+        self.assertEqual([(line["variant"], line.get("round"), line["lr"]) for line in lines],
+                         [("bare", 0, 8e-3), (default, 0, 8e-3), (default, 1, 8e-3), ("bare", 1, 8e-3),
+                          ("bare", None, 5e-4), (default, None, 5e-4)])
+        figures = measured.cost(ResultsFolder(self.folder))
+        self.assertEqual(figures["whole run, train_seconds, every try rejected ÷ bare"].values, (1, 1))
+        self.assertEqual(figures[f"{default} at 0.0005: steps to the bare run's final loss"].value, 1000)
+
+    def test_goes_on_where_it_was(self):
+        self.assertEqual(self.cost("--rounds", "2").returncode, 0)
+        whole = self.lines()
+        log = self.folder / "cost.jsonl"
+        log.write_text("".join(json.dumps(line) + "\n" for line in whole[:3]) + '{"variant": ')
+        self.assertEqual(self.cost("--rounds", "2").returncode, 0)
+        self.assertEqual(self.lines()[:3], whole[:3])
+        self.assertEqual([run_cost.key_of(line) for line in self.lines()], [run_cost.key_of(line) for line in whole])
+
+    def test_names_a_run_that_fails_and_pairs_the_others(self):
+        self.program.write_text(STAND_IN.replace("#!/bin/sh", FAILS_ONCE))
+        result = self.cost("--rounds", "3")
+        self.assertEqual(result.returncode, 1)
+        default = run_cost.AUTO
+        self.assertEqual(result.stderr.splitlines(), [f"error: {default} at 0.008: no such luck"])
+        lines = self.lines()
+        self.assertEqual([line["failed"] for line in lines if "failed" in line], ["no such luck"])
+        figures = measured.cost(ResultsFolder(self.folder))
+        self.assertEqual(figures["whole run, train_seconds, every try rejected ÷ bare"].n, 2)
+
+    def test_runs_that_did_not_end_alike_are_no_measure(self):
+        self.program.write_text(STAND_IN.replace('"$rate" >', '"$rate$RANDOM" >').replace("/bin/sh", "/usr/bin/env bash"))
+        result = self.cost("--rounds", "1")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("at 0.008 not everything was rejected, or both did not end alike", result.stderr)
+
+
+class RealProgram(unittest.TestCase):
+    """What a stand-in cannot show: that the program knows the settings, and that its logs are read."""
+
+    def test_every_variant_trains_and_is_reported(self):
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = pathlib.Path(temporary)
+            text = folder / "text.py"
+            text.write_text("".join(f"line {i}: {i * i % 97} apples\n" for i in range(3000)))
+            for bench in ("closed_loop.py", "run_cost.py"):
+                result = subprocess.run([sys.executable, BENCH / bench, PROGRAM, text, folder / "results", "--smoke"],
+                                        capture_output=True, text=True, timeout=300)
+                self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+            closed_loop, cost = ([json.loads(line) for line in (folder / "results" / name).read_text().splitlines()]
+                                 for name in ("closed_loop.jsonl", "cost.jsonl"))
+            self.assertEqual([line for line in [*closed_loop, *cost] if "failed" in line], [])
+            self.assertGreater(max(line["tries"] for line in closed_loop if line["variant"] == run_cost.AUTO), 0)
+            self.assertEqual({line["variant"] for line in closed_loop} & {"bare", "free"}, {"bare", "free"})
+            self.assertEqual(len(cost), 8)
+            result = subprocess.run([sys.executable, BENCH / "report.py", folder / "results"], capture_output=True, text=True)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            report = (folder / "results" / "report.md").read_text()
+            for heading in ("Final losses at every learning rate", "Cost of a run in which every try is rejected"):
+                self.assertIn(heading, report)
 
 
 if __name__ == "__main__":

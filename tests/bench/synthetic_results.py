@@ -68,14 +68,14 @@ def python_overhead(seed, slower=1.0, noise=0.01, rounds=12):
 def cost(seed, slower=1.0, noise=0.01, rounds=5):
     random = numpy.random.default_rng(seed)
 
-    def run(variant, rate, seconds, final):
-        return {"variant": variant, "lr": rate, "seed": 0, "final": final, "curve": [[600, final]],
+    def run(variant, rate, seconds, final, **more):
+        return {"variant": variant, "lr": rate, "seed": 0, "final": final, "curve": [[600, final]], **more,
                 "train_seconds": seconds * spread(random, noise), "cpu_seconds": seconds * spread(random, noise)}
 
     default = "ema_trend / denoised / rate"
-    lines = [run(variant, 0.008, seconds, 1.5)
-             for _ in range(rounds) for variant, seconds in (("bare", 90), (default, 90 * slower))]
-    return [*lines, {"lr": 0.008, "rounds": rounds}, run("bare", 0.0005, 90, 2.0), run(default, 0.0005, 90, 1.6)]
+    lines = [run(variant, 0.008, seconds, 1.5, round=number)
+             for number in range(rounds) for variant, seconds in (("bare", 90), (default, 90 * slower))]
+    return [*lines, run("bare", 0.0005, 90, 2.0), run(default, 0.0005, 90, 1.6)]
 
 
 def kernels(seed, slower=1.0, noise=0.01):
