@@ -3,6 +3,7 @@
 #pragma once
 
 #include <leapverify/kernels/adam_direction.h>
+#include <leapverify/kernels/average_step.h>
 #include <leapverify/kernels/combine.h>
 #include <leapverify/kernels/cosine.h>
 #include <leapverify/kernels/host_device.h>
@@ -31,6 +32,11 @@ LV_HOST_DEVICE inline std::int32_t chunk_length(std::int64_t length, std::int64_
 void adam_direction_cuda(const SegmentTable& destination, const SegmentTable& weights,
                          const SegmentTable& exp_avg, const SegmentTable* exp_avg_sq,
                          const AdamRows& rows, std::uint64_t* non_finite, Stream stream);
+
+/// Without `takes_in` the weights are placed only.
+void average_step_cuda(const SegmentTable& weights, const SegmentTable& iterate,
+                       const SegmentTable& average, const AverageStep& step, bool takes_in,
+                       Stream stream);
 
 void combine_cuda(const std::vector<const SegmentTable*>& destinations,
                   const std::vector<const SegmentTable*>& sources, const Coefficients& coefficients,

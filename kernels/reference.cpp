@@ -62,6 +62,23 @@ std::vector<double> adam_direction(const SegmentTable& weights, const SegmentTab
   return result;
 }
 
+AverageStepResult average_step(const SegmentTable& weights, const SegmentTable& iterate,
+                               const SegmentTable& average, std::size_t segment,
+                               const AverageStep& step) {
+  AverageStepResult result;
+  for (std::int64_t i = 0; i < weights.segments()[segment].length; ++i) {
+    double z = element_of(iterate, segment, i);
+    double x = element_of(average, segment, i);
+    const double y = z + step.last_pull * (x - z);
+    z += element_of(weights, segment, i) - y;
+    x += step.share * (z - x);
+    result.iterate.push_back(z);
+    result.average.push_back(x);
+    result.weights.push_back(z + step.pull * (x - z));
+  }
+  return result;
+}
+
 std::vector<double> gram(const std::vector<const SegmentTable*>& sources,
                          const SegmentTable* reference, std::size_t segment) {
   std::vector<double> result;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <leapverify/kernels/adam_direction.h>
+#include <leapverify/kernels/average_step.h>
 #include <leapverify/kernels/combine.h>
 #include <leapverify/kernels/cosine.h>
 #include <leapverify/kernels/segment_table.h>
@@ -25,6 +26,17 @@ std::vector<double> combine(const std::vector<const SegmentTable*>& sources, std
 std::vector<double> adam_direction(const SegmentTable& weights, const SegmentTable& exp_avg,
                                    const SegmentTable* exp_avg_sq, std::size_t segment,
                                    const AdamRow& row);
+
+/// [length] each, of one segment; see kernels/average_step.h for the formulas, here without rounding
+/// in between.
+struct AverageStepResult {
+  std::vector<double> weights;
+  std::vector<double> iterate;
+  std::vector<double> average;
+};
+AverageStepResult average_step(const SegmentTable& weights, const SegmentTable& iterate,
+                               const SegmentTable& average, std::size_t segment,
+                               const AverageStep& step);
 
 /// [sources × sources] of one segment.
 std::vector<double> gram(const std::vector<const SegmentTable*>& sources,

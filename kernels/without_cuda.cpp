@@ -20,6 +20,11 @@ void adam_direction_cuda(const SegmentTable& destination, const SegmentTable&, c
   refuse(destination.device());
 }
 
+void average_step_cuda(const SegmentTable& weights, const SegmentTable&, const SegmentTable&,
+                       const AverageStep&, bool, Stream) {
+  refuse(weights.device());
+}
+
 void combine_cuda(const std::vector<const SegmentTable*>& destinations,
                   const std::vector<const SegmentTable*>&, const Coefficients&, std::uint64_t*,
                   Stream) {

@@ -104,12 +104,11 @@ LeapVerify::Implementation::Implementation(std::unique_ptr<BaseOptimizer> base,
       buffers_(model_->buffers()) {
   resolve_vector_math();
   if (options_.enabled) {
+    if (rate_.is_free()) iterates_.emplace(weights_);
     if (options_.reference == Reference::kDenoised) {
-      average_.emplace(weights_, options_.denoise_decay);
+      average_.emplace(iterates_ ? iterates_->iterate() : weights_, options_.denoise_decay);
     }
-    if (rate_.is_free()) {
-      iterates_.emplace(weights_);
-    } else {
+    if (!iterates_) {
       snapshots_.emplace(origin(), snapshots_to_keep(), options_.snapshots);
       saved_weights_ = weights_.allocate_like(TensorList::Precision::kSame);
     }
@@ -154,8 +153,8 @@ void LeapVerify::Implementation::begin_step() {
   }
   require_same_ranks();
   trace_settings();
-  if (average_ && step_ == 0) average_->start();
   if (iterates_) iterates_->begin();
+  if (average_ && step_ == 0) average_->start();
 }
 
 at::Tensor LeapVerify::Implementation::step(const std::function<at::Tensor()>& closure) {
@@ -206,11 +205,8 @@ void LeapVerify::Implementation::follow(bool has_batch) {
   if (!iterates_ && (step_ % options_.observe_every == 0 || step_ == options_.planned_steps)) {
     trace_rate(rate_.anneals() ? "the end of the run is near" : "the schedule has climbed");
   }
+  if (iterates_) iterates_->take_in(rate_.iterate_weight(step_), pull_to_average());
   if (average_ && (off_reason_.empty() || bounds_stride())) average_->update();
-  if (iterates_) {
-    iterates_->take_in(rate_.iterate_weight(step_));
-    iterates_->place(pull_to_average());
-  }
   const bool observes = controller_.observes(step_, options_.observe_every);
   if (!options_.enabled) return;
   // A rate that is far too large does harm before the first observation.
@@ -249,36 +245,29 @@ at::Tensor LeapVerify::Implementation::base_step(const std::function<at::Tensor(
   // After the closure, which may set the rates of this step itself.
   std::optional<ScaledRates> rates;
   std::optional<CappedMomenta> momenta;
-  const auto to_iterate = [&] {
-    LV_CHECK(!momenta, "rate.free takes base optimizers that evaluate the closure once a step");
-    momenta.emplace(*base_, policy::RateOptions::kFreeMomentum);
-    iterates_->before_step();
-  };
   const auto scale = [&] {
+    // Whoever evaluates the closure again in the same step.
+    rates.reset();
+    momenta.reset();
     if (options_.enabled) rate_.follow(base_->learning_rates(), share_left(step_));
     step_scale_ = rate_scale();
     rates.emplace(*base_, step_scale_);
-    if (iterates_) to_iterate();
+    if (iterates_) momenta.emplace(*base_, policy::RateOptions::kFreeMomentum);
     if (options_.enabled) {
       rate_sum_ += mean_rate(*base_);
       ++rate_steps_;
     }
     if (snapshots_) snapshots_->let_weights_change();
   };
-  try {
-    if (!closure) {
-      scale();
-      return base_->step(nullptr);
-    }
-    return base_->step([&] {
-      at::Tensor loss = closure();
-      scale();
-      return loss;
-    });
-  } catch (...) {
-    if (momenta) iterates_->place();
-    throw;
+  if (!closure) {
+    scale();
+    return base_->step(nullptr);
   }
+  return base_->step([&] {
+    at::Tensor loss = closure();
+    scale();
+    return loss;
+  });
 }
 
 bool LeapVerify::Implementation::bounds_stride() const {

@@ -10,6 +10,7 @@
 #include <ATen/ATen.h>
 #include <benchmark/benchmark.h>
 #include <leapverify/kernels/adam_direction.h>
+#include <leapverify/kernels/average_step.h>
 #include <leapverify/kernels/checksum.h>
 #include <leapverify/kernels/combine.h>
 #include <leapverify/kernels/copy.h>
@@ -295,6 +296,36 @@ void add_adam_direction(Bench& bench, const Shapes& shapes) {
   });
 }
 
+/// Bytes: three lists read and written once.
+void add_average_step(Bench& bench, const Shapes& shapes) {
+  const kernels::AverageStep step = {0.8, 0.01, 0.8};
+  const auto bytes = [](const Shapes& s) { return 24.0 * double(s.elements()); };
+  bench.row("average_step/leapverify", shapes, 3, [=, &bench](const Shapes& s) {
+    const kernels::Stream stream = bench.list(s, 0).tensors.stream();
+    return Bench::Measured{[=, &bench] {
+                             kernels::average_step(bench.list(s, 0).table(),
+                                                   bench.list(s, 1).table(),
+                                                   bench.list(s, 2).table(), step, stream);
+                           },
+                           bytes(s)};
+  });
+  bench.row("average_step/foreach", shapes, 4, [=, &bench](const Shapes& s) {
+    return Bench::Measured{[=, &bench] {
+                             const auto& weights = bench.list(s, 0).views();
+                             const auto& iterate = bench.list(s, 1).views();
+                             const auto& average = bench.list(s, 2).views();
+                             const auto placed =
+                                 at::_foreach_lerp(iterate, average, step.last_pull);
+                             at::_foreach_add_(iterate, weights);
+                             at::_foreach_sub_(iterate, placed);
+                             at::_foreach_lerp_(average, iterate, step.share);
+                             at::_foreach_copy_(weights, iterate);
+                             at::_foreach_lerp_(weights, average, step.pull);
+                           },
+                           bytes(s)};
+  });
+}
+
 /// Bytes: read once, and for copy written once. The rival of checksum is a norm: it too reads all.
 void add_checksum_and_copy(Bench& bench, const Shapes& shapes) {
   bench.row("checksum/leapverify", shapes, 1, [&bench](const Shapes& s) {
@@ -420,6 +451,7 @@ void add_model(Bench& bench, const Shapes& shapes) {
   for (const std::size_t sources : {2, 3, 5}) add_combine(bench, shapes, sources);
   add_combine(bench, shapes, 2, torch::kBFloat16);
   add_adam_direction(bench, shapes);
+  add_average_step(bench, shapes);
   add_checksum_and_copy(bench, shapes);
   add_candidates(bench, shapes, 3, 4);
   add_snapshots(bench, shapes);

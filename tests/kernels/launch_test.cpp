@@ -1,6 +1,7 @@
 // Runs the CUDA kernels' bodies block by block and thread by thread on the CPU: their index
 // arithmetic is the part of them that needs no GPU to be tested.
 #include <leapverify/kernels/adam_direction_thread.h>
+#include <leapverify/kernels/average_step_thread.h>
 #include <leapverify/kernels/checksum.h>
 #include <leapverify/kernels/checksum_thread.h>
 #include <leapverify/kernels/combine_thread.h>
@@ -185,6 +186,50 @@ TEST(Launch, AdamDirectionGivesTheBytesOfTheCpuVersion) {
       EXPECT_TRUE(actual.guards_untouched());
       EXPECT_EQ(actual_count, expected_count);
       EXPECT_EQ(expected_count > 0, has_second_moment);
+    }
+  }
+}
+
+TEST(Launch, AverageStepGivesTheBytesOfTheCpuVersion) {
+  const std::uint64_t seed = 67;
+  SCOPED_TRACE(::testing::Message() << "seed " << seed);
+  const AverageStep step = {0.8, 0.3, 0.8};
+  for (const std::int64_t shift : {0, 1, 2}) {
+    for (const bool takes_in : {true, false}) {
+      std::vector<std::unique_ptr<Tensors>> sets[2];
+      for (auto& set : sets) {
+        std::mt19937_64 random(seed);
+        for (const auto& specs : {edge_specs(kAll, shift), edge_specs(kAll, 1),
+                                  edge_specs({DType::kFloat32, DType::kBFloat16}, shift)}) {
+          set.push_back(std::make_unique<Tensors>(specs, Device{}));
+          set.back()->randomize(random);
+        }
+      }
+      auto& [expected, actual] = sets;
+      if (takes_in) {
+        average_step(expected[0]->table(), expected[1]->table(), expected[2]->table(), step);
+      } else {
+        place_between(expected[0]->table(), expected[1]->table(), expected[2]->table(), step.pull);
+      }
+      const AverageParameters parameters =
+          average_parameters(actual[0]->table(), actual[1]->table(), actual[2]->table(), step);
+      for_every_thread(parameters.weights.chunk_count, [&](std::int64_t item, int thread) {
+        if (takes_in) {
+          average_thread<true>(parameters, item, thread, kBlockThreads);
+        } else {
+          average_thread<false>(parameters, item, thread, kBlockThreads);
+        }
+      });
+      for (std::size_t t = 0; t < expected.size(); ++t) {
+        expected[t]->download();
+        actual[t]->download();
+        for (std::size_t s = 0; s < actual[t]->size(); ++s) {
+          EXPECT_TRUE(same_bytes("table " + std::to_string(t) + ", segment " + std::to_string(s),
+                                 actual[t]->spec(s).dtype, expected[t]->bytes(s),
+                                 actual[t]->bytes(s)));
+        }
+        EXPECT_TRUE(actual[t]->guards_untouched());
+      }
     }
   }
 }

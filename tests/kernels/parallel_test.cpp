@@ -1,5 +1,6 @@
 // The CPU versions on several threads and past the caches: the same bytes as on one thread.
 #include <leapverify/kernels/adam_direction.h>
+#include <leapverify/kernels/average_step.h>
 #include <leapverify/kernels/checksum.h>
 #include <leapverify/kernels/combine.h>
 #include <leapverify/kernels/copy.h>
@@ -145,6 +146,8 @@ Results run_everything(int threads) {
   const MatrixView x = {b.table().segments()[0].data, 50, 983, DType::kFloat32};
   const MatrixView y = {b.table().segments()[1].data, 50, 983, DType::kFloat32};
   cosine(x, y, results.numbers.data() + 4 * a.size(), {});
+  average_step(a.table(), b.table(), destination.table(), {0.8, 0.3, 0.8});
+  for (Tensors* tensors : {&a, &b, &destination}) keep(*tensors);
   return results;
 }
 

@@ -1,6 +1,7 @@
 // Kernels on several streams at once and inside a CUDA graph: nothing synchronises, nothing
 // allocates. Without a GPU there are no streams.
 #include <leapverify/kernels/adam_direction.h>
+#include <leapverify/kernels/average_step.h>
 #include <leapverify/kernels/checksum.h>
 #include <leapverify/kernels/combine.h>
 #include <leapverify/kernels/copy.h>
@@ -35,6 +36,7 @@ class Work {
     adam_direction(moved_.table(), a_.table(), b_.table(), nullptr, {row_.data()},
                    counts_.data() + 1, stream);
     copy(copied_.table(), a_.table(), stream);
+    average_step(combined_.table(), moved_.table(), copied_.table(), {0.8, 0.3, 0.8}, stream);
     checksum(a_.table(), counts_.data() + 2, stream);
     gram({&a_.table(), &b_.table()}, nullptr, products_.data(), workspace_.data(), stream);
     const Segment& x = a_.table().segments()[0];

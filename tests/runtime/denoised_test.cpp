@@ -836,11 +836,13 @@ TEST(Denoised, AFreeRateStepsItsIterateByGradientsOfTheWeights) {
   run.wrap(free_rate());
   run.train(30);
   const std::vector<at::Tensor> before = listed(run, "iterate.");
+  std::vector<at::Tensor> placed;
+  for (const at::Tensor& parameter : run.model->parameters()) placed.push_back(parameter.clone());
   run.backward();
   const std::vector<at::Tensor> parameters = run.model->parameters();
   std::vector<at::Tensor> gradients;
   for (const at::Tensor& parameter : parameters) gradients.push_back(parameter.grad().clone());
-  // The bare optimizer's step from the iterate, with its state, the factor and less momentum.
+  // The bare optimizer's step from the same weights, with its state, the factor and less momentum.
   ToyRun bare;
   import_state(*bare.base, export_state(*run.base), "test");
   const double scale = run.leaps->status().learning_rate_scale;
@@ -851,13 +853,18 @@ TEST(Denoised, AFreeRateStepsItsIterateByGradientsOfTheWeights) {
     const torch::NoGradGuard no_grad;
     const std::vector<at::Tensor> theirs = bare.model->parameters();
     for (std::size_t i = 0; i < theirs.size(); ++i) {
-      theirs[i].copy_(before[i]);
+      theirs[i].copy_(placed[i]);
       theirs[i].mutable_grad() = gradients[i];
     }
   }
   bare.base->step();
   run.leaps->step();
-  EXPECT_TRUE(has_weights(bare, listed(run, "iterate.")));
+  const std::vector<at::Tensor> after = listed(run, "iterate.");
+  const std::vector<at::Tensor> stepped = bare.model->parameters();
+  for (std::size_t i = 0; i < after.size(); ++i) {
+    EXPECT_TRUE(bitwise_equal(after[i], before[i] + (stepped[i].detach() - placed[i]))) << i;
+    EXPECT_FALSE(bitwise_equal(after[i], before[i])) << i;
+  }
 }
 
 TEST(Denoised, AtItsAverageAFreeRunIsWhatItWasAfterwards) {

@@ -28,17 +28,17 @@ TEST(IterateAverage, FollowsItsRecursion) {
   }
   double total = 0;
   for (int step = 1; step <= 20; ++step) {
-    iterates.before_step();
     for (std::size_t i = 0; i < weights.size(); ++i) {
-      EXPECT_TRUE(bitwise_equal(weights[i], iterate[i])) << "steps begin at the iterate";
+      const at::Tensor before = weights[i].clone();
       weights[i].add_(torch::randn(weights[i].sizes()).to(weights[i].scalar_type()), 0.1);
-      iterate[i] = weights[i].clone();
+      iterate[i].add_(weights[i] - before);
     }
     const double weight = 0.5 * step;
     total += weight;
-    iterates.take_in(weight);
-    iterates.place(0.8);
+    iterates.take_in(weight, 0.8);
     for (std::size_t i = 0; i < weights.size(); ++i) {
+      EXPECT_TRUE(bitwise_equal(iterates.iterate().tensors()[i], iterate[i]))
+          << "it goes as far as the weights";
       average[i] += weight / total * (iterate[i].to(at::kDouble) - average[i]);
       const at::Tensor between = 0.2 * iterate[i].to(at::kDouble) + 0.8 * average[i];
       const double tolerance = i == 1 ? 1e-2 : 1e-5;
@@ -57,11 +57,13 @@ TEST(IterateAverage, TheFirstIterateIsTheAverageAndOneThatWeighsNothingIsNotInIt
   IterateAverage iterates(list);
   iterates.begin();
   const at::Tensor start = weight.clone();
-  weight.mul_(1.7);
-  iterates.take_in(0);
   EXPECT_TRUE(bitwise_equal(iterates.average().tensors()[0], start));
-  iterates.take_in(1e-20);
-  EXPECT_TRUE(bitwise_equal(iterates.average().tensors()[0], weight));
+  weight.mul_(1.7);
+  iterates.take_in(0, 0.8);
+  EXPECT_TRUE(bitwise_equal(iterates.average().tensors()[0], start));
+  iterates.take_in(1e-20, 0.8);
+  EXPECT_TRUE(bitwise_equal(iterates.average().tensors()[0], iterates.iterate().tensors()[0]));
+  EXPECT_FALSE(bitwise_equal(iterates.average().tensors()[0], start));
 }
 
 TEST(IterateAverage, TheWeightsComeBackFromTheAverageBitwise) {
@@ -69,11 +71,13 @@ TEST(IterateAverage, TheWeightsComeBackFromTheAverageBitwise) {
   const TensorList list(weights);
   IterateAverage iterates(list);
   iterates.begin();
+  const std::uint64_t start = list.digest();
+  iterates.place_average();
+  iterates.place();
+  EXPECT_EQ(list.digest(), start) << "before the first step too";
   for (int step = 0; step < 3; ++step) {
-    iterates.before_step();
     for (const at::Tensor& weight : weights) weight.mul_(1.3);
-    iterates.take_in(1);
-    iterates.place(0.8);
+    iterates.take_in(1, 0.8);
   }
   const std::uint64_t before = list.digest();
   iterates.place_average();
@@ -81,22 +85,38 @@ TEST(IterateAverage, TheWeightsComeBackFromTheAverageBitwise) {
   EXPECT_TRUE(bitwise_equal(weights[0], iterates.average().tensors()[0]));
   iterates.place();
   EXPECT_EQ(list.digest(), before);
-  iterates.place(1);
+  iterates.take_in(1, 1);
   EXPECT_TRUE(bitwise_equal(weights[0], iterates.average().tensors()[0])) << "all the way";
 }
 
 TEST(IterateAverage, OfWeightsThatStandStillDoesNotDrift) {
-  const at::Tensor weight = torch::full({100}, 0.3);
-  const at::Tensor start = weight.clone();
+  const std::vector<at::Tensor> weights = mixed_weights();
+  const TensorList list(weights);
+  IterateAverage iterates(list);
+  iterates.begin();
+  for (int step = 1; step <= 3; ++step) {
+    for (const at::Tensor& weight : weights) weight.mul_(1.3);
+    iterates.take_in(step, 0.8);
+  }
+  const std::uint64_t iterate = iterates.iterate().digest();
+  for (int step = 4; step <= 1000; ++step) iterates.take_in(step, 0.8);
+  EXPECT_EQ(iterates.iterate().digest(), iterate);
+  EXPECT_TRUE(torch::allclose(weights[0], iterates.iterate().tensors()[0], 1e-4, 1e-5));
+}
+
+TEST(IterateAverage, WhatElseChangesTheWeightsMovesTheIterateToo) {
+  const at::Tensor weight = torch::randn({100});
   const TensorList list({weight});
   IterateAverage iterates(list);
   iterates.begin();
-  for (int step = 1; step <= 100'000; ++step) {
-    iterates.before_step();
-    iterates.take_in(step);
-    iterates.place(0.8);
-  }
-  EXPECT_TRUE(torch::allclose(weight, start, 1e-5, 0));
+  weight.mul_(1.3);
+  iterates.take_in(1, 0.8);
+  const at::Tensor before = iterates.iterate().tensors()[0].clone();
+  const at::Tensor placed = weight.clone();
+  weight.clamp_(-0.5, 0.5);
+  iterates.take_in(1, 0.8);
+  EXPECT_TRUE(
+      bitwise_equal(iterates.iterate().tensors()[0], before + (placed.clamp(-0.5, 0.5) - placed)));
 }
 
 TEST(IterateAverage, BeginsOnce) {
@@ -107,8 +127,7 @@ TEST(IterateAverage, BeginsOnce) {
   const at::Tensor start = weight.clone();
   weight.mul_(2);
   iterates.begin();
-  iterates.before_step();
-  EXPECT_TRUE(bitwise_equal(weight, start));
+  EXPECT_TRUE(bitwise_equal(iterates.iterate().tensors()[0], start));
 }
 
 }  // namespace

@@ -224,7 +224,7 @@ class LeapVerify(torch.optim.Optimizer):
 
     def at_average(self, function: Callable[[], Any]) -> Any:
         """Runs ``function()`` with that average in the weights' place, and puts back every byte of the weights, also when
-        it raises. With ``rate.free`` what changes the weights between two steps is undone by the next step. While the learning rate is high the average's loss is lower than that of the weights."""
+        it raises. While the learning rate is high the average's loss is lower than that of the weights."""
         if not self._options.enabled:
             raise ContractError("no average of the weights is kept: enabled is False")
         engine, model = self._fitting_engine(), self._live.model
