@@ -178,6 +178,10 @@ PYBIND11_MODULE(_core, m) {
           "touches_moments",
           [](const Options& options) { return options.moments != MomentPolicy::kKeep; })
       .def_property_readonly("no_try_reason", &Options::no_try_reason)
+      .def_property_readonly("asks_for_losses",
+                             [](const Options& options) {
+                               return options.enabled && !(options.rate.free && options.probes == 0);
+                             })
       .def_property_readonly("tells_by_activations",
                              [](const Options& options) {
                                return options.detector.signal == SignalKind::kActivationCosine &&

@@ -60,6 +60,19 @@ class Evaluator:
         raise NotImplementedError
 
 
+class ModelAlone(Evaluator):
+    """A model that is never asked for held-out losses."""
+
+    gives_activations = False
+    sequences_per_step = 1
+
+    def __init__(self, model: nn.Module):
+        self.model = model
+
+    def __len__(self) -> int:
+        return 0
+
+
 class BatchEvaluator(Evaluator):
     """Runs a function on batches that are kept in memory.
 

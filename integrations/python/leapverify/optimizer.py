@@ -16,7 +16,7 @@ from ._core import ContractError, FormatError, InvalidOption
 from ._live import Live, carried_over, sink
 from ._options import flattened, option_lines
 from ._ranks import Ranks
-from .evaluators import Evaluator
+from .evaluators import Evaluator, ModelAlone
 from .training import StepRunner, TrainingBatch
 
 # Of what state_dict() holds under "leapverify".
@@ -28,14 +28,15 @@ class LeapVerify(torch.optim.Optimizer):
 
     A rejected leap leaves weights, buffers, optimizer state, gradients and random generators bitwise what they were;
     with ``enabled=False``, or with every leap rejected (and ``rate`` as by default), training is bitwise that of the
-    base optimizer. Parameters keep their storage. Call step() once an optimizer step, as with the base optimizer, whatever the number of micro-batches.
-    A step in which nothing moves (every learning rate 0, or no parameter with a gradient) is not counted. Attributes
+    base optimizer. Parameters keep their storage. Call step() once an optimizer step, as with the base optimizer, whatever
+    the number of micro-batches. A step in which nothing moves (every learning rate 0, or no parameter with a gradient) is not counted. Attributes
     that it lacks are the base optimizer's.
 
     Args:
         base_optimizer: any torch.optim.Optimizer that takes one step a call; not LBFGS, and none that keeps master
             weights elsewhere (DeepSpeed, Megatron).
-        evaluator: gives held-out losses; BatchEvaluator makes one of a DataLoader. None only with enabled=False.
+        evaluator: gives held-out losses; BatchEvaluator makes one of a DataLoader. With preset="free", which asks for none,
+            the model does in its place. None only with enabled=False.
         planned_steps: optimizer steps of the whole run, 0 when not known: the cap on the overhead is a share of them.
         preset: "auto"; "free", which needs no learning rate and no schedule, but planned_steps, after which the weights are
             the average that at_average() lends before; or "paper" for the method as published (arXiv 2602.19580).
@@ -56,7 +57,7 @@ class LeapVerify(torch.optim.Optimizer):
     def __init__(
         self,
         base_optimizer: torch.optim.Optimizer,
-        evaluator: Evaluator | None = None,
+        evaluator: Evaluator | torch.nn.Module | None = None,
         *,
         planned_steps: int = 0,
         preset: str = "auto",
@@ -71,7 +72,7 @@ class LeapVerify(torch.optim.Optimizer):
                 f"base optimizer = {type(base_optimizer).__name__}; legal is a torch.optim.Optimizer"
             )
         self.base_optimizer = base_optimizer
-        self.evaluator = evaluator
+        self.evaluator = ModelAlone(evaluator) if isinstance(evaluator, torch.nn.Module) else evaluator
         if trace is not None and not isinstance(trace, (str, os.PathLike)) and not callable(trace):
             raise InvalidOption(f"trace = {trace!r}; legal is a path or a function that takes a dictionary")
         self._preset = preset
@@ -91,6 +92,11 @@ class LeapVerify(torch.optim.Optimizer):
         if not isinstance(self.evaluator, Evaluator):
             raise InvalidOption(
                 f"evaluator = {self.evaluator!r}; legal is a leapverify.Evaluator, such as leapverify.BatchEvaluator"
+            )
+        if isinstance(self.evaluator, ModelAlone) and self._options.asks_for_losses:
+            raise InvalidOption(
+                "evaluator is a model alone, which is legal with preset=\"free\"; else a leapverify.Evaluator, such as "
+                "leapverify.BatchEvaluator"
             )
         if not isinstance(getattr(self.evaluator, "model", None), torch.nn.Module):
             raise InvalidOption("evaluator: its attribute `model` is no torch.nn.Module; legal is the model that is trained")

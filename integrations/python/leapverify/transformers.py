@@ -119,7 +119,7 @@ class LeapVerifyMixin:
             os.makedirs(self.args.output_dir, exist_ok=True)  # type: ignore[attr-defined]
             options["trace"] = os.path.join(self.args.output_dir, "trace.jsonl")  # type: ignore[attr-defined]
         model = kwargs.get("model", args[0] if args else None)
-        wrapped = LeapVerify(base, self._gate_evaluator(model), **options)
+        wrapped = LeapVerify(base, self._gate_evaluator(model, options), **options)
         self.optimizer = wrapped
         return wrapped
 
@@ -136,8 +136,10 @@ class LeapVerifyMixin:
             logs = {**logs, "learning_rate_scale": status["learning_rate_scale"], "leap_overhead": status["overhead"]}
         super().log(logs, *args, **kwargs)  # type: ignore[misc]
 
-    def _gate_evaluator(self, model: nn.Module | None) -> HuggingFaceEvaluator:
+    def _gate_evaluator(self, model: nn.Module | None, options: Mapping[str, Any]) -> HuggingFaceEvaluator | nn.Module:
         dataset = self._gate_dataset
+        if dataset is None and options.get("preset") == "free":
+            return self.model if model is None else model  # type: ignore[attr-defined]
         if dataset is None:
             dataset = self.eval_dataset  # type: ignore[attr-defined]
             warnings.warn("no gate_dataset: the evaluation data decide, and their loss is no fair measure of this run")

@@ -695,6 +695,21 @@ class Options(unittest.TestCase):
                  "rate.growth": 2}).train(6)
         self.assertEqual(a.events[0], b.events[0])
 
+    def test_free_takes_the_model_alone(self):
+        asked = Run({"preset": "free", "planned_steps": 40}).train(40)
+        alone = Run()
+        alone.optimizer = LeapVerify(alone.base, alone.model, preset="free", planned_steps=40)
+        alone.train(40)
+        self.assertTrue(same(*([p.detach() for p in run.model.parameters()] for run in (asked, alone))))
+        self.assertEqual(asked.optimizer.status(), alone.optimizer.status())
+        other = Run()
+        other.optimizer = LeapVerify(other.base, other.model, preset="free", planned_steps=40)
+        other.optimizer.load_state_dict(alone.optimizer.state_dict())
+        for refused in ({}, {"preset": "paper"}, {"preset": "free", "probes": 8, "planned_steps": 40}):
+            with self.assertRaisesRegex(leapverify.InvalidOption, "evaluator is a model alone"):
+                LeapVerify(Run().base, other.model, **refused)
+        LeapVerify(Run().base, other.model, enabled=False)
+
     def test_evaluator_is_needed(self):
         model = Net()
         base = torch.optim.SGD(model.parameters(), lr=0.1)

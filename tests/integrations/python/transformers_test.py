@@ -134,6 +134,21 @@ class TrainerTest(unittest.TestCase):
         with self.assertRaisesRegex(leapverify.InvalidOption, "gate_dataset = None"):
             trainer.train()
 
+    def test_a_free_rate_needs_no_held_out_data(self):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            trainer = LeapVerifyTrainer(model=language.model(), args=arguments(self.path, max_steps=21), train_dataset=TRAIN,
+                                        leapverify={"preset": "free"})
+            trainer.train()
+        self.assertEqual([str(w.message) for w in caught if "gate_dataset" in str(w.message)], [])
+        optimizer = trainer.optimizer.optimizer
+        self.assertEqual(optimizer.status()["step"], 21)
+
+        def now():
+            return weights(trainer.model)
+
+        self.assertTrue(self.same(optimizer.at_average(now), now()))
+
     def test_adapters_alone_are_leapt(self):
         base = language.model()
         model = peft.get_peft_model(base, peft.LoraConfig(
