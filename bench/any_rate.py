@@ -159,8 +159,7 @@ def main() -> int:
         parser.error(f"{log} holds runs of another device or length: name another folder")
     if any(ARENAS[name].pretrained for name in plans):
         make_base(runs.size, SMOKE_STEPS if arguments.smoke else BASE["steps"], arguments.folder, runs.texts)
-    runs.go()
-    return 0
+    return 0 if runs.go() else 1
 
 
 if __name__ == "__main__":

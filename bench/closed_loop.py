@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 
-from corpus import extensions_of, fingerprint, suffix_of
+from corpus import check_text, extensions_of, fingerprint, suffix_of
 from runs_in_parts import lines_of
 
 RATES = {"cpu": [3e-4, 5e-4, 1e-3, 3e-3, 8e-3, 1.6e-2, 3.2e-2],
@@ -135,12 +135,26 @@ def model_of(scale):
     return scale if scale == "gpt2-124m" else "demo"
 
 
+def of_text(text, scale):
+    """Settings that depend on the text."""
+    return {"data.extensions": extensions_of(text)} if model_of(scale) == "demo" else {}
+
+
+def checked_lines(log, text, scale):
+    """The lines of a log, which are of runs on this text; ends the program where they are not."""
+    try:
+        lines = lines_of(log)
+    except ValueError as error:
+        sys.exit(str(error))
+    check_text(lines, fingerprint(text, suffix_of(of_text(text, scale))), log)
+    return lines
+
+
 def train(program, text, scale, name, rate, seed, **more):
     """One run; `more` are overrides of the program over those of this bench. Returns its line of the log."""
     with tempfile.TemporaryDirectory() as folder:
         run = pathlib.Path(folder) / "run"
-        of_text = {"data.extensions": extensions_of(text)} if model_of(scale) == "demo" else {}
-        settings = {**settings_of(scale), **of_text, **options_of(name), "optimizer.lr": rate, "run.seed": seed, **more}
+        settings = {**settings_of(scale), **of_text(text, scale), **options_of(name), "optimizer.lr": rate, "run.seed": seed, **more}
         overrides = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
         start = time.monotonic()
         result = subprocess.run([program, "train", "--data", text, "--run", run, *overrides],
@@ -195,7 +209,7 @@ def main():
         scale, arguments.grid = "smoke", "start"
     arguments.folder.mkdir(parents=True, exist_ok=True)
     log = arguments.folder / "closed_loop.jsonl"
-    lines = lines_of(log)
+    lines = checked_lines(log, arguments.text, scale)
     expected = {"device": arguments.device, "steps": settings_of(scale)["run.steps"], "model": arguments.model}
     for line in lines:
         held = {name: line.get(name, "demo" if name == "model" else "unknown") for name in expected}
@@ -210,17 +224,20 @@ def main():
             return None
         return train(arguments.program, arguments.text, scale, *run)
 
+    ended = 0
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool, log.open("a") as file:
         running = [pool.submit(go, run) for run in wanted]
         for number, future in enumerate(concurrent.futures.as_completed(running), 1):
             line = future.result()
             if line is None:
+                ended += 1
                 continue
+            ended += "failed" not in line
             file.write(json.dumps(line) + "\n")
             file.flush()
             print(f"{number} of {len(wanted)}: {line['variant']} at {line['lr']:g}, seed {line['seed']}: "
                   f"{line.get('final', line.get('failed'))}", flush=True)
-    return 0
+    return 0 if ended or not wanted else 1
 
 
 if __name__ == "__main__":

@@ -1,8 +1,12 @@
-"""Which text a bench trained on, so that two logs can be told apart that only seem to be of the same one."""
+"""Which text a bench trained on, so that two logs can be told apart that only seem to be of the same one.
+
+Usage: corpus.py NAME TEXT: a line for environment.txt
+"""
 
 import functools
 import hashlib
 import pathlib
+import sys
 
 
 def extensions_of(path):
@@ -16,6 +20,12 @@ def suffix_of(settings):
     return settings.get("data.extensions", "").strip("[]")
 
 
+def check_text(lines, expected, log):
+    """Ends the program where lines of a log are of another text than is to be trained on."""
+    if any(line.get("text", expected) != expected for line in lines):
+        sys.exit(f"{log} holds runs on another text: name another folder")
+
+
 @functools.lru_cache
 def fingerprint(path, suffix=""):
     """16 hexadecimal digits of the SHA-256 over names and contents of the files at or below `path`, which end so."""
@@ -27,3 +37,14 @@ def fingerprint(path, suffix=""):
         found.update(f"{name} {len(contents)}\n".encode())
         found.update(contents)
     return found.hexdigest()[:16]
+
+
+def main():
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    name, path = sys.argv[1:]
+    print(f"text {name} {fingerprint(path, extensions_of(path).strip('[]'))}")
+
+
+if __name__ == "__main__":
+    main()

@@ -34,7 +34,7 @@ import sys
 import threading
 import time
 
-from corpus import extensions_of, fingerprint, suffix_of
+from corpus import check_text, extensions_of, fingerprint, suffix_of
 from runs_in_parts import lines_of
 
 PREDICTORS = ["linear", "quadratic", "quadratic_paper", "quadratic_code", "least_squares", "average",
@@ -168,6 +168,7 @@ class Sweep:
         self.log = self.folder / "ksweep.jsonl"
         self.stop = threading.Event()
         self.lock = threading.Lock()
+        self.text = fingerprint(self.data, suffix_of(self.size.settings))
         self.lines = {}
         for line in lines_of(self.log):
             self.lines.setdefault((line["seed"], line["run"]), []).append(line)
@@ -183,11 +184,17 @@ class Sweep:
 
     def head(self, seed, kind):
         return {"event": "run", "seed": seed, "run": kind, "model": self.size.name, "steps": self.size.steps,
-                "text": fingerprint(self.data, suffix_of(self.size.settings)),
+                "text": self.text,
                 "sequences": self.size.batch, "all_sequences": self.size.sequences}
 
     def check_log(self):
-        """A log of another model or length is not mixed with this one."""
+        """A log of another model, length or text is not mixed with this one, nor are runs that were begun on another."""
+        begun = self.folder / "runs" / "text"
+        if begun.exists():
+            check_text([{"text": begun.read_text()}], self.text, begun.parent)
+        check_text([lines[0] for lines in self.lines.values()], self.text, self.log)
+        begun.parent.mkdir(exist_ok=True)
+        begun.write_text(self.text)
         for (seed, kind), lines in self.lines.items():
             held = {key: lines[0].get(key) for key in ("model", "steps")}
             expected = {"model": self.size.name, "steps": self.size.steps}

@@ -277,6 +277,9 @@ def render(folders, picture):
     from ksweep_figure import draw
 
     lines = read(folders)
+    if not choose(lines.observations, run="shadow") or not full(lines.candidates):
+        return "\n".join([introduction(lines), "", "No run that nothing changed (shadow) has ended, so there are no tables.",
+                          "", *what_is_not_there(lines)])
     published = published_beside(lines)
     strict = {regime: {horizon: float(cell.split()[0]) for horizon, cell in cells.items()}
               for regime, cells in published.strict.items()}

@@ -1,13 +1,13 @@
 """What the defaults cost a run in which nothing verifies, and what they gain one that begins far too slowly.
 
-Usage: run_cost.py PATH_OF_LEAPVERIFY TEXT FOLDER [--rounds 3] [--smoke]
+Usage: run_cost.py PATH_OF_LEAPVERIFY TEXT FOLDER [--device cpu|cuda] [--rounds 5] [--smoke]
 
-The model of closed_loop.py on a CPU, on one thread, with 1000 steps of 32 sequences. First the bare optimizer and the
+The model of closed_loop.py, on a CPU with 1000 steps of 32 sequences on one thread. First the bare optimizer and the
 defaults in turns at the tuned learning rate, where every try is rejected and both end with the same weights: seconds and
 processor time of the whole runs. Then both at a sixteenth of it: how many steps the defaults take to the bare run's final
 validation loss, with their weights and with the running average of these. One line of FOLDER/cost.jsonl a run; runs that
-are there already are not repeated, so it can be stopped at any time and called again. report.py makes a table of them.
-Ends with 1 where a run failed, or not all was rejected.
+ended are not repeated, so it can be stopped at any time and called again. report.py makes a table of them. Ends with 1
+where a run failed, or not all was rejected.
 """
 
 import argparse
@@ -16,24 +16,23 @@ import pathlib
 import resource
 import sys
 
-from closed_loop import AUTO, train
-from runs_in_parts import lines_of
+from closed_loop import AUTO, checked_lines, settings_of, train
 
-TUNED = 8e-3
-SLOW = TUNED / 16
-SETTINGS = {"run.steps": 1000, "batch.sequences": 32, "schedule.warmup": 100}
+# By device: the best of closed_loop.py's rates for the bare optimizer; on a GPU that is a guess.
+TUNED = {"cpu": 8e-3, "cuda": 2e-3}
+SETTINGS = {"cpu": {"run.steps": 1000, "batch.sequences": 32, "schedule.warmup": 100},
+            # Nothing is tried, so that both end alike.
+            "smoke": {"leapverify.max_overhead": 0.001}, "cuda": {}}
 # No validation but the last.
 OF_ROUNDS = {"run.eval_every": 0, "run.eval_average": "false"}
-# Nothing is tried, so that both end alike.
-SMOKE_SETTINGS = {"leapverify.max_overhead": 0.001}
 
 
-def runs_of(rounds):
+def runs_of(rounds, tuned):
     """(variant, learning rate, round or None): whoever comes second in one round comes first in the next."""
     for number in range(rounds):
         names = ["bare", AUTO] if number % 2 == 0 else [AUTO, "bare"]
-        yield from ((name, TUNED, number) for name in names)
-    yield from ((name, SLOW, None) for name in ("bare", AUTO))
+        yield from ((name, tuned, number) for name in names)
+    yield from ((name, tuned / 16, None) for name in ("bare", AUTO))
 
 
 def key_of(line):
@@ -41,7 +40,7 @@ def key_of(line):
 
 
 def measured_run(program, text, scale, name, rate, number):
-    settings = {**(SETTINGS if scale == "cpu" else SMOKE_SETTINGS), **(OF_ROUNDS if number is not None else {})}
+    settings = {**SETTINGS[scale], **(OF_ROUNDS if number is not None else {})}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     line = train(program, text, scale, name, rate, 0, **settings)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -55,7 +54,8 @@ def complaints(lines):
     found = [f"{line['variant']} at {line['lr']:g}: {line['failed']}" for line in lines if "failed" in line]
     of_rounds = [line for line in lines if "round" in line and "failed" not in line]
     if any(line["accepted"] > 0 for line in of_rounds) or len({line["final"] for line in of_rounds}) > 1:
-        found.append(f"at {TUNED:g} not everything was rejected, or both did not end alike: no measure of the cost")
+        found.append(f"at {of_rounds[0]['lr']:g} not everything was rejected, or both did not end alike: no measure of the "
+                     "cost")
     return found
 
 
@@ -64,17 +64,25 @@ def main():
     parser.add_argument("program")
     parser.add_argument("text")
     parser.add_argument("folder", type=pathlib.Path)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--smoke", action="store_true", help="a tiny model and a few steps: whether it runs")
     arguments = parser.parse_args()
     if arguments.rounds < 1:
         parser.error("--rounds must be at least 1")
-    scale = "smoke" if arguments.smoke else "cpu"
+    if arguments.smoke and arguments.device != "cpu":
+        parser.error("--smoke is for the CPU")
+    scale = "smoke" if arguments.smoke else arguments.device
+    steps = {**settings_of(scale), **SETTINGS[scale]}["run.steps"]
     arguments.folder.mkdir(parents=True, exist_ok=True)
     log = arguments.folder / "cost.jsonl"
-    lines = lines_of(log)
+    # One that failed is tried again.
+    lines = [line for line in checked_lines(log, arguments.text, scale) if "failed" not in line]
+    if any((line.get("device"), line.get("steps")) != (arguments.device, steps) for line in lines):
+        parser.error(f"{log} holds other runs than of {steps} steps on {arguments.device}: name another folder")
     done = set(map(key_of, lines))
-    wanted = [run for run in runs_of(arguments.rounds) if run not in done]
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    wanted = [run for run in runs_of(arguments.rounds, TUNED[arguments.device]) if run not in done]
     for number, run in enumerate(wanted, 1):
         line = measured_run(arguments.program, arguments.text, scale, *run)
         lines.append(line)

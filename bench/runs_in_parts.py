@@ -50,13 +50,17 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 
 def lines_of(log: Path) -> list[Line]:
-    """What a log of one object a line holds; a last line that was not written to its end is taken off the file."""
+    """What a log of one object a line holds; a last line that was not written to its end is taken off the file. Raises
+    ValueError for a log of another form."""
     if not log.exists():
         return []
     whole, newline, cut = log.read_text().rpartition("\n")
     if cut:
         log.write_text(whole + newline)
-    return [json.loads(text) for text in whole.splitlines()]
+    try:
+        return [json.loads(text) for text in whole.splitlines()]
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{log} is no log of one object a line ({error.msg}): name another folder") from None
 
 
 def execute(job: Line) -> Line:
@@ -85,12 +89,12 @@ class RunsInParts:
     def _check_texts(self, names: list[str]) -> None:
         """A log of runs on one text is not mixed with those on another."""
         from harness.arenas import ARENAS
-        from harness.tasks import fingerprint_of
+        from harness.tasks import fingerprints_of
 
         for name in names:
-            expected = fingerprint_of(ARENAS[name], self.texts)
-            if any(line.get("text", expected) != expected for line in self.lines if line["arena"] == name):
-                raise ValueError(f"{self.log} holds runs of {name} on another text: name another folder")
+            for key, expected in fingerprints_of(ARENAS[name], self.texts).items():
+                if any(line.get(key, expected) != expected for line in self.lines if line["arena"] == name):
+                    raise ValueError(f"{self.log} holds runs of {name} on another text: name another folder")
 
     def pending(self, taken: set[Any]) -> list[Line]:
         done = {self.key_of(line) for line in self.lines} | taken
@@ -104,12 +108,16 @@ class RunsInParts:
         print(f"{len(self.lines)}: {line['arena']}, {line['method']} at {line['rate']:g}, seed {line['seed']}: {said}",
               flush=True)
 
-    def go(self) -> None:
-        """Keeps every worker busy until nothing is left or the time is over."""
+    def go(self) -> bool:
+        """Keeps every worker busy until nothing is left or the time is over; returns whether any run of all ended, or
+        none was to be done."""
+        before = len(self.lines)
         while self.pending(set()) and time.monotonic() < self.end:
             context = multiprocessing.get_context("spawn")
             with concurrent.futures.ProcessPoolExecutor(self.jobs, context) as pool:
                 self._fill(pool)
+        done = self.lines[before:]
+        return not done or any("failed" not in line for line in done)
 
     def _fill(self, pool: concurrent.futures.ProcessPoolExecutor) -> None:
         running: dict[concurrent.futures.Future[Line], Line] = {}

@@ -28,7 +28,7 @@ KEY = ("arena", "method", "rate", "seed", "purpose")
 METHODS = ("adamw", "leapverify", "adamw+gate-data", "ema", "snoo", "lookahead", "schedulefree", "prodigy", "dadaptation",
            "mechanic", "muon", "leapverify-off", "adamw-decay-shortened")
 GRID_POINTS = 8
-MOST_WIDENINGS = 8
+MOST_WIDENINGS = 16
 # Long enough for a try.
 SMOKE_STEPS = 48
 SMOKE_POINTS = 2
@@ -163,8 +163,7 @@ def main() -> int:
         parser.error(str(error))
     if set(arguments.arenas) != {"pretrain"}:
         make_base(runs.size, SMOKE_STEPS if arguments.smoke else BASE["steps"], arguments.folder, runs.texts)
-    runs.go()
-    return 0
+    return 0 if runs.go() else 1
 
 
 if __name__ == "__main__":

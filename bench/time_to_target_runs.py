@@ -15,7 +15,7 @@ from measured import ended
 
 BASELINE, OURS = "adamw", "leapverify"
 #: Where a clock stands in a row of a curve.
-CLOCKS = {"steps": 0, "time": 1, "processor time": 2}
+CLOCKS = {"steps": 0, "time": 1, "device time": 2}
 
 
 @dataclass

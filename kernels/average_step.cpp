@@ -59,7 +59,7 @@ void average_chunk(const Destination& weights, const Destination& iterate,
         }
         round_block(y, count, weights.dtype);
         for (std::int64_t i = 0; i < count; ++i) {
-          z[i] += w[i] - y[i];
+          z[i] = moved(z[i], w[i], y[i]);
         }
         round_block(z, count, iterate.dtype);
         for (std::int64_t i = 0; i < count; ++i) {

@@ -16,7 +16,7 @@ struct AverageStep {
 /// Scheduled, arXiv 2405.15682). Of each element, with the weight w as the optimizer left it, the
 /// iterate z and the average x:
 ///
-///     y = between(z, x, last_pull), z ← z + (w − y), x ← between(x, z, share),
+///     y = between(z, x, last_pull), z ← z + (w − y) where w ≠ y, x ← between(x, z, share),
 ///     w ← between(z, x, pull), with between(a, b, s) = a + s · (b − a); a and b for s of 0 and 1.
 ///
 /// So a weight that the optimizer left where place_between() had put it leaves z as it is, bitwise.
@@ -41,7 +41,8 @@ struct AverageStep {
 void average_step(const SegmentTable& weights, const SegmentTable& iterate,
                   const SegmentTable& average, const AverageStep& step, Stream stream = nullptr);
 
-/// w ← between(z, x, pull): what average_step() with that pull left there, bitwise. Otherwise as there.
+/// w ← between(z, x, pull): what average_step() with that pull left there, bitwise. Otherwise as there,
+/// but that iterate and average, which are only read, may be the same table.
 void place_between(const SegmentTable& weights, const SegmentTable& iterate,
                    const SegmentTable& average, double pull, Stream stream = nullptr);
 

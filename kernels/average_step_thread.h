@@ -18,6 +18,13 @@ LV_HOST_DEVICE inline Sum between(Sum a, Sum b, Sum share) {
   return share == Sum(1) ? b : fused_multiply_add(share, b - a, a);
 }
 
+/// Where an iterate is once its weight went from `placed` to `weight`; one that stayed leaves even the
+/// sign of zero.
+template <typename Sum>
+LV_HOST_DEVICE inline Sum moved(Sum iterate, Sum weight, Sum placed) {
+  return weight == placed ? iterate : iterate + (weight - placed);
+}
+
 /// The scalars rounded to the type of the sums.
 template <typename Sum>
 struct AverageScalars {
@@ -85,7 +92,7 @@ LV_HOST_DEVICE inline void average_thread_in(const TypedPointer& weights,
       for (int i = 0; i < 4; ++i) {
         if (kTakesIn) {
           const Sum y = as_stored(between(z[q][i], x[q][i], scalars.last_pull), weights.dtype);
-          z[q][i] = as_stored(z[q][i] + (w[q][i] - y), iterate.dtype);
+          z[q][i] = as_stored(moved(z[q][i], w[q][i], y), iterate.dtype);
           x[q][i] = as_stored(between(x[q][i], z[q][i], scalars.share), average.dtype);
         }
         w[q][i] = between(z[q][i], x[q][i], scalars.pull);

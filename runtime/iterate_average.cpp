@@ -2,6 +2,8 @@
 #include <leapverify/runtime/iterate_average.h>
 #include <torch/torch.h>
 
+#include <utility>
+
 namespace leapverify {
 
 IterateAverage::IterateAverage(const TensorList& weights)
@@ -10,6 +12,7 @@ IterateAverage::IterateAverage(const TensorList& weights)
       average_(weights.allocate_like(TensorList::Precision::kAtLeastFloat32)) {}
 
 void IterateAverage::begin() {
+  if (std::exchange(is_restored_, false)) place();
   if (has_begun_) return;
   iterate_.copy_from(*weights_);
   kernels::place_between(average_.table(), iterate_.table(), iterate_.table(), 0,
@@ -18,7 +21,7 @@ void IterateAverage::begin() {
 }
 
 void IterateAverage::forget() {
-  has_begun_ = false;
+  has_begun_ = is_restored_ = false;
   total_ = 0;
   pull_ = 0;
 }
@@ -44,7 +47,7 @@ void IterateAverage::place_average() {
 void IterateAverage::restore(double total, double pull) {
   total_ = total;
   pull_ = pull;
-  has_begun_ = true;
+  has_begun_ = is_restored_ = true;
 }
 
 }  // namespace leapverify

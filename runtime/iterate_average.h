@@ -13,13 +13,15 @@ namespace leapverify {
 ///     x ← x + share · (z − x), share = weight ÷ (sum of the weights so far),
 ///     y ← z + pull · (x − z).
 ///
-/// What else changes the weights between two steps moves z too. Memory: 4 bytes a parameter (8 for
+/// What else changes the weights between two steps moves z too, but for the first step after
+/// restore(), which begins at y whatever the weights are. Memory: 4 bytes a parameter (8 for
 /// float64) for x, and the weights' own dtype for z, on their device.
 class IterateAverage {
  public:
   explicit IterateAverage(const TensorList& weights);
 
-  /// The weights of now become iterate and average, unless these are known.
+  /// The weights of now become iterate and average, unless these are known; after restore() they are
+  /// placed.
   void begin();
   /// Neither is known any more.
   void forget();
@@ -29,6 +31,9 @@ class IterateAverage {
 
   /// Writes y again: from the same x, z and pull the same bytes. Does not synchronise.
   void place();
+
+  /// What has changed the weights since they were placed moves z. Writes y.
+  void take_in_changes() { take_in(0, pull_); }
 
   /// Writes x into the weights.
   void place_average();
@@ -47,6 +52,7 @@ class IterateAverage {
   TensorList iterate_;
   TensorList average_;
   bool has_begun_ = false;
+  bool is_restored_ = false;
   double total_ = 0;
   double pull_ = 0;
 };

@@ -43,7 +43,8 @@ bool trains_adapters(const TrainedModel& model) {
   return trained < all / 4;
 }
 
-/// For its lifetime the weights are the average of the iterates; afterwards what they were, bitwise.
+/// For its lifetime the weights are the average of the iterates; afterwards they are placed again: what
+/// they were, bitwise, unless something had changed them since the last step.
 class AtAverage {
  public:
   explicit AtAverage(IterateAverage& iterates) : iterates_(iterates) { iterates_.place_average(); }
@@ -313,6 +314,8 @@ void LeapVerify::Implementation::at_average(const std::function<void()>& action)
   // Copies of the weights in lower precision that autocast keeps.
   at::autocast::clear_cache();
   if (iterates_) {
+    iterates_->begin();
+    iterates_->take_in_changes();
     const AtAverage there(*iterates_);
     action();
   } else {

@@ -10,8 +10,8 @@
 # bench/results/. A measurement that fails is named at the end; the others, and the report, are made all the same. The
 # programs in bench/ take more, such as a limit of time.
 # LEAPVERIFY_DEVICE: cpu or cuda, which is the default where there is an NVIDIA GPU; cost and calibration are of the CPU.
-# LEAPVERIFY_DATA: a folder or file of text to train on in place of Python's standard library, and in place of torch's
-# Python sources in time-to-target and any-rate. On a GPU ksweep wants tokens of GPT-2 (docs/data.md).
+# LEAPVERIFY_DATA: a folder or file of text to train on in place of Python's standard library; for time-to-target and
+# any-rate a folder, in place of torch's Python sources. On a GPU ksweep wants tokens of GPT-2 (docs/data.md).
 # LEAPVERIFY_PRESET chooses the build, as in scripts/setup.sh.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
@@ -32,6 +32,9 @@ if [ -z "$device" ]; then
   ! has_gpu || device=cuda
 fi
 [ -z "${LEAPVERIFY_DATA:-}" ] || [ -e "$LEAPVERIFY_DATA" ] || die "LEAPVERIFY_DATA: no file or folder '$LEAPVERIFY_DATA'"
+if [[ " time-to-target any-rate " == *" $what "* ]] && [ -f "${LEAPVERIFY_DATA:-}" ]; then
+  die "LEAPVERIFY_DATA: $what takes a folder of text, and '$LEAPVERIFY_DATA' is a file"
+fi
 [[ " cpu cuda " == *" $device "* ]] || die "LEAPVERIFY_DEVICE is '$device'; legal are cpu and cuda"
 preset="${LEAPVERIFY_PRESET:-dev}"
 "$root/scripts/setup.sh" "$preset"
@@ -54,6 +57,14 @@ extensions='[]'
 if [ -d "$text" ] && [ -n "$(find "$text" -name '*.py' -print -quit)" ]; then
   extensions='[.py]'
 fi
+
+"$venv/bin/python" "$root/bench/corpus.py" "$text_name" "$text" >"$results/text.new"
+if grep -q "^text " "$results/environment.txt" && ! grep -qxFf "$results/text.new" "$results/environment.txt"; then
+  rm "$results/text.new"
+  die "$2 holds measurements on another text; LEAPVERIFY_DATA names the text"
+fi
+grep -qxFf "$results/text.new" "$results/environment.txt" || cat "$results/text.new" >>"$results/environment.txt"
+rm "$results/text.new"
 
 shown() { # COMMAND...: as it is recorded
   local words="${*//"$text"/$text_name}"
@@ -161,7 +172,11 @@ measure_calibration() {
 }
 
 measure_closed_loop() {
-  measure_in_parts closed-loop "$root/bench/closed_loop.py" "$build_dir/leapverify" "$text" "$results" --device "$device"
+  # Every combination, then those that end lowest, longer caps and more seeds.
+  for grid in wide best; do
+    measure_in_parts closed-loop "$root/bench/closed_loop.py" "$build_dir/leapverify" "$text" "$results" --device "$device" \
+      --grid "$grid"
+  done
 }
 
 measure_of_harness() { # NAME PROGRAM

@@ -4,7 +4,7 @@
 # fails or runs out of its time does not keep the others from running.
 #
 # Usage: scripts/gpu.sh [--built FOLDER] [--data PATH] [--seconds N] [PART...]
-#   PART            tests, ranks, sanitizer, kernels, overhead, throughput, closed-loop, profile; default: all of
+#   PART            tests, ranks, sanitizer, kernels, overhead, throughput, cost, closed-loop, profile; default: all of
 #                   them. Asked for by name: gpt2, GPT-2 124M at five learning rates with LeapVerify and without; ksweep
 #                   and ksweep-qwen, the published experiment with GPT-2 124M and Qwen2.5-1.5B; time-to-target and
 #                   any-rate, LeapVerify and its rivals
@@ -16,7 +16,7 @@ set -euo pipefail
 # shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-parts="tests ranks sanitizer kernels overhead throughput closed-loop profile"
+parts="tests ranks sanitizer kernels overhead throughput cost closed-loop profile"
 with_data="gpt2 ksweep ksweep-qwen"
 of_package="time-to-target any-rate"
 built=""
@@ -66,6 +66,7 @@ else
 fi
 results="$(new_results_folder "$(gpu_name)")"
 describe_environment "$preset" >"$results/environment.txt"
+[ -z "$data" ] || "$python" "$root/bench/corpus.py" DATA "$data" >>"$results/environment.txt"
 nvidia-smi -q -i 0 >"$results/gpu.txt"
 
 program() { # NAME: where a program of that name lies, packed or in the build folder
@@ -168,9 +169,17 @@ run_throughput() {
     --against eager captured --rounds 3
 }
 
+stdlib() {
+  "$python" -c 'import sysconfig; print(sysconfig.get_path("stdlib"))'
+}
+
+run_cost() {
+  step cost 1800 "$python" "$root/bench/run_cost.py" "$(program leapverify)" "$(stdlib)" "$results" --device cuda
+}
+
 run_closed_loop() {
-  step closed-loop 3600 "$python" "$root/bench/closed_loop.py" "$(program leapverify)" \
-    "$("$python" -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" "$results" --jobs 4 --device cuda
+  step closed-loop 3600 "$python" "$root/bench/closed_loop.py" "$(program leapverify)" "$(stdlib)" "$results" --jobs 4 \
+    --device cuda
 }
 
 run_gpt2() {
@@ -178,36 +187,47 @@ run_gpt2() {
     --device cuda --model gpt2-124m --grid start --jobs 3
 }
 
-in_parts() { # NAME LOG COMMAND...: what goes on in runs/NAME, and stops by itself
-  local name="$1" log="$root/runs/$1/$2" into="$results"
-  shift 2
-  # A folder of results is of one model.
+# Of one model each, and of one kind of GPU.
+parts_of() { # NAME: where it goes on
+  printf '%s' "$root/runs/$1-$(gpu_name)"
+}
+
+in_parts() { # NAME LOG COMMAND...: what goes on where it was, also on another machine that has its results, and stops by itself
+  local name="$1" log into="$results" below="" found
+  log="$(parts_of "$name")/$2"
   if [ "$name" = ksweep-qwen ]; then
+    below="$name/"
     into="$results/$name"
+  fi
+  found="$(printf '%s\n' "$root"/bench/results/*-"$(gpu_name)"*/"$below$2" | sort | tail -n 1)"
+  shift 2
+  if [ ! -e "$log" ] && [ -e "$found" ]; then
+    mkdir -p "$(dirname "$log")"
+    cp "$found" "$log"
   fi
   # What stops in time has some more to save its checkpoints.
   step "$name" $((seconds + 600)) "$@" --device cuda --seconds "$seconds"
   if [ -e "$log" ]; then
     mkdir -p "$into"
     cp "$log" "$into/"
-    cp -n "$results/environment.txt" "$into/"
+    [ -e "$into/environment.txt" ] || cp "$results/environment.txt" "$into/"
     say "Tables: bench/report.py ${into#"$root/"}"
   fi
 }
 
 run_ksweep() {
-  in_parts ksweep ksweep.jsonl "$python" "$root/bench/ksweep.py" "$(program leapverify)" "$data" "$root/runs/ksweep"
+  in_parts ksweep ksweep.jsonl "$python" "$root/bench/ksweep.py" "$(program leapverify)" "$data" "$(parts_of ksweep)"
 }
 
 run_ksweep_qwen() {
   in_parts ksweep-qwen ksweep.jsonl "$python" "$root/bench/ksweep.py" "$(program leapverify)" "$data" \
-    "$root/runs/ksweep-qwen" --model qwen2.5-1.5b --jobs 1
+    "$(parts_of ksweep-qwen)" --model qwen2.5-1.5b --jobs 1
 }
 
-of_harness() { # NAME LOG PROGRAM
+of_harness() { # NAME LOG PROGRAM JOBS
   export PYTHONPATH="$programs/python"
   if "$python" -c 'import leapverify, schedulefree, prodigyopt, dadaptation, mechanic_pytorch, peft' 2>"$results/$1.imports"; then
-    in_parts "$1" "$2" "$python" "$root/bench/$3" "$root/runs/$1" --jobs 3
+    in_parts "$1" "$2" "$python" "$root/bench/$3" "$(parts_of "$1")" --jobs "$4"
   else
     failed+=("$1, for which $python lacks a package: $(tail -n 1 "$results/$1.imports")")
   fi
@@ -216,11 +236,12 @@ of_harness() { # NAME LOG PROGRAM
 }
 
 run_time_to_target() {
-  of_harness time-to-target time_to_target.jsonl time_to_target.py
+  # One at a time, for the sake of the clock.
+  of_harness time-to-target time_to_target.jsonl time_to_target.py 1
 }
 
 run_any_rate() {
-  of_harness any-rate any_rate.jsonl any_rate.py
+  of_harness any-rate any_rate.jsonl any_rate.py 3
 }
 
 run_profile() {

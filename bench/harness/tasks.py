@@ -19,6 +19,11 @@ VALIDATION_SEQUENCES = 128
 AT_ONCE = 64
 
 
+def base_name(fingerprint: str) -> str:
+    """The file of the model that was pre-trained on a text."""
+    return f"base-{fingerprint}.pt"
+
+
 class TextTask:
     """Sequences of a text, and a byte-level GPT."""
 
@@ -27,7 +32,7 @@ class TextTask:
     def __init__(self, arena: Arena, size: Size, device: torch.device, folder: Path, texts: dict[str, str]):
         self.arena, self.size, self.device, self.folder = arena, size, device, folder
         self.text = text.read(arena.data, device, texts.get(arena.data))
-        self.fingerprint = self.text.fingerprint
+        self.fingerprints = fingerprints_of(arena, texts)
 
     @property
     def batch_size(self) -> int:
@@ -37,7 +42,8 @@ class TextTask:
         torch.manual_seed(seed)
         model = Gpt(self.size).to(self.device)
         if self.arena.pretrained:
-            model.load_state_dict(torch.load(self.folder / "base.pt", map_location=self.device))
+            base = self.folder / base_name(self.fingerprints["base_text"])
+            model.load_state_dict(torch.load(base, map_location=self.device))
         if self.arena.adapters:
             import peft
 
@@ -62,10 +68,10 @@ class DigitsTask:
 
     batch_size = 32
     SHARES = {"train": 0.6, "gate": 0.2, "validation": 0.2}
-    fingerprint = "scikit-learn's digits"
 
-    def __init__(self, device: torch.device):
+    def __init__(self, arena: Arena, device: torch.device):
         self.device = device
+        self.fingerprints = fingerprints_of(arena, {})
         images, labels = _digits()
         order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
         self.splits: dict[str, tuple[Tensor, Tensor]] = {}
@@ -115,13 +121,16 @@ def _digits() -> tuple[Tensor, Tensor]:
 Task = TextTask | DigitsTask
 
 
-def fingerprint_of(arena: Arena, texts: dict[str, str]) -> str:
-    """Of what is trained on, as a line of a log has it. Raises ValueError where there is too little of it."""
+def fingerprints_of(arena: Arena, texts: dict[str, str]) -> dict[str, str]:
+    """Of what is trained on, and was before, as a line of a log has them. Raises ValueError where there is too little."""
+    def found(data: str) -> str:
+        return text.read(data, torch.device("cpu"), texts.get(data)).fingerprint
+
     if arena.data == "digits":
-        return DigitsTask.fingerprint
-    return text.read(arena.data, torch.device("cpu"), texts.get(arena.data)).fingerprint
+        return {"text": "scikit-learn's digits"}
+    return {"text": found(arena.data), **({"base_text": found("python")} if arena.pretrained else {})}
 
 
 def task_of(arena: Arena, size: Size, device: torch.device, folder: Path, texts: dict[str, str]) -> Task:
     """texts: folders in place of those of harness.text, by the name that an arena has for its data."""
-    return DigitsTask(device) if arena.data == "digits" else TextTask(arena, size, device, folder, texts)
+    return DigitsTask(arena, device) if arena.data == "digits" else TextTask(arena, size, device, folder, texts)

@@ -49,7 +49,7 @@ def read(kind: str, device: torch.device, folder: str | None = None) -> Text:
     parts: dict[str, list[bytes]] = {split: [] for split in SPLITS}
     left = MOST_BYTES
     for path in sorted(root.glob(pattern)):
-        if not path.is_file() or b"\0" in (document := path.read_bytes()):
+        if not path.is_file() or path.stat().st_size > MOST_BYTES or b"\0" in (document := path.read_bytes()):
             continue
         if left < len(document):
             break

@@ -14,7 +14,7 @@ import torch
 from harness.arenas import ARENAS, TEXT_ARENAS
 from harness.methods import METHODS, LeapVerify, Method, Recipe, trained
 from harness.model import SIZES
-from harness.tasks import Task, task_of
+from harness.tasks import Task, base_name, task_of
 from torch import nn
 
 #: Of the model that arenas with `pretrained` start from, on the other text.
@@ -55,9 +55,9 @@ def _train(job: dict[str, Any], device: torch.device) -> dict[str, Any]:
             score = method.judged(lambda: _loss(method.model, task, validation))
             if not math.isfinite(score):
                 raise RuntimeError(f"diverged before step {step}")
-            curve.append([step, round(clock.seconds, 4), round(clock.cpu_seconds, 4), round(score, 6)])
+            curve.append([step, round(clock.seconds, 4), round(clock.device_seconds, 4), round(score, 6)])
             cost.append([step, round(method.spent()["cost_steps"], 2)])
-    return {"text": task.fingerprint, "curve": curve, "cost_curve": cost, "final": curve[-1][3], **method.spent(),
+    return {**task.fingerprints, "curve": curve, "cost_curve": cost, "final": curve[-1][3], **method.spent(),
             "peak_bytes": _peak(device)}
 
 
@@ -81,11 +81,11 @@ def _method(job: dict[str, Any], task: Task, recipe: Recipe) -> Method:
 
 def make_base(size_name: str, steps: int, folder: Path, texts: dict[str, str]) -> None:
     """The pre-trained model, once for all runs of a folder."""
-    path = folder / "base.pt"
-    if path.exists():
-        return
     device = torch.device("cuda" if size_name == "cuda" else "cpu")
     task = task_of(TEXT_ARENAS["pretrain"], SIZES[size_name], device, folder, texts)
+    path = folder / base_name(task.fingerprints["text"])
+    if path.exists():
+        return
     method = Method(task.model(BASE["seed"]), BASE["rate"], steps)
     for step in range(1, steps + 1):
         _step(method, task, task.batch(method.split, BASE["seed"], step))
@@ -105,25 +105,27 @@ def _loss(model: nn.Module, task: Task, parts: list[Any]) -> float:
 
 
 class Clock:
-    """Seconds, and those of this process's processors, spent within."""
+    """Seconds, and those of the device, spent within: of this process's processors, or of a GPU between two events."""
 
     def __init__(self, device: torch.device):
         self._cuda = device.type == "cuda"
         self.seconds = 0.0
-        self.cpu_seconds = 0.0
-
-    def _now(self) -> tuple[float, float]:
-        if self._cuda:
-            torch.cuda.synchronize()
-        return time.perf_counter(), time.process_time()
+        self.device_seconds = 0.0
 
     def __enter__(self) -> None:
-        self._start = self._now()
+        if self._cuda:
+            torch.cuda.synchronize()
+            self._events = [torch.cuda.Event(enable_timing=True) for _ in range(2)]
+            self._events[0].record()
+        self._start = time.perf_counter(), time.process_time()
 
     def __exit__(self, *_: object) -> None:
-        seconds, cpu = self._now()
-        self.seconds += seconds - self._start[0]
-        self.cpu_seconds += cpu - self._start[1]
+        if self._cuda:
+            self._events[1].record()
+            torch.cuda.synchronize()
+        self.seconds += time.perf_counter() - self._start[0]
+        self.device_seconds += (1e-3 * self._events[0].elapsed_time(self._events[1]) if self._cuda
+                                else time.process_time() - self._start[1])
 
 
 def _forget_peak(device: torch.device) -> None:

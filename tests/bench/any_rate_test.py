@@ -16,6 +16,7 @@ import any_rate as bench  # noqa: E402
 from any_rate_report import times  # noqa: E402
 from any_rate_runs import Arena, is_bracketed  # noqa: E402
 from corpus import fingerprint  # noqa: E402
+from harness.arenas import ARENAS  # noqa: E402
 from harness.methods import MuonAndAdamW, Recipe, schedule  # noqa: E402
 from harness.tasks import DigitsTask  # noqa: E402
 from runs_in_parts import lines_of  # noqa: E402
@@ -161,7 +162,7 @@ class Harness(unittest.TestCase):
         self.assertFalse(any(torch.equal(p, b) for p, b in zip(model.parameters(), before, strict=True)))
 
     def test_digits_are_split_once(self):
-        task = DigitsTask(torch.device("cpu"))
+        task = DigitsTask(ARENAS["digits"], torch.device("cpu"))
         seen = [image.numpy().tobytes() for split in ("train", "gate", "validation") for image in task.splits[split][0]]
         self.assertGreater(len(seen), 1790)
         self.assertLessEqual(len(seen) - len(set(seen)), 5, "the data hold some images twice")

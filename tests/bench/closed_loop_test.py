@@ -46,7 +46,7 @@ class Folder(unittest.TestCase):
 class ClosedLoop(Folder):
     def bench(self, *arguments):
         return subprocess.run([sys.executable, BENCH / "closed_loop.py", self.program, "text", self.folder, *arguments],
-                              capture_output=True, text=True, timeout=120)
+                              capture_output=True, text=True, timeout=120, cwd=self.folder)
 
     def lines(self):
         return [json.loads(line) for line in (self.folder / "closed_loop.jsonl").read_text().splitlines()]
@@ -62,6 +62,19 @@ class ClosedLoop(Folder):
                       "expected {'device': 'cpu', 'steps': 600, 'model': 'demo'}", refused.stderr)
         self.assertEqual(self.lines(), lines)
 
+    def test_a_folder_is_of_one_text(self):
+        (self.folder / "text").write_text("some")
+        self.assertEqual(self.bench("--grid", "start").returncode, 0)
+        (self.folder / "text").write_text("another")
+        refused = self.bench("--grid", "best")
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn("holds runs on another text", refused.stderr)
+
+    def test_a_program_that_always_fails_ends_with_1(self):
+        self.program.write_text("#!/bin/sh\nexit 3\n")
+        self.assertEqual(self.bench("--grid", "start").returncode, 1)
+        self.assertEqual({line["failed"] for line in self.lines()}, {"ended with 3"})
+
     def test_goes_on_where_it_was(self):
         self.assertEqual(self.bench("--device", "cpu").returncode, 0)
         first = self.lines()
@@ -76,7 +89,7 @@ class ClosedLoop(Folder):
 class Cost(Folder):
     def cost(self, *arguments):
         return subprocess.run([sys.executable, BENCH / "run_cost.py", self.program, "text", self.folder, *arguments],
-                              capture_output=True, text=True, timeout=120)
+                              capture_output=True, text=True, timeout=120, cwd=self.folder)
 
     def lines(self):
         return [json.loads(line) for line in (self.folder / "cost.jsonl").read_text().splitlines()]
@@ -113,6 +126,24 @@ class Cost(Folder):
         self.assertEqual([line["failed"] for line in lines if "failed" in line], ["no such luck"])
         figures = measured.cost(ResultsFolder(self.folder))
         self.assertEqual(figures["whole run, train_seconds, every try rejected ÷ bare"].n, 2)
+        again = self.cost("--rounds", "3")
+        self.assertEqual(again.returncode, 0, again.stderr)
+        self.assertEqual(again.stdout.splitlines(), [f"1 of 1: {default} at 0.008: 0.008"])
+        figures = measured.cost(ResultsFolder(self.folder))
+        self.assertEqual(figures["whole run, train_seconds, every try rejected ÷ bare"].n, 3)
+
+    def test_a_folder_is_of_one_text_and_length(self):
+        (self.folder / "text").write_text("some")
+        self.assertEqual(self.cost("--rounds", "1").returncode, 0)
+        lines = self.lines()
+        refused = self.cost("--rounds", "1", "--smoke")
+        self.assertIn("holds other runs than of 60 steps on cpu", refused.stderr)
+        (self.folder / "text").write_text("another")
+        refused = self.cost("--rounds", "2")
+        self.assertEqual((refused.returncode, self.lines()), (1, lines))
+        self.assertIn("holds runs on another text", refused.stderr)
+        (self.folder / "cost.jsonl").write_text("# a command\n{}\n")
+        self.assertIn("is no log of one object a line", self.cost().stderr.splitlines()[-1])
 
     def test_runs_that_did_not_end_alike_are_no_measure(self):
         self.program.write_text(STAND_IN.replace('"$rate" >', '"$rate$RANDOM" >').replace("/bin/sh", "/usr/bin/env bash"))
@@ -138,7 +169,7 @@ class RealProgram(unittest.TestCase):
             self.assertEqual([line for line in [*closed_loop, *cost] if "failed" in line], [])
             self.assertGreater(max(line["tries"] for line in closed_loop if line["variant"] == run_cost.AUTO), 0)
             self.assertEqual({line["variant"] for line in closed_loop} & {"bare", "free"}, {"bare", "free"})
-            self.assertEqual(len(cost), 8)
+            self.assertEqual(len(cost), 12)
             result = subprocess.run([sys.executable, BENCH / "report.py", folder / "results"], capture_output=True, text=True)
             self.assertEqual(result.returncode, 0, result.stderr)
             report = (folder / "results" / "report.md").read_text()

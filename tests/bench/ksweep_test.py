@@ -202,7 +202,7 @@ class Sweep(Folder):
         said = self.sweep(program, folder)
         self.assertIn("shadow of seed 42: done", said)
         self.assertEqual((folder / "ksweep.jsonl").read_bytes(), (self.whole / "ksweep.jsonl").read_bytes())
-        self.assertEqual(list((folder / "runs").iterdir()), [])
+        self.assertEqual([one.name for one in (folder / "runs").iterdir()], ["text"])
         self.assertEqual(self.sweep(program, folder), "")
 
     def test_does_nothing_in_no_time(self):
@@ -257,6 +257,26 @@ class Sweep(Folder):
                      "qwen2.5-1.5b")
         self.assertEqual(result.returncode, 2)
         self.assertIn("--model qwen2.5-1.5b does not go with --device cpu, but demo", result.stderr)
+
+    def test_a_folder_is_of_one_text(self):
+        folder, program = self.folder / "sweep", self.programs(self.folder)
+        self.sweep(program, folder, "--seconds", "0")
+        other = self.folder / "other.txt"
+        other.write_text("another text\n" * 3000)
+        for log in (None, self.whole / "ksweep.jsonl"):
+            if log:
+                (folder / "runs" / "text").unlink()
+                (folder / "ksweep.jsonl").write_bytes(log.read_bytes())
+            result = run(sys.executable, BENCH / "ksweep.py", program, other, folder, "--smoke", "--seeds", "42")
+            self.assertEqual(result.returncode, 1)
+            self.assertIn("holds runs on another text", result.stderr)
+
+    def test_without_the_run_that_nothing_changed_there_are_no_tables(self):
+        lines = [line for line in self.lines(self.whole) if line["run"] == "fp16"]
+        (self.folder / "ksweep.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        result = run(sys.executable, BENCH / "ksweep_table.py", self.folder, self.folder / "table.md")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("**Not run:** shadow of seed 42", (self.folder / "table.md").read_text())
 
     def test_a_folder_is_of_one_model(self):
         result = run(sys.executable, BENCH / "ksweep.py", self.programs(self.folder), self.text, self.whole)

@@ -175,7 +175,7 @@ class Runs(unittest.TestCase):
 
     def test_the_loss_of_untrained_weights_is_no_arrival(self):
         line = {"curve": [[0, 0, 0, 1.0], [10, 1, 2, 3.0], [20, 2, 4, 1.5]], "cost_steps": 3}
-        self.assertEqual(way(line, 2.0), {"steps": 23, "time": 2, "processor time": 4})
+        self.assertEqual(way(line, 2.0), {"steps": 23, "time": 2, "device time": 4})
         self.assertIsNone(way(line, 1.4))
 
     def test_verification_counts_until_the_target(self):

@@ -166,7 +166,8 @@ class Runs(unittest.TestCase):
         self.assertEqual({bench.key_of(line): [point[3] for point in line["curve"]] for line in self.lines()}, losses)
 
     def test_a_run_that_fails_is_named_and_the_rest_goes_on(self):
-        (self.folder / "base.pt").write_bytes(b"no model")
+        text = read("python", torch.device("cpu")).fingerprint
+        (self.folder / f"base-{text}.pt").write_bytes(b"no model")
         result = self.bench("--methods", "adamw", "--arenas", "pretrain", "finetune")
         self.assertEqual(result.returncode, 0, result.stderr)
         failed = [line for line in self.lines() if "failed" in line]
@@ -192,9 +193,10 @@ class Runs(unittest.TestCase):
         mine = read("python", torch.device("cpu"), str(texts / "mine"))
         self.assertEqual(seen["pretrain"], mine.fingerprint)
         self.assertNotIn(0, mine.splits["train"])
-        refused = self.bench(*arguments)
-        self.assertEqual(refused.returncode, 2)
-        self.assertIn("holds runs of finetune on another text", refused.stderr.splitlines()[-1])
+        for other in ([], ["--finetune-text", texts / "other", "--text", texts / "other"]):
+            refused = self.bench("--methods", "adamw", "--arenas", "finetune", *(other or arguments[-2:]))
+            self.assertEqual(refused.returncode, 2)
+            self.assertIn("holds runs of finetune on another text", refused.stderr.splitlines()[-1])
         self.assertEqual(self.lines(), lines)
 
     def test_wrong_input(self):

@@ -880,6 +880,20 @@ TEST(Denoised, AtItsAverageAFreeRunIsWhatItWasAfterwards) {
   EXPECT_TRUE(bitwise_equal(before, run.everything()));
 }
 
+TEST(Denoised, ALookAtTheAverageKeepsWhatChangedTheWeightsOfAFreeRun) {
+  ToyRun run;
+  run.wrap(free_rate());
+  run.train(30);
+  const at::Tensor weight = run.model->parameters().front().detach();
+  const at::Tensor placed = weight.clone(), before = listed(run, "iterate.").front();
+  weight.clamp_(-0.1, 0.1);
+  const at::Tensor change = weight - placed;
+  EXPECT_TRUE(change.any().item<bool>());
+  run.leaps->at_average([] {});
+  EXPECT_TRUE(torch::equal(listed(run, "iterate.").front(),
+                           torch::where(change == 0, before, before + change)));
+}
+
 TEST(Denoised, AStepThatFailsLeavesTheWeightsOfAFreeRunWhereTheyWere) {
   ToyRun run;
   run.wrap(free_rate());

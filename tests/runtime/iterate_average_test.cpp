@@ -119,6 +119,27 @@ TEST(IterateAverage, WhatElseChangesTheWeightsMovesTheIterateToo) {
       bitwise_equal(iterates.iterate().tensors()[0], before + (placed.clamp(-0.5, 0.5) - placed)));
 }
 
+TEST(IterateAverage, AfterARestoreStepsBeginAtTheWeightsOfThen) {
+  const at::Tensor weight = torch::randn({100});
+  const TensorList list({weight});
+  IterateAverage iterates(list);
+  iterates.begin();
+  for (int step = 1; step <= 3; ++step) {
+    weight.mul_(1.3);
+    iterates.take_in(1, 0.8);
+  }
+  const std::uint64_t placed = list.digest(), iterate = iterates.iterate().digest();
+  iterates.restore(iterates.total(), iterates.pull());
+  weight.zero_();
+  iterates.begin();
+  EXPECT_EQ(list.digest(), placed);
+  iterates.take_in(1, 0.8);
+  EXPECT_EQ(iterates.iterate().digest(), iterate);
+  weight.zero_();
+  iterates.begin();
+  EXPECT_FALSE(weight.any().item<bool>()) << "once";
+}
+
 TEST(IterateAverage, BeginsOnce) {
   const at::Tensor weight = torch::randn({100});
   const TensorList list({weight});

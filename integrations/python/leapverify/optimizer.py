@@ -23,6 +23,13 @@ from .training import StepRunner, TrainingBatch
 _STATE_VERSION = 1
 
 
+def asks_for_losses(preset: str = "auto", **options: Any) -> bool:
+    """Whether LeapVerify with these arguments of its constructor needs an evaluator."""
+    for own in ("planned_steps", "trace", "runner", "process_group"):
+        options.pop(own, None)
+    return _core.Options(preset, flattened(options), 0).asks_for_losses
+
+
 class LeapVerify(torch.optim.Optimizer):
     """Use it in place of the base optimizer; learning-rate schedulers may be on either.
 
@@ -72,7 +79,9 @@ class LeapVerify(torch.optim.Optimizer):
                 f"base optimizer = {type(base_optimizer).__name__}; legal is a torch.optim.Optimizer"
             )
         self.base_optimizer = base_optimizer
-        self.evaluator = ModelAlone(evaluator) if isinstance(evaluator, torch.nn.Module) else evaluator
+        if isinstance(evaluator, torch.nn.Module) and not isinstance(evaluator, Evaluator):
+            evaluator = ModelAlone(evaluator)
+        self.evaluator = evaluator
         if trace is not None and not isinstance(trace, (str, os.PathLike)) and not callable(trace):
             raise InvalidOption(f"trace = {trace!r}; legal is a path or a function that takes a dictionary")
         self._preset = preset
@@ -95,8 +104,8 @@ class LeapVerify(torch.optim.Optimizer):
             )
         if isinstance(self.evaluator, ModelAlone) and self._options.asks_for_losses:
             raise InvalidOption(
-                "evaluator is a model alone, which is legal with preset=\"free\"; else a leapverify.Evaluator, such as "
-                "leapverify.BatchEvaluator"
+                "evaluator is a model alone, which is legal with rate.free and without probes; else a leapverify.Evaluator, "
+                "such as leapverify.BatchEvaluator"
             )
         if not isinstance(getattr(self.evaluator, "model", None), torch.nn.Module):
             raise InvalidOption("evaluator: its attribute `model` is no torch.nn.Module; legal is the model that is trained")
@@ -230,7 +239,7 @@ class LeapVerify(torch.optim.Optimizer):
 
     def at_average(self, function: Callable[[], Any]) -> Any:
         """Runs ``function()`` with that average in the weights' place, and puts back every byte of the weights, also when
-        it raises. While the learning rate is high the average's loss is lower than that of the weights."""
+        it raises; with ``rate.free`` what has changed them since the last step then counts for the steps from here on only. While the learning rate is high the average's loss is lower than that of the weights."""
         if not self._options.enabled:
             raise ContractError("no average of the weights is kept: enabled is False")
         engine, model = self._fitting_engine(), self._live.model

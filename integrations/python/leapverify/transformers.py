@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from ._core import InvalidOption
 from .evaluators import Batch, BatchEvaluator, _rows_of, bare_model
-from .optimizer import LeapVerify
+from .optimizer import LeapVerify, asks_for_losses
 
 _IGNORED = -100
 
@@ -86,7 +86,7 @@ class LeapVerifyMixin:
     Args:
         leapverify: options of LeapVerify; {} takes the defaults, None leaves the optimizer bare.
         gate_dataset: held-out sequences for decisions, carved from the training data. Without it the evaluation data
-            serve, whose loss then is no fair measure of the run any more.
+            serve, whose loss then is no fair measure of the run any more; ``preset="free"`` needs neither.
         gate_sequences: kept of it at most.
         gate_probe: the module whose output tells the regime, as BatchEvaluator's `probe`; for ``preset="paper"``.
     """
@@ -138,7 +138,7 @@ class LeapVerifyMixin:
 
     def _gate_evaluator(self, model: nn.Module | None, options: Mapping[str, Any]) -> HuggingFaceEvaluator | nn.Module:
         dataset = self._gate_dataset
-        if dataset is None and options.get("preset") == "free":
+        if dataset is None and not asks_for_losses(**options):
             return self.model if model is None else model  # type: ignore[attr-defined]
         if dataset is None:
             dataset = self.eval_dataset  # type: ignore[attr-defined]

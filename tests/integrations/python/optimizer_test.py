@@ -158,12 +158,21 @@ class Promises(unittest.TestCase):
                 closure()
                 return super().step(closure)
 
-        def scales(base):
+        def trained(base):
             run = Run({"preset": "free", "planned_steps": 40}, base=lambda p: base(p, lr=1e-3))
-            return run, [run.train(1, closure=True).optimizer.status()["learning_rate_scale"] for _ in range(4)]
+            for step in range(30):
+                def closure(step=step):
+                    torch.manual_seed(step)
+                    run.steps = step
+                    return run.backward()
 
-        run, of_twice = scales(Twice)
-        self.assertEqual(of_twice, scales(torch.optim.AdamW)[1])
+                run.optimizer.step(closure)
+            # Whose BatchNorm sees each batch twice.
+            return run, [*map(torch.clone, run.model.parameters()), *run.optimizer.at_average(
+                lambda: [p.detach().clone() for p in run.model.parameters()])]
+
+        run, of_twice = trained(Twice)
+        self.assertTrue(same(of_twice, trained(torch.optim.AdamW)[1]))
         self.assertEqual(run.base.param_groups[0]["betas"], (0.9, 0.999))
         self.assertEqual(run.base.param_groups[0]["lr"], 1e-3)
 
@@ -705,6 +714,13 @@ class Options(unittest.TestCase):
         other = Run()
         other.optimizer = LeapVerify(other.base, other.model, preset="free", planned_steps=40)
         other.optimizer.load_state_dict(alone.optimizer.state_dict())
+        class Both(torch.nn.Module, ToyEvaluator):
+            def __init__(self, model):
+                torch.nn.Module.__init__(self)
+                ToyEvaluator.__init__(self, model)
+
+        run = Run()
+        LeapVerify(run.base, Both(run.model), **ACCEPTING)
         for refused in ({}, {"preset": "paper"}, {"preset": "free", "probes": 8, "planned_steps": 40}):
             with self.assertRaisesRegex(leapverify.InvalidOption, "evaluator is a model alone"):
                 LeapVerify(Run().base, other.model, **refused)
