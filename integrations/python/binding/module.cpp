@@ -180,7 +180,8 @@ PYBIND11_MODULE(_core, m) {
       .def_property_readonly("no_try_reason", &Options::no_try_reason)
       .def_property_readonly("asks_for_losses",
                              [](const Options& options) {
-                               return options.enabled && !(options.rate.free && options.probes == 0);
+                               return options.enabled &&
+                                      !(options.rate.free && options.probes == 0);
                              })
       .def_property_readonly("tells_by_activations",
                              [](const Options& options) {
