@@ -16,6 +16,9 @@ from typing import Any
 
 Line = dict[str, Any]
 
+#: Says nothing about the run, which a later call tries again.
+KILLED = "its process, or one beside it, was killed"
+
 
 def parser_of(description: str | None, arenas: list[str], methods: tuple[str, ...], seeds: int) -> argparse.ArgumentParser:
     """What every such bench can be told."""
@@ -82,9 +85,12 @@ class RunsInParts:
         self.key_of, self.wanted = key_of, wanted
         self.size = "smoke" if arguments.smoke else arguments.device
         self.texts: dict[str, str] = arguments.texts
-        self.lines: list[Line] = lines_of(log)
+        every: list[Line] = lines_of(log)
+        self.lines = [line for line in every if line.get("failed") != KILLED]
         self.end = time.monotonic() + arguments.seconds
         self._check_texts(arguments.arenas)
+        if len(self.lines) < len(every):
+            log.write_text("".join(json.dumps(line) + "\n" for line in self.lines))
 
     def _check_texts(self, names: list[str]) -> None:
         """A log of runs on one text is not mixed with those on another."""
@@ -136,5 +142,5 @@ class RunsInParts:
                     self.add(future.result())
                 except BrokenProcessPool:
                     # Whichever run it was: one is told, and those beside it are begun anew in another pool.
-                    self.add({**job, "device": self.device, "failed": "its process, or one beside it, was killed"})
+                    self.add({**job, "device": self.device, "failed": KILLED})
                     return

@@ -6,12 +6,12 @@ namespace leapverify::kernels {
 namespace {
 
 // Three inputs in flight, as in adam_direction.
-template <bool kTakesIn>
+template <bool TakesIn>
 __global__ void __launch_bounds__(kBlockThreads, 2)
     average_kernel(const __grid_constant__ AverageParameters parameters) {
   const int thread = static_cast<int>(threadIdx.x);
   for (std::int64_t c = blockIdx.x; c < parameters.weights.chunk_count; c += gridDim.x) {
-    average_thread<kTakesIn>(parameters, c, thread, kBlockThreads);
+    average_thread<TakesIn>(parameters, c, thread, kBlockThreads);
   }
 }
 

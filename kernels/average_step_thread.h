@@ -68,8 +68,8 @@ inline AverageParameters average_parameters(const SegmentTable& weights,
   return {weights.view(), iterate.view().segments, average.view().segments, step};
 }
 
-/// Takes the step in, or, without kTakesIn, places the weights only.
-template <bool kTakesIn, typename Sum>
+/// Takes the step in, or, without TakesIn, places the weights only.
+template <bool TakesIn, typename Sum>
 LV_HOST_DEVICE inline void average_thread_in(const TypedPointer& weights,
                                              const TypedPointer& iterate,
                                              const TypedPointer& average, int length,
@@ -83,14 +83,14 @@ LV_HOST_DEVICE inline void average_thread_in(const TypedPointer& weights,
     Sum x[kQuads][4];
     load_quads(iterate, set, z);
     load_quads(average, set, x);
-    if (kTakesIn) {
+    if (TakesIn) {
       load_quads(weights, set, w);
     }
     LV_UNROLL
     for (int q = 0; q < kQuads; ++q) {
       LV_UNROLL
       for (int i = 0; i < 4; ++i) {
-        if (kTakesIn) {
+        if (TakesIn) {
           const Sum y = as_stored(between(z[q][i], x[q][i], scalars.last_pull), weights.dtype);
           z[q][i] = as_stored(moved(z[q][i], w[q][i], y), iterate.dtype);
           x[q][i] = as_stored(between(x[q][i], z[q][i], scalars.share), average.dtype);
@@ -98,7 +98,7 @@ LV_HOST_DEVICE inline void average_thread_in(const TypedPointer& weights,
         w[q][i] = between(z[q][i], x[q][i], scalars.pull);
       }
     }
-    if (kTakesIn) {
+    if (TakesIn) {
       store_quads(z, set, const_cast<void*>(iterate.data), iterate.dtype);
       store_quads(x, set, const_cast<void*>(average.data), average.dtype);
     }
@@ -107,7 +107,7 @@ LV_HOST_DEVICE inline void average_thread_in(const TypedPointer& weights,
 }
 
 /// The share of one of `threads` threads in a chunk.
-template <bool kTakesIn>
+template <bool TakesIn>
 LV_HOST_DEVICE inline void average_thread(const AverageParameters& parameters, std::int64_t index,
                                           int thread, int threads) {
   const Chunk place = parameters.weights.chunks[index];
@@ -119,11 +119,11 @@ LV_HOST_DEVICE inline void average_thread(const AverageParameters& parameters, s
   const bool float64 = weights.dtype == DType::kFloat64 || iterate.dtype == DType::kFloat64 ||
                        average.dtype == DType::kFloat64;
   if (float64) {
-    average_thread_in<kTakesIn>(weights, iterate, average, length,
-                                AverageScalars<double>(parameters.step), thread, threads);
+    average_thread_in<TakesIn>(weights, iterate, average, length,
+                               AverageScalars<double>(parameters.step), thread, threads);
   } else {
-    average_thread_in<kTakesIn>(weights, iterate, average, length,
-                                AverageScalars<float>(parameters.step), thread, threads);
+    average_thread_in<TakesIn>(weights, iterate, average, length,
+                               AverageScalars<float>(parameters.step), thread, threads);
   }
 }
 

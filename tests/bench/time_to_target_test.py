@@ -16,6 +16,7 @@ sys.path.insert(0, str(BENCH.parent))
 import time_to_target as bench  # noqa: E402
 from harness.methods import METHODS, Lookahead, Method, Outer, schedule  # noqa: E402
 from harness.text import read  # noqa: E402
+from runs_in_parts import KILLED  # noqa: E402
 
 import torch  # noqa: E402
 
@@ -174,6 +175,17 @@ class Runs(unittest.TestCase):
         self.assertEqual({(line["arena"], line["method"]) for line in failed}, {("finetune", "adamw")})
         self.assertIn("finetune, adamw at 5e-05, seed 0: failed: ", result.stdout)
         self.assertTrue([line for line in self.lines() if line["arena"] == "pretrain" and "final" in line])
+
+    def test_a_run_that_was_killed_is_tried_again(self):
+        arguments = ["--methods", "adamw", "--arenas", "pretrain"]
+        self.assertEqual(self.bench(*arguments).returncode, 0)
+        lines = self.lines()
+        log = self.folder / "time_to_target.jsonl"
+        killed = {**{name: lines[0][name] for name in (*bench.KEY, "steps", "device")}, "failed": KILLED}
+        log.write_text("".join(json.dumps(line) + "\n" for line in [killed, *lines[1:]]))
+        self.assertEqual(self.bench(*arguments).returncode, 0)
+        self.assertEqual([line for line in self.lines() if "failed" in line], [])
+        self.assertEqual(sorted(map(bench.key_of, self.lines())), sorted(map(bench.key_of, lines)))
 
     def test_any_folder_of_text_is_trained_on(self):
         texts = self.folder.with_name(self.folder.name + " texts")
