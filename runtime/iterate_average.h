@@ -29,11 +29,8 @@ class IterateAverage {
   /// After the base optimizer's step: all three recursions, in one pass. Does not synchronise.
   void take_in(double weight, double pull);
 
-  /// Writes y again: from the same x, z and pull the same bytes. Does not synchronise.
+  /// Writes y: from the same x, z and pull the same bytes. Does not synchronise.
   void place();
-
-  /// What has changed the weights since they were placed moves z. Writes y.
-  void take_in_changes() { take_in(0, pull_); }
 
   /// Writes x into the weights.
   void place_average();

@@ -43,14 +43,19 @@ bool trains_adapters(const TrainedModel& model) {
   return trained < all / 4;
 }
 
-/// For its lifetime the weights are the average of the iterates; afterwards they are placed again: what
-/// they were, bitwise, unless something had changed them since the last step.
+/// For its lifetime the weights are the average of the iterates; afterwards what they were, bitwise. A
+/// copy, for they are not what the iterates would place where something has changed them since.
 class AtAverage {
  public:
-  explicit AtAverage(IterateAverage& iterates) : iterates_(iterates) { iterates_.place_average(); }
+  AtAverage(const TensorList& weights, IterateAverage& iterates)
+      : weights_(weights), before_(weights.allocate_like(TensorList::Precision::kSame)) {
+    iterates.begin();
+    before_.copy_from(weights_);
+    iterates.place_average();
+  }
   ~AtAverage() {
     try {
-      iterates_.place();
+      weights_.copy_from(before_);
     } catch (const std::exception& error) {
       std::fprintf(stderr, "leapverify: putting the weights back failed: %s\n",
                    error_text(error).c_str());
@@ -60,7 +65,8 @@ class AtAverage {
   AtAverage& operator=(const AtAverage&) = delete;
 
  private:
-  IterateAverage& iterates_;
+  const TensorList& weights_;
+  TensorList before_;
 };
 
 /// A rate below the schedule's needs tries to leave it.
@@ -314,9 +320,7 @@ void LeapVerify::Implementation::at_average(const std::function<void()>& action)
   // Copies of the weights in lower precision that autocast keeps.
   at::autocast::clear_cache();
   if (iterates_) {
-    iterates_->begin();
-    iterates_->take_in_changes();
-    const AtAverage there(*iterates_);
+    const AtAverage there(weights_, *iterates_);
     action();
   } else {
     LeapTransaction transaction(weights_, saved_weights_);

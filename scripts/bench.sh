@@ -17,6 +17,10 @@ set -euo pipefail
 # shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
+if [ "${1:-}" = -h ] || [ "${1:-}" = --help ]; then
+  sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p;}' "$0"
+  exit 0
+fi
 quick="overhead throughput demo kernels"
 in_parts="cost calibration closed-loop ksweep time-to-target any-rate"
 legal="all $quick ranks python-overhead $in_parts"
@@ -43,7 +47,7 @@ if [ $# -eq 2 ]; then
   results="$(cd "$2" && pwd)"
   printf 'continued at commit %s\n' "$(tree_commit)" >>"$results/environment.txt"
 else
-  machine="$(nproc)cpu"
+  machine="$(env -u OMP_NUM_THREADS nproc)cpu"
   [ "$device" = cpu ] || machine="$(gpu_name)"
   results="$(new_results_folder "$machine-$what")"
   describe_environment "$preset" >"$results/environment.txt"

@@ -95,7 +95,10 @@ void print_summary(const trainer::Summary& summary, const trainer::Config& confi
                 summary.best_validation_loss, static_cast<long long>(*summary.best_step),
                 static_cast<long long>(*summary.best_step));
   }
-  if (config.leapverify.options.enabled) {
+  if (config.leapverify.options.enabled && config.leapverify.options.rate.free) {
+    std::printf("the learning rate ended at %.3g times the one written\n",
+                summary.learning_rate_scale);
+  } else if (config.leapverify.options.enabled) {
     const leapverify::policy::Ledger& ledger = summary.ledger;
     std::printf(
         "leaps: %lld tried, %lld accepted, about %.1f steps saved; %lld forward passes of a "

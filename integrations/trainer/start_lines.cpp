@@ -83,9 +83,11 @@ void warn_of_leaps(Lines& lines, const StartFacts& facts) {
 
 void describe_leaps(Lines& lines, const StartFacts& facts) {
   const Options& options = facts.config.leapverify.options;
-  lines.push_back("leapverify   " + std::string(name_of(options.predictor.kind)) + ", " +
-                  name_of(options.verification.rule) + ", mode " + name_of(options.mode) +
-                  ways_text(options) + ", " +
+  const std::string how = options.rate.free ? "free rate, ends at the average, nothing is verified"
+                                            : std::string(name_of(options.predictor.kind)) + ", " +
+                                                  name_of(options.verification.rule) + ", mode " +
+                                                  name_of(options.mode) + ways_text(options);
+  lines.push_back("leapverify   " + how + ", " +
                   count_text(static_cast<double>(facts.leaps.memory_bytes())) +
                   " bytes of extra memory");
   warn_of_leaps(lines, facts);

@@ -101,6 +101,7 @@ class LeapVerify(torch.optim.Optimizer):
         if not isinstance(self.evaluator, Evaluator):
             raise InvalidOption(
                 f"evaluator = {self.evaluator!r}; legal is a leapverify.Evaluator, such as leapverify.BatchEvaluator"
+                + ("" if self._options.asks_for_losses else ", or the model alone")
             )
         if isinstance(self.evaluator, ModelAlone) and self._options.asks_for_losses:
             raise InvalidOption(
@@ -239,7 +240,7 @@ class LeapVerify(torch.optim.Optimizer):
 
     def at_average(self, function: Callable[[], Any]) -> Any:
         """Runs ``function()`` with that average in the weights' place, and puts back every byte of the weights, also when
-        it raises; with ``rate.free`` what has changed them since the last step then counts for the steps from here on only. While the learning rate is high the average's loss is lower than that of the weights."""
+        it raises. With ``rate.free`` that takes a copy of the weights for the time. While the learning rate is high the average's loss is lower than that of the weights."""
         if not self._options.enabled:
             raise ContractError("no average of the weights is kept: enabled is False")
         engine, model = self._fitting_engine(), self._live.model

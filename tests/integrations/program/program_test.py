@@ -175,6 +175,17 @@ class Training(ProgramTest):
         self.assertIn(f"% of all cost ({forwards} passes in tries that raised the learning rate, "
                       "outside the cap)\n", result.stdout)
 
+    def test_a_free_rate_says_that_nothing_is_verified(self):
+        own = CONFIG[:CONFIG.index("leapverify:")] + "leapverify: {enabled: true, preset: free}\n"
+        self.config.write_text(own)
+        result = self.train(self.folder / "run", "--set", "run.eval_average=true")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("leapverify   free rate, ends at the average, nothing is verified, ", result.stdout)
+        self.assertRegex(result.stdout, r"the learning rate ended at \S+ times the one written\n")
+        self.assertNotIn("leaps: ", result.stdout)
+        last = json.loads((self.folder / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+        self.assertEqual(last["validation_loss"], last["average_validation_loss"])
+
     def test_start_names_the_ways_other_than_the_default(self):
         result = self.train(self.folder / "run", "--set", "leapverify.verification.when=raced",
                             "--set", "leapverify.cascade=3")
