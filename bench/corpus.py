@@ -1,6 +1,6 @@
 """Which text a bench trained on, so that two logs can be told apart that only seem to be of the same one.
 
-Usage: corpus.py NAME TEXT: a line for environment.txt
+Usage: corpus.py TEXT: data.extensions for it; corpus.py TEXT NAME: a line for environment.txt
 """
 
 import functools
@@ -20,9 +20,14 @@ def suffix_of(settings):
     return settings.get("data.extensions", "").strip("[]")
 
 
+def of_another_text(lines, expected, key="text"):
+    """Whether any line is of another text than is to be trained on; older ones do not say which they are of."""
+    return any(line.get(key, expected) != expected for line in lines)
+
+
 def check_text(lines, expected, log):
-    """Ends the program where lines of a log are of another text than is to be trained on."""
-    if any(line.get("text", expected) != expected for line in lines):
+    """Ends the program where lines of a log are of another text."""
+    if of_another_text(lines, expected):
         sys.exit(f"{log} holds runs on another text: name another folder")
 
 
@@ -40,10 +45,11 @@ def fingerprint(path, suffix=""):
 
 
 def main():
-    if len(sys.argv) != 3:
+    if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
-    name, path = sys.argv[1:]
-    print(f"text {name} {fingerprint(path, extensions_of(path).strip('[]'))}")
+    path, *names = sys.argv[1:]
+    settings = {"data.extensions": extensions_of(path)}
+    print(f"text {names[0]} {fingerprint(path, suffix_of(settings))}" if names else settings["data.extensions"])
 
 
 if __name__ == "__main__":

@@ -163,7 +163,7 @@ class Sweep:
         self.device = arguments.device
         self.size = SIZES["smoke" if arguments.smoke else arguments.model]
         if self.size.preset == "paper":
-            self.size.settings["data.extensions"] = extensions_of(self.data)
+            self.size = self.size._replace(settings={**self.size.settings, "data.extensions": extensions_of(self.data)})
         self.folder = arguments.folder
         self.log = self.folder / "ksweep.jsonl"
         self.stop = threading.Event()

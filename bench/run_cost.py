@@ -17,6 +17,7 @@ import resource
 import sys
 
 from closed_loop import AUTO, checked_lines, settings_of, train
+from runs_in_parts import write_lines
 
 # By device: the best of closed_loop.py's rates for the bare optimizer; on a GPU that is a guess.
 TUNED = {"cpu": 8e-3, "cuda": 2e-3}
@@ -81,7 +82,7 @@ def main():
     if any((line.get("device"), line.get("steps")) != (arguments.device, steps) for line in lines):
         parser.error(f"{log} holds other runs than of {steps} steps on {arguments.device}: name another folder")
     done = set(map(key_of, lines))
-    log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_lines(log, lines)
     wanted = [run for run in runs_of(arguments.rounds, TUNED[arguments.device]) if run not in done]
     for number, run in enumerate(wanted, 1):
         line = measured_run(arguments.program, arguments.text, scale, *run)

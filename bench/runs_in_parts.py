@@ -14,6 +14,8 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
+from corpus import of_another_text
+
 Line = dict[str, Any]
 
 #: Says nothing about the run, which a later call tries again.
@@ -66,6 +68,13 @@ def lines_of(log: Path) -> list[Line]:
         raise ValueError(f"{log} is no log of one object a line ({error.msg}): name another folder") from None
 
 
+def write_lines(log: Path, lines: list[Line]) -> None:
+    """These alone; whoever is stopped meanwhile leaves the old log."""
+    aside = log.with_suffix(".new")
+    aside.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    aside.replace(log)
+
+
 def execute(job: Line) -> Line:
     """In a process of its own."""
     sys.path.insert(0, str(Path(__file__).parent))
@@ -90,7 +99,7 @@ class RunsInParts:
         self.end = time.monotonic() + arguments.seconds
         self._check_texts(arguments.arenas)
         if len(self.lines) < len(every):
-            log.write_text("".join(json.dumps(line) + "\n" for line in self.lines))
+            write_lines(log, self.lines)
 
     def _check_texts(self, names: list[str]) -> None:
         """A log of runs on one text is not mixed with those on another."""
@@ -99,7 +108,7 @@ class RunsInParts:
 
         for name in names:
             for key, expected in fingerprints_of(ARENAS[name], self.texts).items():
-                if any(line.get(key, expected) != expected for line in self.lines if line["arena"] == name):
+                if of_another_text([line for line in self.lines if line["arena"] == name], expected, key):
                     raise ValueError(f"{self.log} holds runs of {name} on another text: name another folder")
 
     def pending(self, taken: set[Any]) -> list[Line]:

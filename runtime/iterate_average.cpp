@@ -39,11 +39,6 @@ void IterateAverage::place() {
                          weights_->stream());
 }
 
-void IterateAverage::place_average() {
-  kernels::place_between(weights_->table(), iterate_.table(), average_.table(), 1,
-                         weights_->stream());
-}
-
 void IterateAverage::restore(double total, double pull) {
   total_ = total;
   pull_ = pull;

@@ -32,9 +32,6 @@ class IterateAverage {
   /// Writes y: from the same x, z and pull the same bytes. Does not synchronise.
   void place();
 
-  /// Writes x into the weights.
-  void place_average();
-
   const TensorList& iterate() const { return iterate_; }
   const TensorList& average() const { return average_; }
 

@@ -1,6 +1,5 @@
 // The wrapper made, its steps, and what held-out losses are asked for with.
 #include <ATen/autocast_mode.h>
-#include <leapverify/runtime/error_text.h>
 #include <leapverify/runtime/evaluation_scope.h>
 #include <leapverify/runtime/leap_verify_implementation.h>
 #include <leapverify/runtime/policy/statistics.h>
@@ -11,7 +10,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <cstdlib>
 #include <iterator>
 #include <numeric>
@@ -42,32 +40,6 @@ bool trains_adapters(const TrainedModel& model) {
   }
   return trained < all / 4;
 }
-
-/// For its lifetime the weights are the average of the iterates; afterwards what they were, bitwise. A
-/// copy, for they are not what the iterates would place where something has changed them since.
-class AtAverage {
- public:
-  AtAverage(const TensorList& weights, IterateAverage& iterates)
-      : weights_(weights), before_(weights.allocate_like(TensorList::Precision::kSame)) {
-    iterates.begin();
-    before_.copy_from(weights_);
-    iterates.place_average();
-  }
-  ~AtAverage() {
-    try {
-      weights_.copy_from(before_);
-    } catch (const std::exception& error) {
-      std::fprintf(stderr, "leapverify: putting the weights back failed: %s\n",
-                   error_text(error).c_str());
-    }
-  }
-  AtAverage(const AtAverage&) = delete;
-  AtAverage& operator=(const AtAverage&) = delete;
-
- private:
-  const TensorList& weights_;
-  TensorList before_;
-};
 
 /// A rate below the schedule's needs tries to leave it.
 policy::RateOptions rate_options(const Options& options) {
@@ -319,12 +291,13 @@ void LeapVerify::Implementation::at_average(const std::function<void()>& action)
   if (snapshots_) snapshots_->let_weights_change();
   // Copies of the weights in lower precision that autocast keeps.
   at::autocast::clear_cache();
-  if (iterates_) {
-    const AtAverage there(weights_, *iterates_);
-    action();
-  } else {
-    LeapTransaction transaction(weights_, saved_weights_);
-    transaction.write(average_->tensors());
+  if (iterates_) iterates_->begin();
+  // With a free rate nothing keeps a backup between the looks.
+  const TensorList backup =
+      iterates_ ? weights_.allocate_like(TensorList::Precision::kSame) : TensorList();
+  {
+    LeapTransaction transaction(weights_, iterates_ ? backup : saved_weights_);
+    transaction.write(iterates_ ? iterates_->average() : average_->tensors());
     action();
   }
   at::autocast::clear_cache();

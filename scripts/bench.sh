@@ -18,7 +18,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 if [ "${1:-}" = -h ] || [ "${1:-}" = --help ]; then
-  sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p;}' "$0"
+  show_help
   exit 0
 fi
 quick="overhead throughput demo kernels"
@@ -56,13 +56,9 @@ fi
 text="${LEAPVERIFY_DATA:-$(demo_text)}"
 text_name=PYTHON_STANDARD_LIBRARY
 [ -z "${LEAPVERIFY_DATA:-}" ] || text_name=DATA
-# As bench/corpus.py has it.
-extensions='[]'
-if [ -d "$text" ] && [ -n "$(find "$text" -name '*.py' -print -quit)" ]; then
-  extensions='[.py]'
-fi
+extensions="$("$venv/bin/python" "$root/bench/corpus.py" "$text")"
 
-"$venv/bin/python" "$root/bench/corpus.py" "$text_name" "$text" >"$results/text.new"
+"$venv/bin/python" "$root/bench/corpus.py" "$text" "$text_name" >"$results/text.new"
 if grep -q "^text " "$results/environment.txt" && ! grep -qxFf "$results/text.new" "$results/environment.txt"; then
   rm "$results/text.new"
   die "$2 holds measurements on another text; LEAPVERIFY_DATA names the text"

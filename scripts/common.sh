@@ -41,6 +41,11 @@ describe_environment() { # PRESET
   "${python:-$venv/bin/python}" -W ignore -c 'import torch; print("torch", torch.__version__)'
 }
 
+# What the comment at the head of a script says.
+show_help() {
+  sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p;}' "$0"
+}
+
 # As a part of a folder's name.
 gpu_name() {
   nvidia-smi --query-gpu=name --format=csv,noheader -i 0 | tr ' /' '--'
@@ -61,7 +66,7 @@ new_results_folder() { # NAME
 
 # The demo's text: the sources of Python's own standard library.
 demo_text() {
-  "$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("stdlib"))'
+  "${python:-$venv/bin/python}" -c 'import sysconfig; print(sysconfig.get_path("stdlib"))'
 }
 
 # setup.sh installs CMake there when the system's is too old.

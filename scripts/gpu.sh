@@ -66,7 +66,7 @@ else
 fi
 results="$(new_results_folder "$(gpu_name)")"
 describe_environment "$preset" >"$results/environment.txt"
-[ -z "$data" ] || "$python" "$root/bench/corpus.py" DATA "$data" >>"$results/environment.txt"
+[ -z "$data" ] || "$python" "$root/bench/corpus.py" "$data" DATA >>"$results/environment.txt"
 nvidia-smi -q -i 0 >"$results/gpu.txt"
 
 program() { # NAME: where a program of that name lies, packed or in the build folder
@@ -169,16 +169,12 @@ run_throughput() {
     --against eager captured --rounds 3
 }
 
-stdlib() {
-  "$python" -c 'import sysconfig; print(sysconfig.get_path("stdlib"))'
-}
-
 run_cost() {
-  step cost 1800 "$python" "$root/bench/run_cost.py" "$(program leapverify)" "$(stdlib)" "$results" --device cuda
+  step cost 1800 "$python" "$root/bench/run_cost.py" "$(program leapverify)" "$(demo_text)" "$results" --device cuda
 }
 
 run_closed_loop() {
-  step closed-loop 3600 "$python" "$root/bench/closed_loop.py" "$(program leapverify)" "$(stdlib)" "$results" --jobs 4 \
+  step closed-loop 3600 "$python" "$root/bench/closed_loop.py" "$(program leapverify)" "$(demo_text)" "$results" --jobs 4 \
     --device cuda
 }
 

@@ -16,7 +16,7 @@ for argument in "$@"; do
   case "$argument" in
     --no-build) build=no ;;
     -h | --help)
-      sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p;}' "$0"
+      show_help
       exit 0
       ;;
     -*) die "unknown option $argument; usage: scripts/setup.sh [--no-build] [PRESET]" ;;
