@@ -18,6 +18,13 @@ struct ParameterMoments {
   kernels::AdamRow row;
 };
 
+/// What an optimizer keeps of past gradients at a step: Adam's first beta, the momentum of others; 0
+/// where it keeps none.
+struct MomentumCoefficient {
+  double value = 0;
+  bool is_first_beta = false;
+};
+
 /// An optimizer, its parameters and its state. TorchOptimizer is that of LibTorch's.
 class BaseOptimizer {
  public:
@@ -31,10 +38,9 @@ class BaseOptimizer {
   virtual std::vector<double> learning_rates() const = 0;
   virtual void set_learning_rates(const std::vector<double>& rates) = 0;
 
-  /// What each group keeps of past gradients at a step: Adam's first beta, the momentum of others; 0
-  /// where it keeps none.
-  virtual std::vector<double> momenta() const = 0;
-  /// Likewise; 0 leaves a group as it is.
+  /// One a group.
+  virtual std::vector<MomentumCoefficient> momenta() const = 0;
+  /// The values likewise; 0 leaves a group as it is.
   virtual void set_momenta(const std::vector<double>& momenta) = 0;
 
   /// One step, after the closure unless it is null; returns what it returns.

@@ -132,7 +132,11 @@ void LeapVerify::Implementation::begin_step() {
   }
   require_same_ranks();
   trace_settings();
-  if (iterates_) iterates_->begin();
+  if (iterates_) {
+    const bool begins = !iterates_->has_begun();
+    iterates_->begin();
+    if (begins && path_sample_) path_sample_->start();
+  }
   if (average_ && step_ == 0) average_->start();
 }
 
@@ -188,6 +192,10 @@ void LeapVerify::Implementation::follow(bool has_batch) {
   if (average_ && (off_reason_.empty() || bounds_stride())) average_->update();
   const bool observes = controller_.observes(step_, options_.observe_every);
   if (!options_.enabled) return;
+  if (path_sample_ &&
+      step_ % policy::RateOptions::free_waypoint_every(options_.planned_steps) == 0) {
+    take_waypoint();
+  }
   // A rate that is far too large does harm before the first observation.
   if (bounds_stride() && (observes || step_ < options_.observe_every || rate_.climbs_to_stride())) {
     limit_stride();
@@ -231,7 +239,10 @@ at::Tensor LeapVerify::Implementation::base_step(const std::function<at::Tensor(
     if (options_.enabled) rate_.follow(base_->learning_rates(), share_left(step_));
     step_scale_ = rate_scale();
     rates.emplace(*base_, step_scale_);
-    if (iterates_) momenta.emplace(*base_, policy::RateOptions::kFreeMomentum);
+    if (iterates_) {
+      momenta.emplace(*base_, CappedMomenta::Most{policy::RateOptions::kFreeFirstBeta,
+                                                  policy::RateOptions::kFreeMomentum});
+    }
     if (options_.enabled) {
       rate_sum_ += mean_rate(*base_);
       ++rate_steps_;
@@ -265,7 +276,15 @@ void LeapVerify::Implementation::find_matrices() {
     averages.push_back(average_->tensors().tensors()[i]);
   }
   matrices_ = TensorList(std::move(matrices));
+  if (iterates_) path_sample_.emplace(matrices_);
   averaged_matrices_ = TensorList(std::move(averages));
+}
+
+void LeapVerify::Implementation::take_waypoint() {
+  const PathSample::Squares here = path_sample_->take();
+  std::vector<double> squares = {here.from_start, here.moved};
+  base_->sum_over_shards(squares);
+  if (std::isfinite(squares[0]) && std::isfinite(squares[1])) rate_.walk(squares[0], squares[1]);
 }
 
 void LeapVerify::Implementation::limit_stride() {
@@ -348,7 +367,8 @@ std::int64_t LeapVerify::Implementation::memory_bytes() const {
   const std::int64_t statistics = statistics_snapshots_ ? statistics_snapshots_->byte_count() : 0;
   const std::int64_t iterates =
       iterates_ ? iterates_->iterate().byte_count() + iterates_->average().byte_count() : 0;
-  return average + iterates + snapshots + saved_weights_.byte_count() +
+  const std::int64_t sample = path_sample_ ? path_sample_->byte_count() : 0;
+  return average + iterates + sample + snapshots + saved_weights_.byte_count() +
          saved_buffers_.byte_count() + buffer_backup_.byte_count() + statistics;
 }
 

@@ -7,6 +7,7 @@
 #include <leapverify/runtime/iterate_average.h>
 #include <leapverify/runtime/leap_transaction.h>
 #include <leapverify/runtime/leap_verify.h>
+#include <leapverify/runtime/path_sample.h>
 #include <leapverify/runtime/policy/forecast.h>
 #include <leapverify/runtime/policy/portfolio.h>
 #include <leapverify/runtime/policy/value.h>
@@ -251,6 +252,8 @@ class LeapVerify::Implementation {
   /// Whether the rate is lowered where the weights go far.
   bool bounds_stride() const;
   void find_matrices();
+  /// Tells a free rate how far the matrices have gone. Synchronises.
+  void take_waypoint();
   /// Lowers the rate where the matrices are too far from their average. Synchronises.
   void limit_stride();
   /// Traces the factor in force where it is another than the last that was traced.
@@ -347,6 +350,7 @@ class LeapVerify::Implementation {
   std::optional<WeightAverage> average_;
   // Of a free rate.
   std::optional<IterateAverage> iterates_;
+  std::optional<PathSample> path_sample_;
   // Of the weights and of their average, where the stride is bounded.
   TensorList matrices_;
   TensorList averaged_matrices_;

@@ -82,6 +82,10 @@ LeapVerifyState LeapVerify::Implementation::state() const {
     data["pull"] = iterates_->pull();
     add_list(iterates_->iterate(), "iterate.", out.tensors);
     add_list(iterates_->average(), "iterate_average.", out.tensors);
+    if (path_sample_) {
+      add_list(path_sample_->first(), "path_first.", out.tensors);
+      add_list(path_sample_->last(), "path_last.", out.tensors);
+    }
   }
   add_snapshots(snapshots_, "snapshot.", out.tensors);
   add_snapshots(statistics_snapshots_, "statistics.", out.tensors);
@@ -149,6 +153,10 @@ void LeapVerify::Implementation::restore(const LeapVerifyState& state) {
     if (iterates_ && !data.at("iterates_weigh").is_null()) {
       restore_list(iterates_->iterate(), "iterate.", state.tensors, source);
       restore_list(iterates_->average(), "iterate_average.", state.tensors, source);
+      if (path_sample_) {
+        restore_list(path_sample_->first(), "path_first.", state.tensors, source);
+        restore_list(path_sample_->last(), "path_last.", state.tensors, source);
+      }
       iterates_->restore(data.at("iterates_weigh").get<double>(), data.at("pull").get<double>());
     }
     if (!snapshots_) return;

@@ -33,10 +33,13 @@ ScaledRates::~ScaledRates() {
   put_back("the learning rates", [&] { optimizer_.set_learning_rates(rates_); });
 }
 
-CappedMomenta::CappedMomenta(BaseOptimizer& optimizer, double most)
-    : optimizer_(optimizer), momenta_(optimizer.momenta()) {
-  std::vector<double> capped = momenta_;
-  for (double& momentum : capped) momentum = std::min(momentum, most);
+CappedMomenta::CappedMomenta(BaseOptimizer& optimizer, const Most& most) : optimizer_(optimizer) {
+  std::vector<double> capped;
+  for (const MomentumCoefficient& momentum : optimizer.momenta()) {
+    momenta_.push_back(momentum.value);
+    capped.push_back(
+        std::min(momentum.value, momentum.is_first_beta ? most.first_beta : most.momentum));
+  }
   optimizer_.set_momenta(capped);
 }
 

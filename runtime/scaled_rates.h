@@ -23,10 +23,14 @@ class ScaledRates {
   std::vector<double> rates_;
 };
 
-/// For its lifetime no param group's momentum is above `most`; likewise put back.
+/// For its lifetime no param group's momentum is above what is given; likewise put back.
 class CappedMomenta {
  public:
-  CappedMomenta(BaseOptimizer& optimizer, double most);
+  struct Most {
+    double first_beta = 1;
+    double momentum = 1;
+  };
+  CappedMomenta(BaseOptimizer& optimizer, const Most& most);
   ~CappedMomenta();
   CappedMomenta(const CappedMomenta&) = delete;
   CappedMomenta& operator=(const CappedMomenta&) = delete;

@@ -43,18 +43,18 @@ ParameterMoments moments_of(const optim::Optimizer& optimizer,
           kernels::AdamRow::sgd_momentum(steps, options.get_lr())};
 }
 
-/// Puts what `change` makes of it in the place of the momentum of a group, where it has one.
+/// Puts the value that `change` makes of it in the place of the momentum of a group, where it has one.
 template <class Change>
 void with_momentum(optim::OptimizerOptions& options, const Change& change) {
   const auto first_beta = [&](auto& adam) {
     const auto [first, second] = adam.betas();
-    adam.betas({change(first), second});
+    adam.betas({change({first, true}), second});
   };
   const auto momentum = [&](auto& other) {
-    if (other.momentum() > 0) other.momentum(change(other.momentum()));
+    if (other.momentum() > 0) other.momentum(change({other.momentum()}));
   };
   if (auto* muon = dynamic_cast<MuonOptions*>(&options); muon && muon->orthogonalised) {
-    muon->momentum = change(muon->momentum);
+    muon->momentum = change({muon->momentum});
   } else if (auto* adamw = dynamic_cast<optim::AdamWOptions*>(&options)) {
     first_beta(*adamw);
   } else if (auto* adam = dynamic_cast<optim::AdamOptions*>(&options)) {
@@ -93,13 +93,13 @@ void TorchOptimizer::set_learning_rates(const std::vector<double>& rates) {
   }
 }
 
-std::vector<double> TorchOptimizer::momenta() const {
-  std::vector<double> momenta;
+std::vector<MomentumCoefficient> TorchOptimizer::momenta() const {
+  std::vector<MomentumCoefficient> momenta;
   for (auto& group : optimizer_.param_groups()) {
-    double momentum = 0;
-    with_momentum(group.options(), [&](double value) {
-      momentum = value;
-      return value;
+    MomentumCoefficient momentum;
+    with_momentum(group.options(), [&](const MomentumCoefficient& of_group) {
+      momentum = of_group;
+      return of_group.value;
     });
     momenta.push_back(momentum);
   }
@@ -108,7 +108,8 @@ std::vector<double> TorchOptimizer::momenta() const {
 
 void TorchOptimizer::set_momenta(const std::vector<double>& momenta) {
   for (std::size_t i = 0; i < momenta.size(); ++i) {
-    with_momentum(optimizer_.param_groups()[i].options(), [&](double) { return momenta[i]; });
+    with_momentum(optimizer_.param_groups()[i].options(),
+                  [&](const MomentumCoefficient&) { return momenta[i]; });
   }
 }
 

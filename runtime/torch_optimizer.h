@@ -17,7 +17,7 @@ class TorchOptimizer : public BaseOptimizer {
   std::vector<at::Tensor> trained() const override;
   std::vector<double> learning_rates() const override;
   void set_learning_rates(const std::vector<double>& rates) override;
-  std::vector<double> momenta() const override;
+  std::vector<MomentumCoefficient> momenta() const override;
   void set_momenta(const std::vector<double>& momenta) override;
   at::Tensor step(const std::function<at::Tensor()>& closure) override;
   void zero_grad(bool set_to_none) override;

@@ -166,11 +166,14 @@ std::string to_json(const LeapEvent& event) {
   return out.dump();
 }
 
-std::string rate_event(std::int64_t step, double from, double to, const std::string& reason) {
+std::string rate_event(std::int64_t step, double from, double to, const std::string& reason,
+                       const policy::RateScale::State& rate) {
   ordered_json out = event_at("rate", step);
   out["from"] = number(from);
   out["to"] = number(to);
   out["reason"] = reason;
+  if (rate.reach > 0) out["reach"] = number(rate.reach);
+  if (rate.waypoints > 0) out["straightness"] = number(rate.straightness);
   return out.dump();
 }
 
@@ -230,16 +233,29 @@ json to_json_state(const policy::LossCurve::State& state) {
 }
 
 json to_json_state(const policy::RateScale::State& state) {
-  return {{"scale", state.scale},         {"base", state.base},
-          {"has_risen", state.has_risen}, {"misses", state.misses},
-          {"refuted", state.refuted},     {"annealed", state.annealed},
-          {"largest", state.largest},     {"scheduled", state.scheduled},
-          {"observed", state.observed},   {"reached", state.reached},
-          {"climbs", state.climbs},       {"changed", state.changed},
-          {"hold", state.hold},           {"next_hold", state.next_hold},
-          {"distance", state.distance},   {"held", state.held},
-          {"told", state.told},           {"reach", state.reach},
-          {"found", state.found},         {"unit", state.unit}};
+  return {{"scale", state.scale},
+          {"base", state.base},
+          {"has_risen", state.has_risen},
+          {"misses", state.misses},
+          {"refuted", state.refuted},
+          {"annealed", state.annealed},
+          {"largest", state.largest},
+          {"scheduled", state.scheduled},
+          {"observed", state.observed},
+          {"reached", state.reached},
+          {"climbs", state.climbs},
+          {"changed", state.changed},
+          {"hold", state.hold},
+          {"next_hold", state.next_hold},
+          {"distance", state.distance},
+          {"held", state.held},
+          {"told", state.told},
+          {"reach", state.reach},
+          {"found", state.found},
+          {"unit", state.unit},
+          {"path", state.path},
+          {"waypoints", state.waypoints},
+          {"straightness", state.straightness}};
 }
 
 Detector::State detector_state_from_json(const json& data) {
@@ -309,6 +325,9 @@ policy::RateScale::State rate_state_from_json(const json& data) {
   state.reach = data.at("reach");
   state.found = data.at("found");
   state.unit = data.at("unit");
+  state.path = data.at("path");
+  state.waypoints = data.at("waypoints");
+  state.straightness = data.at("straightness");
   return state;
 }
 

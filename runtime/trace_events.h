@@ -75,7 +75,8 @@ std::string settings_event(std::int64_t step, const std::string& settings);
 std::string to_json(const ObservationEvent& event);
 std::string to_json(const CandidateEvent& event);
 std::string to_json(const LeapEvent& event);
-std::string rate_event(std::int64_t step, double from, double to, const std::string& reason);
+std::string rate_event(std::int64_t step, double from, double to, const std::string& reason,
+                       const policy::RateScale::State& rate);
 std::string failure_event(std::int64_t step, const std::string& reason, std::int64_t forwards,
                           bool off);
 

@@ -13,8 +13,11 @@ constexpr std::int64_t kMaxMisses = 3;
 constexpr double kFreeStart = 1.0 / 4096;
 constexpr double kFreeRise = 8;
 
-/// Share of the run in which a free rate that has come to its stride may still rise.
-constexpr double kFreeRiseShare = 0.3;
+/// How straight the way from the start must be for a free rate that has come to its stride to rise, and
+/// the shares of the run in which it may, and in which it falls where the way is less straight.
+constexpr double kFreeStraight = 1.1;
+constexpr double kFreeRiseShare = 0.6;
+constexpr double kFreeFallShare = 0.3;
 
 /// No rate that weights are trained at lies further from the schedule's.
 constexpr double kFreeLimit = 1e12;
@@ -49,9 +52,11 @@ void RateOptions::describe(FieldVisitor& visitor) {
       "goes further lowers the learning rate; 0: no bound");
   visitor.field(
       "free", free,
-      "whatever the schedule, the learning rate is what moves the matrices as far as the stride "
-      "(where none is given planned_steps^(-1/4), and twice that if less than a quarter of the "
-      "model is trained, as with adapters), and the weights are drawn to the average of all that "
+      "whatever the schedule, the learning rate is what moves the matrices as far as the stride at "
+      "most (where none is given planned_steps^(-1/4), and twice that if less than a quarter of "
+      "the "
+      "model is trained, as with adapters) and as straight from the start as a random walk does or "
+      "a little straighter, and the weights are drawn to the average of all that "
       "the optimizer made, where they end with planned_steps; no candidates are tried");
 }
 
@@ -190,6 +195,24 @@ bool RateScale::give_up() {
   return true;
 }
 
+void RateScale::walk(double from_start, double moved) {
+  // Weights that stay where they are tell nothing.
+  if (!(moved > 0)) return;
+  state_.path += moved;
+  state_.straightness = from_start / state_.path;
+  ++state_.waypoints;
+}
+
+double RateScale::free_rise() const {
+  if (!state_.found) return kFreeRise;
+  const double done = 1 - left_;
+  // One move is always straight.
+  const bool straight = state_.waypoints < 2 || state_.straightness >= kFreeStraight;
+  if (straight) return done < kFreeRiseShare ? options_.growth : 1;
+  if (done >= kFreeFallShare) return 1;
+  return std::max(1 / options_.growth, state_.straightness / kFreeStraight);
+}
+
 void RateScale::limit(double distance, std::int64_t step, double decay) {
   // The distance still holds what was gone before it was told last, and says too late what is gone now.
   const double kept = std::pow(decay, static_cast<double>(step - state_.told));
@@ -202,10 +225,9 @@ void RateScale::limit(double distance, std::int64_t step, double decay) {
     if (largest_scheduled() == 0) return;
     if (state_.reach == 0 && (state_.found || state_.held >= 1)) return;
     const double wanted = stride / state_.reach;
-    const double rises = 1 - left_ < kFreeRiseShare ? options_.growth : 1;
-    const double most = state_.found ? rises : kFreeRise;
+    const double factor = std::min(free_rise(), wanted);
     if (wanted < 1) state_.found = true;
-    state_.held = std::clamp(state_.held * std::min(most, wanted), 1 / kFreeLimit, kFreeLimit);
+    state_.held = std::clamp(state_.held * factor, 1 / kFreeLimit, kFreeLimit);
     return;
   }
   // Where moves undo each other, that reads as no speed at all.

@@ -24,9 +24,14 @@ struct RateOptions {
   /// Of a free rate, where no stride is given: n^(-1/4) for n planned steps, and twice that for
   /// adapters, most of which begin at 0 and have further to go than weights that are there already.
   static double free_stride(std::int64_t planned_steps, bool adapters);
-  /// The most that the base optimizer keeps of past gradients at a free rate, and how far the weights
-  /// are pulled from the iterate to the average (iterate_average.h).
-  static constexpr double kFreeMomentum = 0.5;
+  /// Steps between its waypoints: forty a run.
+  static std::int64_t free_waypoint_every(std::int64_t planned_steps) {
+    return std::max<std::int64_t>(1, planned_steps / 40);
+  }
+  /// The most that the base optimizer keeps of past gradients at a free rate, Adam and others, and how
+  /// far the weights are pulled from the iterate to the average (iterate_average.h).
+  static constexpr double kFreeFirstBeta = 0.5;
+  static constexpr double kFreeMomentum = 0.75;
   static constexpr double kFreePull = 0.8;
 
   void describe(FieldVisitor& visitor);
@@ -57,10 +62,13 @@ struct RateOptions {
 /// average of the weights looks back on: a factor of at most 1 beside s holds them there. It needs no
 /// verification, rises by itself as the weights calm down, and while it is below 1, s does not rise.
 ///
-/// A `free` rate is the stride's alone: the largest of the groups' rates begins at a 4096th of the first
-/// above 0, rises up to eightfold at a step until the stride is reached, and keeps to the stride. Of what the
-/// schedule says only the ratios between the groups count. Later in a run the distance is noise and hardly
-/// depends on the rate, so after three tenths of the planned steps it falls only.
+/// A `free` rate asks nothing but the weights: the largest of the groups' rates begins at a 4096th of the first
+/// above 0, rises up to eightfold at a step until the stride is reached, and falls where the matrices go
+/// further. Of what the schedule says only the ratios between the groups count. Later in a run the stride
+/// is noise and hardly depends on the rate. So from then on it goes by how straight the way from the start
+/// is, the square of its length over the sum of the squared moves between waypoints, which a random walk
+/// keeps at 1: at 1.1 and more the rate rises in the first six tenths of the planned steps, below that
+/// it falls in the first three.
 class RateScale {
  public:
   /// Throws InvalidOption.
@@ -112,6 +120,10 @@ class RateScale {
   /// weigh by the square of their rate, as in Schedule-Free, and later ones more.
   double iterate_weight(std::int64_t step) const;
 
+  /// At a waypoint of a free rate: the squared distance of the matrices from where they began, and that
+  /// from the waypoint before.
+  void walk(double from_start, double moved);
+
   /// To be called after a step, counted from 1, with how far the matrices are from their average,
   /// relative to their norm, and the average's decay per step.
   void limit(double distance, std::int64_t step, double decay);
@@ -152,6 +164,11 @@ class RateScale {
     double held = 1;
     /// Whether a free rate has come to its stride.
     bool found = false;
+    /// Sum of the squared moves between waypoints, how many there were, and how straight the way was at
+    /// the last one.
+    double path = 0;
+    std::int64_t waypoints = 0;
+    double straightness = 0;
     /// The first rate above 0 that the schedule had, which `held` is a factor on where the rate is free.
     double unit = 0;
   };
@@ -161,6 +178,8 @@ class RateScale {
 
  private:
   void move(double to, std::int64_t observation);
+  /// The most that a free rate may rise by now; below 1 where it is to fall.
+  double free_rise() const;
   /// The largest of the groups' rates, as the schedule has them.
   double largest_scheduled() const;
 

@@ -87,8 +87,13 @@ void PythonOptimizer::set_learning_rates(const std::vector<double>& rates) {
   put_back(access_.attr("set_learning_rates"), rates);
 }
 
-std::vector<double> PythonOptimizer::momenta() const {
-  return access_.attr("momenta")().cast<std::vector<double>>();
+std::vector<MomentumCoefficient> PythonOptimizer::momenta() const {
+  std::vector<MomentumCoefficient> momenta;
+  for (const auto& [value, is_first_beta] :
+       access_.attr("momenta")().cast<std::vector<std::pair<double, bool>>>()) {
+    momenta.push_back({value, is_first_beta});
+  }
+  return momenta;
 }
 
 void PythonOptimizer::set_momenta(const std::vector<double>& momenta) {

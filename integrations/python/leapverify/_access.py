@@ -62,10 +62,12 @@ def check_device(device: torch.device) -> None:
         )
 
 
-def _momentum(group: dict[str, Any]) -> float:
-    """What a group keeps of past gradients at a step; 0 where that is nothing or no number that can be set."""
-    kept = group["betas"][0] if group.get("betas") else group.get("momentum", 0)
-    return float(kept) if isinstance(kept, numbers.Real) and not isinstance(kept, bool) else 0.0
+def _momentum(group: dict[str, Any]) -> tuple[float, bool]:
+    """What a group keeps of past gradients at a step, 0 where that is nothing or no number that can be set, and whether
+    that is Adam's first beta."""
+    of_adam = bool(group.get("betas"))
+    kept = group["betas"][0] if of_adam else group.get("momentum", 0)
+    return float(kept) if isinstance(kept, numbers.Real) and not isinstance(kept, bool) else 0.0, of_adam
 
 
 class _Kept:
@@ -113,7 +115,7 @@ class OptimizerAccess:
             else:
                 group["lr"] = rate
 
-    def momenta(self) -> list[float]:
+    def momenta(self) -> list[tuple[float, bool]]:
         return [_momentum(group) for group in self.base.param_groups]
 
     def set_momenta(self, momenta: list[float]) -> None:

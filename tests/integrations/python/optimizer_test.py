@@ -110,16 +110,25 @@ class Promises(unittest.TestCase):
                 self.assertEqual(settings, now)
 
     def test_free_caps_momentum(self):
-        seen = []
+        for kind, options, name, capped in (
+            (torch.optim.AdamW, {}, "betas", (0.5, 0.999)),
+            (torch.optim.SGD, {"momentum": 0.9}, "momentum", 0.75),
+            (torch.optim.SGD, {"momentum": 0.6}, "momentum", 0.6),
+        ):
+            with self.subTest(kind=kind.__name__, **options):
+                seen = []
 
-        class Watching(torch.optim.AdamW):
-            def step(self, closure=None):
-                seen.append(self.param_groups[0]["betas"])
-                return super().step(closure)
+                class Watching(kind):
+                    def step(self, closure=None):
+                        seen.append(self.param_groups[0][name])  # noqa: B023: called within the loop's turn
+                        return super().step(closure)
 
-        run = Run({"preset": "free", "planned_steps": 40}, base=lambda p: Watching(p, lr=1e-3)).train(2)
-        self.assertEqual(seen, [(0.5, 0.999)] * 2)
-        self.assertEqual(run.base.param_groups[0]["betas"], (0.9, 0.999))
+                base = Watching([torch.nn.Parameter(torch.zeros(1))], lr=1e-3, **options)
+                own = base.param_groups[0][name]
+                run = Run({"preset": "free", "planned_steps": 40}, base=lambda p: Watching(p, lr=1e-3, **options))  # noqa: B023
+                run.train(2)
+                self.assertEqual(seen, [capped] * 2)
+                self.assertEqual(run.base.param_groups[0][name], own)
 
     def test_free_wants_the_length_of_the_run(self):
         run = Run({"preset": "free"})

@@ -522,21 +522,74 @@ TEST(RateScale, WeightsThatStayTellAFreeRateNothing) {
   EXPECT_EQ(rate.value(), found);
 }
 
-TEST(RateScale, AFreeRateRisesInTheFirstThreeTenthsOfARun) {
-  for (const auto& [left, after] : {std::pair{1.0, 3.0}, {0.71, 3.0}, {0.7, 1.0}, {0.2, 1.0}}) {
+TEST(RateScale, AFreeRateGoesByHowStraightItsWayIs) {
+  const double growth = free_rate().growth;
+  // Two waypoints, the second so much further from the start than a random walk would be.
+  const auto factor = [](double straightness, double left) {
     RateScale rate(free_rate());
     rate.follow({1}, left);
     go(rate, 0.2, 1);
+    rate.walk(1, 1);
+    rate.walk(2 * straightness, 1);
+    EXPECT_DOUBLE_EQ(rate.state().straightness, straightness);
     const double found = rate.value();
     go(rate, 0.001, 2);
-    EXPECT_DOUBLE_EQ(rate.value(), after * found) << left;
-    go(rate, 0.2, 3);
-    EXPECT_DOUBLE_EQ(rate.value(), after * found / 2) << left;
+    return rate.value() / found;
+  };
+  for (const double left : {1.0, 0.71}) {
+    EXPECT_DOUBLE_EQ(factor(1.1, left), growth) << left;
+    EXPECT_DOUBLE_EQ(factor(0.99, left), 0.9) << left;
+    EXPECT_DOUBLE_EQ(factor(0.01, left), 1 / growth) << "no faster than it rises";
   }
+  for (const double left : {0.7, 0.41}) {
+    EXPECT_DOUBLE_EQ(factor(1.1, left), growth) << left;
+    EXPECT_DOUBLE_EQ(factor(0.01, left), 1) << left;
+  }
+  for (const double left : {0.4, 0.1, 0.0}) {
+    EXPECT_DOUBLE_EQ(factor(1.1, left), 1) << left;
+    EXPECT_DOUBLE_EQ(factor(0.01, left), 1) << left;
+  }
+}
+
+TEST(RateScale, TheStrideHoldsAFreeRateHoweverStraightItsWay) {
+  for (const double left : {1.0, 0.5, 0.1}) {
+    RateScale rate(free_rate());
+    rate.follow({1}, left);
+    go(rate, 0.2, 1);
+    rate.walk(1, 1);
+    rate.walk(4, 1);
+    const double found = rate.value();
+    go(rate, 0.2, 2);
+    EXPECT_DOUBLE_EQ(rate.value(), found / 2) << left;
+  }
+}
+
+TEST(RateScale, OneMoveAndNoMoveSayNothingOfAFreeRatesWay) {
+  RateScale rate(free_rate());
+  rate.follow({1});
+  go(rate, 0.2, 1);
+  rate.walk(1, 1);
+  const double found = rate.value();
+  go(rate, 0.001, 2);
+  EXPECT_DOUBLE_EQ(rate.value(), free_rate().growth * found) << "one move is always straight";
+  rate.walk(1, 0);
+  EXPECT_EQ(rate.state().waypoints, 1);
+  EXPECT_EQ(rate.state().straightness, 1);
+}
+
+TEST(RateScale, AFreeRateThatWasNotFoundClimbsOnWhateverItsWay) {
   RateScale late(free_rate());
   late.follow({1}, 0.2);
+  late.walk(1, 1);
+  late.walk(1, 1);
   go(late, 0.001, 1);
-  EXPECT_DOUBLE_EQ(late.value(), 8.0 / 4096) << "one that was not found climbs on";
+  EXPECT_DOUBLE_EQ(late.value(), 8.0 / 4096);
+}
+
+TEST(RateScale, ARunHasFortyWaypointsOrOneAStep) {
+  EXPECT_EQ(RateOptions::free_waypoint_every(4000), 100);
+  EXPECT_EQ(RateOptions::free_waypoint_every(100), 2);
+  EXPECT_EQ(RateOptions::free_waypoint_every(39), 1);
 }
 
 TEST(RateScale, AFreeRateStaysFinite) {

@@ -1,0 +1,72 @@
+// Distances along the way of tensors, told by a sample of their elements.
+#include <gtest/gtest.h>
+#include <leapverify/runtime/path_sample.h>
+#include <torch/torch.h>
+
+#include <vector>
+
+namespace leapverify {
+namespace {
+
+double squared(const at::Tensor& a, const at::Tensor& b) {
+  return (a.to(at::kDouble) - b.to(at::kDouble)).square().sum().item<double>();
+}
+
+TEST(PathSample, OfAFewElementsTakesAllInAnyDtypeAndOrder) {
+  torch::manual_seed(1);
+  const std::vector<at::Tensor> tensors = {
+      torch::randn({7, 5}), torch::randn({9, 3}).to(at::kBFloat16),
+      torch::randn({4, 6}, at::kDouble),
+      torch::randn({2, 3, 4, 5}).contiguous(at::MemoryFormat::ChannelsLast), torch::randn({})};
+  const TensorList list(tensors);
+  PathSample path(list);
+  std::vector<at::Tensor> first, last;
+  for (const at::Tensor& tensor : tensors) first.push_back(tensor.clone());
+  last = first;
+  path.start();
+  for (int waypoint = 0; waypoint < 3; ++waypoint) {
+    double from_start = 0;
+    double moved = 0;
+    for (std::size_t i = 0; i < tensors.size(); ++i) {
+      tensors[i].add_(torch::randn_like(tensors[i]));
+      from_start += squared(tensors[i], first[i]);
+      moved += squared(tensors[i], last[i]);
+      last[i] = tensors[i].clone();
+    }
+    const PathSample::Squares squares = path.take();
+    EXPECT_NEAR(squares.from_start, from_start, 1e-9 * from_start);
+    EXPECT_NEAR(squares.moved, moved, 1e-9 * moved);
+  }
+}
+
+TEST(PathSample, OfManyTakesSomeOfEveryRowAndColumn) {
+  const int rows = 2048;
+  for (const int columns : {1024, 1000, 768}) {
+    const at::Tensor matrix = torch::zeros({rows, columns});
+    PathSample path{TensorList({matrix})};
+    EXPECT_LE(path.byte_count(), 3 * 4 * (std::int64_t{1} << 19)) << columns;
+    path.start();
+    matrix.select(1, 17).fill_(1);
+    const auto count = static_cast<double>(path.first().tensors()[0].numel());
+    EXPECT_NEAR(path.take().moved * columns / count, 1, 0.1) << columns;
+    matrix.zero_();
+    path.take();
+    matrix.narrow(0, 100, 16).fill_(1);
+    EXPECT_NEAR(path.take().moved * rows / 16 / count, 1, 0.1) << columns;
+  }
+}
+
+TEST(PathSample, StartsAnew) {
+  const at::Tensor weight = torch::zeros({10});
+  PathSample path{TensorList({weight})};
+  path.start();
+  weight.fill_(1);
+  path.start();
+  weight.fill_(3);
+  const PathSample::Squares squares = path.take();
+  EXPECT_DOUBLE_EQ(squares.from_start, 40);
+  EXPECT_DOUBLE_EQ(squares.moved, 40);
+}
+
+}  // namespace
+}  // namespace leapverify
