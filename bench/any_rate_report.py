@@ -25,14 +25,15 @@ def is_plain(multiple):
 def tuning_table(arenas):
     rows = []
     for arena in arenas:
-        finals = arena.baseline
+        finals = arena.confirmed
         found = f"{statistics.median(finals):.4f} ({min(finals):.4f} to {max(finals):.4f}; n = {len(finals)})" if finals else ""
         edges = [f"{warmup:g}" for warmup, grid in arena.tuned.items() if not is_bracketed(grid)]
         runs = sum(map(len, arena.tuned.values()))
         rows.append(f"| {arena.name} | {short(arena.best['rate'])} | {arena.best['warmup']:g} | {found} | {runs} | "
                     f"{'warm-up ' + ', '.join(edges) if edges else 'none'} | {short(arena.own_rate) if arena.own_rate else ''} |")
     return ["The base optimizer alone, tuned: the best rate and warm-up (a share of the steps), its final validation loss over "
-            "seeds, how many runs the tuning took, which grids end without a worse neighbour on both sides, and the best rate "
+            "seeds (where an arena was tuned with other schedules too, all is held against the schedule that is best at the seed of the "
+            "tuning), how many runs the tuning took, which grids end without a worse neighbour on both sides, and the best rate "
             "at the arena's own warm-up, of which all rates below are multiples.", "",
             "| arena | rate | warm-up | final loss | runs | open grids | own rate |", "|---|--:|--:|--:|--:|---|--:|", *rows]
 
@@ -140,7 +141,7 @@ def section(folder):
     arenas = [arena for arena in arenas_of(folder.lines("any_rate")) if arena.baseline]
     if not arenas:
         return ["No tuned optimizer has been confirmed yet."]
-    draw(arenas, folder.path / "any_rate.svg")
+    draw([arena for arena in arenas if arena.methods()] or arenas, folder.path / "any_rate.svg")
     lines = ["![Final loss against starting rate](any_rate.svg)", "", *summary_table(arenas), "", *tuning_table(arenas)]
     for arena in arenas:
         lines += losses_table(arena, "range", "")

@@ -10,6 +10,9 @@ from measured import ended
 
 Line = dict[str, Any]
 
+#: Arenas with another schedule than the cosine are called NAME-SCHEDULE (harness.arenas).
+OTHER_SCHEDULES = ("linear", "wsd", "constant")
+
 
 def is_lost(line: Line) -> bool:
     """Whether the training diverged; a run that failed otherwise, as for want of memory, says nothing about its rate."""
@@ -63,11 +66,18 @@ class Arena:
         #: Of the warm-up that all other runs have.
         self.own_warmup = next((line["warmup"] for line in lines if line["purpose"] == "range"), None)
         self.own_rate = own_rate(lines, self.own_warmup) if self.own_warmup is not None else None
+        #: Of those that differ in the schedule, the one in which the base optimizer is best.
+        self.best_tuned = self
+
+    @property
+    def confirmed(self) -> list[float]:
+        """Final losses of the base optimizer tuned here, by seed."""
+        return [line["final"] for line in self.lines if line["purpose"] == "confirm" and ended(line)]
 
     @property
     def baseline(self) -> list[float]:
-        """Final losses of the best-tuned base optimizer, by seed."""
-        return [line["final"] for line in self.lines if line["purpose"] == "confirm" and ended(line)]
+        """Those of the base optimizer with the best schedule."""
+        return self.best_tuned.confirmed
 
     def methods(self, purpose: str = "range") -> list[str]:
         return list(dict.fromkeys(label_of(line) for line in self.lines if line["purpose"] == purpose))
@@ -102,4 +112,9 @@ def label_of(line: Line) -> str:
 def arenas_of(lines: list[Line]) -> list[Arena]:
     """Those in which something besides the tuning was run."""
     names = dict.fromkeys(line["arena"] for line in lines if line["purpose"] != "tune")
-    return [Arena(name, [line for line in lines if line["arena"] == name]) for name in names]
+    found = {name: Arena(name, [line for line in lines if line["arena"] == name]) for name in names}
+    for name, arena in found.items():
+        beside = [found[f"{name}-{schedule}"] for schedule in OTHER_SCHEDULES if f"{name}-{schedule}" in found]
+        arena.best_tuned = min((one for one in (arena, *beside) if one.confirmed), key=lambda one: one.best["final"],
+                               default=arena)
+    return list(found.values())

@@ -132,11 +132,8 @@ void LeapVerify::Implementation::begin_step() {
   }
   require_same_ranks();
   trace_settings();
-  if (iterates_) {
-    const bool begins = !iterates_->has_begun();
-    iterates_->begin();
-    if (begins && path_sample_) path_sample_->start();
-  }
+  if (iterates_) iterates_->begin();
+  if (path_sample_) path_sample_->begin();
   if (average_ && step_ == 0) average_->start();
 }
 

@@ -82,10 +82,11 @@ LeapVerifyState LeapVerify::Implementation::state() const {
     data["pull"] = iterates_->pull();
     add_list(iterates_->iterate(), "iterate.", out.tensors);
     add_list(iterates_->average(), "iterate_average.", out.tensors);
-    if (path_sample_) {
-      add_list(path_sample_->first(), "path_first.", out.tensors);
-      add_list(path_sample_->last(), "path_last.", out.tensors);
-    }
+  }
+  data["path_begun"] = path_sample_ && path_sample_->has_begun();
+  if (path_sample_ && path_sample_->has_begun()) {
+    add_list(path_sample_->first(), "path_first.", out.tensors);
+    add_list(path_sample_->last(), "path_last.", out.tensors);
   }
   add_snapshots(snapshots_, "snapshot.", out.tensors);
   add_snapshots(statistics_snapshots_, "statistics.", out.tensors);
@@ -153,11 +154,15 @@ void LeapVerify::Implementation::restore(const LeapVerifyState& state) {
     if (iterates_ && !data.at("iterates_weigh").is_null()) {
       restore_list(iterates_->iterate(), "iterate.", state.tensors, source);
       restore_list(iterates_->average(), "iterate_average.", state.tensors, source);
-      if (path_sample_) {
-        restore_list(path_sample_->first(), "path_first.", state.tensors, source);
-        restore_list(path_sample_->last(), "path_last.", state.tensors, source);
-      }
       iterates_->restore(data.at("iterates_weigh").get<double>(), data.at("pull").get<double>());
+    }
+    if (path_sample_ && data.at("path_begun").get<bool>()) {
+      restore_list(path_sample_->first(), "path_first.", state.tensors, source);
+      restore_list(path_sample_->last(), "path_last.", state.tensors, source);
+      path_sample_->restore();
+    } else {
+      if (path_sample_) path_sample_->forget();
+      rate_.forget_path();
     }
     if (!snapshots_) return;
     // Newest first; with other options now, fewer may be needed.

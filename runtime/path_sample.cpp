@@ -45,9 +45,11 @@ void PathSample::read(const TensorList& into) const {
   }
 }
 
-void PathSample::start() {
+void PathSample::begin() {
+  if (has_begun_) return;
   read(first_);
   read(last_);
+  has_begun_ = true;
 }
 
 PathSample::Squares PathSample::take() {

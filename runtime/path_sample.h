@@ -14,11 +14,13 @@ class PathSample {
  public:
   explicit PathSample(const TensorList& tensors);
 
-  /// The tensors of now are where the way begins.
-  void start();
+  /// The tensors of now are where the way begins, unless that is known.
+  void begin();
+  /// It is not known any more.
+  void forget() { has_begun_ = false; }
 
   /// Of the sampled elements: squared distance from where the way began, and from where they were at
-  /// the last call, or at start().
+  /// the last call, or at begin().
   struct Squares {
     double from_start = 0;
     double moved = 0;
@@ -29,6 +31,9 @@ class PathSample {
   /// What a checkpoint keeps: the elements at the beginning and at the last call, one tensor each.
   const TensorList& first() const { return first_; }
   const TensorList& last() const { return last_; }
+  bool has_begun() const { return has_begun_; }
+  /// After their contents were written.
+  void restore() { has_begun_ = true; }
 
   std::int64_t byte_count() const;
 
@@ -39,6 +44,7 @@ class PathSample {
   TensorList first_;
   TensorList last_;
   TensorList now_;
+  bool has_begun_ = false;
 };
 
 }  // namespace leapverify

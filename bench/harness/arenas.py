@@ -24,6 +24,7 @@ class Arena:
 
 
 _PRETRAIN = Arena(400, 2.5e-4)
+_LARGE_BATCH = Arena(100, 2.5e-4, batches=8)
 
 #: Those that time to target is measured on.
 TEXT_ARENAS = {
@@ -34,9 +35,10 @@ TEXT_ARENAS = {
 
 ARENAS = {
     **TEXT_ARENAS,
-    "pretrain-large-batch": Arena(100, 2.5e-4, batches=8),
+    "pretrain-large-batch": _LARGE_BATCH,
     "digits": Arena(400, 2.5e-4, "digits"),
-    **{f"pretrain-{kind}": replace(_PRETRAIN, recipe=Recipe(schedule=kind)) for kind in ("linear", "wsd", "constant")},
+    **{f"{name}-{kind}": replace(arena, recipe=Recipe(schedule=kind))
+       for name, arena in {**TEXT_ARENAS, "pretrain-large-batch": _LARGE_BATCH}.items() for kind in ("linear", "wsd", "constant")},
     "pretrain-sgd": replace(_PRETRAIN, lowest_rate=2.5e-2, recipe=Recipe(optimizer="sgd")),
     "pretrain-muon": replace(_PRETRAIN, recipe=Recipe(optimizer="muon")),
 }

@@ -95,6 +95,11 @@ void describe_leaps(Lines& lines, const StartFacts& facts) {
     add(lines,
         "run.eval_average has no effect: no average is kept with leapverify.reference: current");
   }
+  if (options.rate.free && (facts.config.run.target_loss > 0 || facts.config.run.keep_best)) {
+    add(lines,
+        "run.target_loss and run.keep_best go by the weights on the way, which their average is "
+        "better than (run.eval_average scores it)");
+  }
   if (options.detector.signal == SignalKind::kActivationCosine && options.probes == 0) {
     add(lines,
         "no regime will be told: detector.signal: activation_cosine needs leapverify.probes, "

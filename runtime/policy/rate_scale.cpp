@@ -203,6 +203,11 @@ void RateScale::walk(double from_start, double moved) {
   ++state_.waypoints;
 }
 
+void RateScale::forget_path() {
+  state_.path = state_.straightness = 0;
+  state_.waypoints = 0;
+}
+
 double RateScale::free_rise() const {
   if (!state_.found) return kFreeRise;
   const double done = 1 - left_;

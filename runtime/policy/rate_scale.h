@@ -123,6 +123,8 @@ class RateScale {
   /// At a waypoint of a free rate: the squared distance of the matrices from where they began, and that
   /// from the waypoint before.
   void walk(double from_start, double moved);
+  /// The way begins anew.
+  void forget_path();
 
   /// To be called after a step, counted from 1, with how far the matrices are from their average,
   /// relative to their norm, and the average's decay per step.

@@ -9,12 +9,13 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from dataclasses import replace
 
 BENCH = pathlib.Path(__file__).parents[2] / "bench" / "any_rate.py"
 sys.path.insert(0, str(BENCH.parent))
 import any_rate as bench  # noqa: E402
 from any_rate_report import times  # noqa: E402
-from any_rate_runs import Arena, is_bracketed  # noqa: E402
+from any_rate_runs import OTHER_SCHEDULES, Arena, arenas_of, is_bracketed  # noqa: E402
 from corpus import fingerprint  # noqa: E402
 from harness.arenas import ARENAS  # noqa: E402
 from harness.methods import MuonAndAdamW, Recipe, schedule  # noqa: E402
@@ -54,6 +55,23 @@ class Planning(unittest.TestCase):
                          {(64, 0.0, 1), (64, 0.0, 2)}, "at the best warm-up, and not at the seed that found it")
         falling = until_nothing_is_left(lambda job: 3 + abs(job["rate"] - 1))
         self.assertEqual(sorted(rates(falling, purpose="tune", warmup=0.1)), [0.5, 1, 2, 4, 8, 16, 32])
+
+    def test_all_is_held_against_the_best_schedule(self):
+        def tuned(arena, final):
+            made = {"arena": arena, "method": "alone", "variant": "", "warmup": 0.1, "steps": 100, "cost_steps": 0.0}
+            return [{**made, "rate": 1.0, "seed": 0, "purpose": "tune", "final": final},
+                    {**made, "rate": 1.0, "seed": 1, "purpose": "confirm", "final": final + 1}]
+
+        lines = [*tuned("pretrain", 3.0), *tuned("pretrain-wsd", 2.0), *tuned("pretrain-linear", 2.5), *tuned("pretrain-muon", 1.0),
+                 {**tuned("pretrain-constant", 0.5)[0]}]
+        found = {arena.name: (arena.baseline, arena.confirmed) for arena in arenas_of(lines)}
+        self.assertEqual(found, {"pretrain": ([3.0], [4.0]), "pretrain-wsd": ([3.0], [3.0]), "pretrain-linear": ([3.5], [3.5]),
+                                 "pretrain-muon": ([2.0], [2.0])}, "of those that were confirmed, with the same optimizer")
+        self.assertLessEqual({f"pretrain-{kind}" for kind in OTHER_SCHEDULES}, set(ARENAS))
+
+    def test_without_methods_the_base_is_tuned_and_no_more(self):
+        lines = until_nothing_is_left(lambda job: 3 + abs(job["rate"] - 64), methods=(), plan=replace(PLAN, variants={}))
+        self.assertEqual({line["purpose"] for line in lines}, {"tune", "confirm"})
 
     def test_rates_that_fail_are_above_the_best(self):
         lines = until_nothing_is_left(lambda job: None if job["rate"] > 16 else 1 / job["rate"])

@@ -23,7 +23,7 @@ TEST(PathSample, OfAFewElementsTakesAllInAnyDtypeAndOrder) {
   std::vector<at::Tensor> first, last;
   for (const at::Tensor& tensor : tensors) first.push_back(tensor.clone());
   last = first;
-  path.start();
+  path.begin();
   for (int waypoint = 0; waypoint < 3; ++waypoint) {
     double from_start = 0;
     double moved = 0;
@@ -45,7 +45,7 @@ TEST(PathSample, OfManyTakesSomeOfEveryRowAndColumn) {
     const at::Tensor matrix = torch::zeros({rows, columns});
     PathSample path{TensorList({matrix})};
     EXPECT_LE(path.byte_count(), 3 * 4 * (std::int64_t{1} << 19)) << columns;
-    path.start();
+    path.begin();
     matrix.select(1, 17).fill_(1);
     const auto count = static_cast<double>(path.first().tensors()[0].numel());
     EXPECT_NEAR(path.take().moved * columns / count, 1, 0.1) << columns;
@@ -56,12 +56,15 @@ TEST(PathSample, OfManyTakesSomeOfEveryRowAndColumn) {
   }
 }
 
-TEST(PathSample, StartsAnew) {
+TEST(PathSample, BeginsAnewWhereItWasForgotten) {
   const at::Tensor weight = torch::zeros({10});
   PathSample path{TensorList({weight})};
-  path.start();
+  path.begin();
   weight.fill_(1);
-  path.start();
+  path.begin();
+  EXPECT_DOUBLE_EQ(path.take().from_start, 10) << "it was known where it began";
+  path.forget();
+  path.begin();
   weight.fill_(3);
   const PathSample::Squares squares = path.take();
   EXPECT_DOUBLE_EQ(squares.from_start, 40);

@@ -82,6 +82,7 @@ def carried_over(old: _core.Engine, new: _core.Engine) -> tuple[str, list[tuple[
     data["snapshot_steps"] = []
     data["activations"] = False
     data["pending"] = []
+    data["path_begun"] = False
     tensors = dict(named)
     # Before the first step there is no average yet.
     position = {id(parameter): i for i, parameter in enumerate(before)} if data["step"] > 0 else {}

@@ -185,6 +185,10 @@ class Training(ProgramTest):
         self.assertNotIn("leaps: ", result.stdout)
         last = json.loads((self.folder / "run" / "metrics.jsonl").read_text().splitlines()[-1])
         self.assertEqual(last["validation_loss"], last["average_validation_loss"])
+        self.assertNotIn("go by the weights on the way", result.stdout)
+        result = self.train(self.folder / "best", "--set", "run.keep_best=true")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("run.target_loss and run.keep_best go by the weights on the way", result.stdout)
 
     def test_start_names_the_ways_other_than_the_default(self):
         result = self.train(self.folder / "run", "--set", "leapverify.verification.when=raced",

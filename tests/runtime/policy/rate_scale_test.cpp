@@ -577,6 +577,21 @@ TEST(RateScale, OneMoveAndNoMoveSayNothingOfAFreeRatesWay) {
   EXPECT_EQ(rate.state().straightness, 1);
 }
 
+TEST(RateScale, AFreeRateForgetsItsWayWhereThatBeginsAnew) {
+  RateScale rate(free_rate());
+  rate.follow({1}, 0.9);
+  go(rate, 0.2, 1);
+  rate.walk(1, 1);
+  rate.walk(0.1, 1);
+  rate.forget_path();
+  const double found = rate.value();
+  go(rate, 0.001, 2);
+  EXPECT_DOUBLE_EQ(rate.value(), free_rate().growth * found);
+  rate.walk(1, 1);
+  rate.walk(2.5, 1);
+  EXPECT_DOUBLE_EQ(rate.state().straightness, 1.25);
+}
+
 TEST(RateScale, AFreeRateThatWasNotFoundClimbsOnWhateverItsWay) {
   RateScale late(free_rate());
   late.follow({1}, 0.2);
