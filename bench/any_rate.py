@@ -6,8 +6,8 @@ Usage: any_rate.py FOLDER [--device cpu|cuda] [--arenas pretrain digits ...] [--
 
 Needs what time_to_target.py needs, and scikit-learn. In each arena (bench/harness/arenas.py) the base optimizer alone is
 tuned first: rate × warm-up at seed 0, factors of 2 apart, until the best rate of each warm-up has worse neighbours on
-both sides; the best of all is run at --seeds others. Arenas called NAME-SCHEDULE tune it with other schedules;
-with --methods and nothing after it that is all. Then each method is run from 1/256 to 8 times the rate that is best at
+both sides; the best of all is run at --seeds others. Arenas called NAME-SCHEDULE tune it with other schedules,
+and those of pretrain run the methods there too. Then each method is run from 1/256 to 8 times the rate that is best at
 the arena's own warm-up. Prodigy, D-Adaptation and
 prodigy-plus-schedule-free find their rate themselves and are run once a seed. A --variant is
 LeapVerify with other options. One line of FOLDER/any_rate.jsonl a run; what is there is not run again, so it can be
@@ -135,7 +135,8 @@ def main() -> int:
     variants = dict(arguments.variant)
     plans = {}
     methods = {name: [method for method in arguments.methods
-                      if ARENAS[name].recipe.optimizer == "adamw" or method in OF_ANY_OPTIMIZER]
+                      if ARENAS[name].has_methods
+                      and (ARENAS[name].recipe.optimizer == "adamw" or method in OF_ANY_OPTIMIZER)]
                for name in arguments.arenas}
     for name in arguments.arenas:
         about = ARENAS[name]

@@ -28,7 +28,7 @@ def parser_of(description: str | None, arenas: list[str], methods: tuple[str, ..
     parser.add_argument("folder", type=Path)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--arenas", nargs="+", choices=arenas, default=arenas)
-    parser.add_argument("--methods", nargs="*", choices=methods, default=list(methods))
+    parser.add_argument("--methods", nargs="+", choices=methods, default=list(methods))
     parser.add_argument("--seeds", type=int, default=seeds)
     parser.add_argument("--seconds", type=float, default=math.inf)
     parser.add_argument("--jobs", type=int, default=2)

@@ -40,7 +40,7 @@ class BaseOptimizer {
 
   /// One a group.
   virtual std::vector<MomentumCoefficient> momenta() const = 0;
-  /// The values likewise; 0 leaves a group as it is.
+  /// The values likewise, 0 where a group keeps none.
   virtual void set_momenta(const std::vector<double>& momenta) = 0;
 
   /// One step, after the closure unless it is null; returns what it returns.

@@ -189,10 +189,7 @@ void LeapVerify::Implementation::follow(bool has_batch) {
   if (average_ && (off_reason_.empty() || bounds_stride())) average_->update();
   const bool observes = controller_.observes(step_, options_.observe_every);
   if (!options_.enabled) return;
-  if (path_sample_ &&
-      step_ % policy::RateOptions::free_waypoint_every(options_.planned_steps) == 0) {
-    take_waypoint();
-  }
+  if (path_sample_ && step_ % waypoint_every() == 0) take_waypoint();
   // A rate that is far too large does harm before the first observation.
   if (bounds_stride() && (observes || step_ < options_.observe_every || rate_.climbs_to_stride())) {
     limit_stride();
@@ -289,8 +286,7 @@ void LeapVerify::Implementation::limit_stride() {
   const double distance = whole_distance(matrices_, &averaged_matrices_) / norm;
   // Weights that are not finite are for the training loop to tell.
   if (!std::isfinite(distance)) return;
-  rate_.limit(distance, step_, options_.denoise_decay);
-  trace_rate("the weights go as far as rate.stride");
+  trace_rate(rate_.limit(distance, step_, options_.denoise_decay));
 }
 
 double LeapVerify::Implementation::share_left(std::int64_t done) const {

@@ -112,8 +112,8 @@ class LeapVerify {
   /// leap, and CollectiveError where one does not answer.
   /// Memory: one copy of the trained weights and of the buffers on the parameters' device, the
   /// weights' average with reference: denoised, and the snapshots that the predictor and the look
-  /// back need in the format of Options::snapshots, or with rate.free the average of all iterates; see
-  /// memory_bytes(). Throws InvalidOption for illegal options, an unsupported base optimizer or a gate set that is too
+  /// back need in the format of Options::snapshots, or with rate.free, in their place, the iterate, the
+  /// average of all iterates and a sample of some MiB; see memory_bytes(). Throws InvalidOption for illegal options, an unsupported base optimizer or a gate set that is too
   /// small; ContractError for parameters on several devices or with gaps in memory.
   LeapVerify(torch::optim::Optimizer& base, ModelReference model, const Options& options,
              Evaluator& evaluator, TraceSink trace = nullptr, StepRunner* runner = nullptr,

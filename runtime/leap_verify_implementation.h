@@ -252,6 +252,9 @@ class LeapVerify::Implementation {
   /// Whether the rate is lowered where the weights go far.
   bool bounds_stride() const;
   void find_matrices();
+  std::int64_t waypoint_every() const {
+    return policy::RateOptions::free_waypoint_every(options_.planned_steps);
+  }
   /// Tells a free rate how far the matrices have gone. Synchronises.
   void take_waypoint();
   /// Lowers the rate where the matrices are too far from their average. Synchronises.

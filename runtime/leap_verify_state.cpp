@@ -84,6 +84,7 @@ LeapVerifyState LeapVerify::Implementation::state() const {
     add_list(iterates_->average(), "iterate_average.", out.tensors);
   }
   data["path_begun"] = path_sample_ && path_sample_->has_begun();
+  data["waypoint_every"] = waypoint_every();
   if (path_sample_ && path_sample_->has_begun()) {
     add_list(path_sample_->first(), "path_first.", out.tensors);
     add_list(path_sample_->last(), "path_last.", out.tensors);
@@ -156,7 +157,9 @@ void LeapVerify::Implementation::restore(const LeapVerifyState& state) {
       restore_list(iterates_->average(), "iterate_average.", state.tensors, source);
       iterates_->restore(data.at("iterates_weigh").get<double>(), data.at("pull").get<double>());
     }
-    if (path_sample_ && data.at("path_begun").get<bool>()) {
+    // In a run of another length moves are longer or shorter.
+    const bool same_moves = data.at("waypoint_every").get<std::int64_t>() == waypoint_every();
+    if (path_sample_ && data.at("path_begun").get<bool>() && same_moves) {
       restore_list(path_sample_->first(), "path_first.", state.tensors, source);
       restore_list(path_sample_->last(), "path_last.", state.tensors, source);
       path_sample_->restore();

@@ -7,7 +7,7 @@
 
 namespace leapverify {
 
-/// Distances along the way of a list of tensors, told by at most some 2^18 of their elements, evenly
+/// Distances along the way of a list of tensors, told by at most 2^18 of their elements, evenly
 /// spread. Memory: three copies of these in the widest of the tensors' dtypes, float32 at least, on
 /// their device.
 class PathSample {
@@ -19,8 +19,8 @@ class PathSample {
   /// It is not known any more.
   void forget() { has_begun_ = false; }
 
-  /// Of the sampled elements: squared distance from where the way began, and from where they were at
-  /// the last call, or at begin().
+  /// Of all elements, as those sampled tell: squared distance from where the way began, and from where
+  /// they were at the last call, or at begin().
   struct Squares {
     double from_start = 0;
     double moved = 0;
@@ -41,6 +41,8 @@ class PathSample {
   void read(const TensorList& into) const;
 
   std::vector<at::Tensor> sampled_;
+  /// All elements over those sampled.
+  double share_ = 1;
   TensorList first_;
   TensorList last_;
   TensorList now_;

@@ -255,7 +255,8 @@ json to_json_state(const policy::RateScale::State& state) {
           {"unit", state.unit},
           {"path", state.path},
           {"waypoints", state.waypoints},
-          {"straightness", state.straightness}};
+          {"straightness", state.straightness},
+          {"is_fresh", state.is_fresh}};
 }
 
 Detector::State detector_state_from_json(const json& data) {
@@ -328,6 +329,7 @@ policy::RateScale::State rate_state_from_json(const json& data) {
   state.path = data.at("path");
   state.waypoints = data.at("waypoints");
   state.straightness = data.at("straightness");
+  state.is_fresh = data.at("is_fresh");
   return state;
 }
 

@@ -21,7 +21,12 @@ class Arena:
     #: Sequences a step, in batches of the model's size.
     batches: int = 1
     recipe: Recipe = Recipe()
+    #: False: in the any-rate bench the base optimizer is tuned there, and nothing else is run.
+    has_methods: bool = True
 
+
+#: Beside the cosine that the others have: arenas called NAME-SCHEDULE.
+OTHER_SCHEDULES = ("linear", "wsd", "constant")
 
 _PRETRAIN = Arena(400, 2.5e-4)
 _LARGE_BATCH = Arena(100, 2.5e-4, batches=8)
@@ -37,8 +42,8 @@ ARENAS = {
     **TEXT_ARENAS,
     "pretrain-large-batch": _LARGE_BATCH,
     "digits": Arena(400, 2.5e-4, "digits"),
-    **{f"{name}-{kind}": replace(arena, recipe=Recipe(schedule=kind))
-       for name, arena in {**TEXT_ARENAS, "pretrain-large-batch": _LARGE_BATCH}.items() for kind in ("linear", "wsd", "constant")},
+    **{f"{name}-{kind}": replace(arena, recipe=Recipe(schedule=kind), has_methods=name == "pretrain")
+       for name, arena in {**TEXT_ARENAS, "pretrain-large-batch": _LARGE_BATCH}.items() for kind in OTHER_SCHEDULES},
     "pretrain-sgd": replace(_PRETRAIN, lowest_rate=2.5e-2, recipe=Recipe(optimizer="sgd")),
     "pretrain-muon": replace(_PRETRAIN, recipe=Recipe(optimizer="muon")),
 }

@@ -97,8 +97,8 @@ void describe_leaps(Lines& lines, const StartFacts& facts) {
   }
   if (options.rate.free && (facts.config.run.target_loss > 0 || facts.config.run.keep_best)) {
     add(lines,
-        "run.target_loss and run.keep_best go by the weights on the way, which their average is "
-        "better than (run.eval_average scores it)");
+        "run.target_loss and run.keep_best go by the weights on the way, and not by their average, "
+        "which is better and where the run ends");
   }
   if (options.detector.signal == SignalKind::kActivationCosine && options.probes == 0) {
     add(lines,

@@ -19,6 +19,8 @@ constexpr double kFreeStraight = 1.1;
 constexpr double kFreeRiseShare = 0.6;
 constexpr double kFreeFallShare = 0.3;
 
+constexpr const char* kStrideReached = "the weights go as far as rate.stride";
+
 /// No rate that weights are trained at lies further from the schedule's.
 constexpr double kFreeLimit = 1e12;
 
@@ -52,12 +54,12 @@ void RateOptions::describe(FieldVisitor& visitor) {
       "goes further lowers the learning rate; 0: no bound");
   visitor.field(
       "free", free,
-      "whatever the schedule, the learning rate is what moves the matrices as far as the stride at "
-      "most (where none is given planned_steps^(-1/4), and twice that if less than a quarter of "
-      "the "
-      "model is trained, as with adapters) and as straight from the start as a random walk does or "
-      "a little straighter, and the weights are drawn to the average of all that "
-      "the optimizer made, where they end with planned_steps; no candidates are tried");
+      "whatever the schedule, the learning rate rises while the matrices go straight and at most "
+      "as "
+      "far as the stride (where none is given planned_steps^(-1/4), and twice that if less than a "
+      "quarter of the model is trained, as with adapters), and the weights are drawn to the "
+      "average "
+      "of all that the optimizer made, where they end with planned_steps; no candidates are tried");
 }
 
 double RateOptions::free_stride(std::int64_t planned_steps, bool adapters) {
@@ -88,7 +90,10 @@ void RateScale::restore(const State& state) {
     state_.found = false;
   }
   // Where the rate is free, the length of the run, and with it the stride, may not be known yet.
-  if (!has_stride() && !is_free()) state_.held = 1;
+  if (!has_stride() && !is_free()) {
+    state_.held = 1;
+    state_.reach = 0;
+  }
   state_.scale = std::clamp(state_.scale, smallest(), options_.largest);
 }
 
@@ -200,25 +205,36 @@ void RateScale::walk(double from_start, double moved) {
   if (!(moved > 0)) return;
   state_.path += moved;
   state_.straightness = from_start / state_.path;
+  state_.is_fresh = true;
   ++state_.waypoints;
 }
 
 void RateScale::forget_path() {
   state_.path = state_.straightness = 0;
   state_.waypoints = 0;
+  state_.is_fresh = false;
 }
 
-double RateScale::free_rise() const {
-  if (!state_.found) return kFreeRise;
+RateScale::Factor RateScale::free_rise() const {
+  if (!state_.found) return {kFreeRise, "the weights do not go as far as rate.stride yet"};
   const double done = 1 - left_;
   // One move is always straight.
-  const bool straight = state_.waypoints < 2 || state_.straightness >= kFreeStraight;
-  if (straight) return done < kFreeRiseShare ? options_.growth : 1;
-  if (done >= kFreeFallShare) return 1;
-  return std::max(1 / options_.growth, state_.straightness / kFreeStraight);
+  const bool is_known = state_.waypoints >= 2;
+  if (!is_known && done < kFreeFallShare) {
+    return {options_.growth, "the way from the start is not known yet"};
+  }
+  if (is_known && state_.straightness >= kFreeStraight && done < kFreeRiseShare) {
+    return {options_.growth, "the way from the start is straight"};
+  }
+  // What a waypoint says is of the moves before it, and none of the rate that it has changed.
+  if (is_known && state_.straightness < kFreeStraight && done < kFreeFallShare && state_.is_fresh) {
+    return {std::max(1 / options_.growth, state_.straightness / kFreeStraight),
+            "the way from the start is not straight"};
+  }
+  return {1, kStrideReached};
 }
 
-void RateScale::limit(double distance, std::int64_t step, double decay) {
+const char* RateScale::limit(double distance, std::int64_t step, double decay) {
   // The distance still holds what was gone before it was told last, and says too late what is gone now.
   const double kept = std::pow(decay, static_cast<double>(step - state_.told));
   state_.reach = std::max(0.0, (distance - kept * state_.distance) / (1 - kept));
@@ -227,17 +243,20 @@ void RateScale::limit(double distance, std::int64_t step, double decay) {
   const double stride = options_.stride * state_.annealed;
   if (is_free()) {
     // Weights that stay where they are tell nothing of the rate, unless it is too small to move them.
-    if (largest_scheduled() == 0) return;
-    if (state_.reach == 0 && (state_.found || state_.held >= 1)) return;
+    if (largest_scheduled() == 0) return kStrideReached;
+    if (state_.reach == 0 && (state_.found || state_.held >= 1)) return kStrideReached;
     const double wanted = stride / state_.reach;
-    const double factor = std::min(free_rise(), wanted);
+    const Factor rise = free_rise();
     if (wanted < 1) state_.found = true;
-    state_.held = std::clamp(state_.held * factor, 1 / kFreeLimit, kFreeLimit);
-    return;
+    state_.is_fresh = false;
+    state_.held =
+        std::clamp(state_.held * std::min(rise.value, wanted), 1 / kFreeLimit, kFreeLimit);
+    return rise.value < wanted ? rise.reason : kStrideReached;
   }
   // Where moves undo each other, that reads as no speed at all.
   const double most = std::min(1.0, state_.held * options_.growth);
   state_.held = std::min(most, state_.held * stride / state_.reach);
+  return kStrideReached;
 }
 
 double RateScale::largest_scheduled() const {

@@ -24,7 +24,7 @@ struct RateOptions {
   /// Of a free rate, where no stride is given: n^(-1/4) for n planned steps, and twice that for
   /// adapters, most of which begin at 0 and have further to go than weights that are there already.
   static double free_stride(std::int64_t planned_steps, bool adapters);
-  /// Steps between its waypoints: forty a run.
+  /// Steps between its waypoints: some forty a run, or one a step.
   static std::int64_t free_waypoint_every(std::int64_t planned_steps) {
     return std::max<std::int64_t>(1, planned_steps / 40);
   }
@@ -67,8 +67,8 @@ struct RateOptions {
 /// further. Of what the schedule says only the ratios between the groups count. Later in a run the stride
 /// is noise and hardly depends on the rate. So from then on it goes by how straight the way from the start
 /// is, the square of its length over the sum of the squared moves between waypoints, which a random walk
-/// keeps at 1: at 1.1 and more the rate rises in the first six tenths of the planned steps, below that
-/// it falls in the first three.
+/// keeps at 1: at 1.1 and more the rate rises at observations in the first six tenths of the planned
+/// steps, below that it falls, once a waypoint, in the first three.
 class RateScale {
  public:
   /// Throws InvalidOption.
@@ -127,8 +127,8 @@ class RateScale {
   void forget_path();
 
   /// To be called after a step, counted from 1, with how far the matrices are from their average,
-  /// relative to their norm, and the average's decay per step.
-  void limit(double distance, std::int64_t step, double decay);
+  /// relative to their norm, and the average's decay per step. Returns what decided on the rate.
+  const char* limit(double distance, std::int64_t step, double decay);
 
   /// What the scale may rise by; below 1 where it is held, infinite without a stride.
   double room() const;
@@ -171,6 +171,8 @@ class RateScale {
     double path = 0;
     std::int64_t waypoints = 0;
     double straightness = 0;
+    /// That this was told after the rate had gone by it last.
+    bool is_fresh = false;
     /// The first rate above 0 that the schedule had, which `held` is a factor on where the rate is free.
     double unit = 0;
   };
@@ -180,8 +182,12 @@ class RateScale {
 
  private:
   void move(double to, std::int64_t observation);
+  struct Factor {
+    double value = 1;
+    const char* reason;
+  };
   /// The most that a free rate may rise by now; below 1 where it is to fall.
-  double free_rise() const;
+  Factor free_rise() const;
   /// The largest of the groups' rates, as the schedule has them.
   double largest_scheduled() const;
 

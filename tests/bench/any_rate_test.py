@@ -18,6 +18,7 @@ from any_rate_report import times  # noqa: E402
 from any_rate_runs import OTHER_SCHEDULES, Arena, arenas_of, is_bracketed  # noqa: E402
 from corpus import fingerprint  # noqa: E402
 from harness.arenas import ARENAS  # noqa: E402
+from harness.arenas import OTHER_SCHEDULES as NAMED  # noqa: E402
 from harness.methods import MuonAndAdamW, Recipe, schedule  # noqa: E402
 from harness.tasks import DigitsTask  # noqa: E402
 from runs_in_parts import lines_of  # noqa: E402
@@ -67,7 +68,7 @@ class Planning(unittest.TestCase):
         found = {arena.name: (arena.baseline, arena.confirmed) for arena in arenas_of(lines)}
         self.assertEqual(found, {"pretrain": ([3.0], [4.0]), "pretrain-wsd": ([3.0], [3.0]), "pretrain-linear": ([3.5], [3.5]),
                                  "pretrain-muon": ([2.0], [2.0])}, "of those that were confirmed, with the same optimizer")
-        self.assertLessEqual({f"pretrain-{kind}" for kind in OTHER_SCHEDULES}, set(ARENAS))
+        self.assertEqual(OTHER_SCHEDULES, NAMED)
 
     def test_without_methods_the_base_is_tuned_and_no_more(self):
         lines = until_nothing_is_left(lambda job: 3 + abs(job["rate"] - 64), methods=(), plan=replace(PLAN, variants={}))

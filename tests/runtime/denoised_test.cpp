@@ -812,6 +812,63 @@ std::vector<at::Tensor> listed(const ToyRun& run, const std::string& prefix) {
   return found;
 }
 
+json rate_state(const ToyRun& run) { return json::parse(run.leaps->state().json).at("rate"); }
+
+TEST(Denoised, AFreeRateKnowsHowStraightItsIteratesWent) {
+  ToyRun run;
+  std::vector<at::Tensor> start;
+  for (const at::Tensor& parameter : run.model->parameters()) {
+    start.push_back(parameter.detach().clone());
+  }
+  run.wrap(free_rate());
+  std::vector<at::Tensor> last = start;
+  double path = 0;
+  double straightness = 0;
+  for (int step = 1; step <= 60; ++step) {
+    run.train(1);
+    // Of 100 steps, every second is a waypoint.
+    if (step % 2 == 0) {
+      const std::vector<at::Tensor> iterate = listed(run, "iterate.");
+      ASSERT_EQ(iterate.size(), start.size());
+      double from_start = 0;
+      for (std::size_t i = 0; i < iterate.size(); ++i) {
+        if (iterate[i].dim() < 2) continue;
+        from_start += (iterate[i] - start[i]).square().sum().item<double>();
+        path += (iterate[i] - last[i]).square().sum().item<double>();
+      }
+      last = iterate;
+      straightness = from_start / path;
+    }
+    const double told = rate_state(run).at("straightness").get<double>();
+    EXPECT_NEAR(told, straightness, 1e-4 * straightness) << step;
+  }
+  const json event = events_of(run, "rate").back();
+  EXPECT_GT(event.at("reach").get<double>(), 0);
+  EXPECT_GT(event.at("straightness").get<double>(), 0);
+}
+
+TEST(Denoised, AFreeRatesWayBeginsAnewInARunOfAnotherLengthOrKind) {
+  ToyRun run;
+  run.wrap(free_rate());
+  run.train(20);
+  const LeapVerifyState state = run.leaps->state();
+  EXPECT_EQ(rate_state(run).at("waypoints"), 10);
+  Options longer = free_rate();
+  longer.planned_steps = 400;
+  run.wrap(longer);
+  run.leaps->restore(state);
+  EXPECT_EQ(rate_state(run).at("waypoints"), 0);
+  run.train(10);
+  EXPECT_EQ(rate_state(run).at("waypoints"), 1);
+  EXPECT_DOUBLE_EQ(rate_state(run).at("straightness").get<double>(), 1)
+      << "from where it began anew";
+  Options bound = with_stride(0.1, denoised(OnAccept::kRate));
+  bound.detector.signal = free_rate().detector.signal;
+  run.wrap(bound);
+  run.leaps->restore(state);
+  EXPECT_EQ(rate_state(run).at("waypoints"), 0);
+}
+
 bool has_weights(const ToyRun& run, const std::vector<at::Tensor>& expected) {
   const std::vector<at::Tensor> parameters = run.model->parameters();
   if (parameters.size() != expected.size()) return false;

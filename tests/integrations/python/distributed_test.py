@@ -26,6 +26,9 @@ SHARDED = {**ACCEPTING, "predictor": "least_squares", "on_accept": "both", "refe
            "detector.signal": "delta_cosine", "trust_norm": 0.1, "trust_path": 0.5}
 
 
+FREE = {"preset": "free", "planned_steps": 60}
+
+
 def net():
     torch.manual_seed(7)
     return nn.Sequential(nn.Linear(8, 33), nn.Tanh(), nn.Linear(33, 1), nn.Flatten(0))
@@ -132,11 +135,13 @@ class TwoRanks(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         names = ["ddp bare", "ddp rejecting", "ddp accepting", "ddp noisy", "ddp failing", "fsdp bare", "fsdp rejecting",
-                 "fsdp sharded", "fsdp failing", "ddp whole", "fsdp stale", "ddp next batch", "torn", "unlike", "ddp given"]
+                 "fsdp sharded", "fsdp failing", "ddp whole", "fsdp stale", "ddp next batch", "torn", "unlike", "ddp given",
+                 "ddp free", "fsdp free"]
         jobs = [("ddp", None, 60), ("ddp", REJECTING, 60), ("ddp", ACCEPTING, 60), ("ddp", EAGER, 60, 1e-3),
                 ("ddp", EAGER, 60, 0.0, True), ("fsdp", None, 60), ("fsdp", REJECTING, 60), ("fsdp", SHARDED, 60),
                 ("fsdp", EAGER, 60, 0.0, True), ("ddp", SHARDED, 60), ("fsdp stale", ACCEPTING, 20),
-                ("ddp", NEXT_BATCH, 60), ("torn", ACCEPTING, 60), ("unlike", EAGER, 60), ("ddp given", ACCEPTING, 60)]
+                ("ddp", NEXT_BATCH, 60), ("torn", ACCEPTING, 60), ("unlike", EAGER, 60), ("ddp given", ACCEPTING, 60),
+                ("ddp", FREE, 60), ("fsdp", FREE, 60)]
         cls.found = dict(zip(names, on_two_ranks(*jobs), strict=True))
 
     def check_same_on_both(self, name):
@@ -216,6 +221,16 @@ class TwoRanks(unittest.TestCase):
         self.assertEqual(verdicts(sharded[1]), verdicts(whole[1]))
         for a, b in zip(sharded[0], whole[0], strict=True):
             torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+
+    def test_a_free_rate_goes_by_all_shards(self):
+        def rates(name):
+            return torch.tensor([[e["step"], e["to"], e["reach"], e["straightness"]] for e in self.found[name][0][1]
+                                 if e["event"] == "rate" and "straightness" in e])
+
+        self.check_same_on_both("fsdp free")
+        self.check_same_on_both("ddp free")
+        self.assertGreater(len(rates("ddp free")), 5)
+        torch.testing.assert_close(rates("fsdp free"), rates("ddp free"), rtol=1e-2, atol=0.0)
 
 
 if __name__ == "__main__":

@@ -551,6 +551,50 @@ TEST(RateScale, AFreeRateGoesByHowStraightItsWayIs) {
   }
 }
 
+TEST(RateScale, AWaypointLowersAFreeRateOnce) {
+  RateScale rate(free_rate());
+  rate.follow({1}, 0.9);
+  go(rate, 0.2, 1);
+  rate.walk(1, 1);
+  rate.walk(1.98, 1);
+  const double found = rate.value();
+  for (int step = 2; step <= 20; ++step) go(rate, 0.001, step);
+  EXPECT_DOUBLE_EQ(rate.value(), 0.9 * found) << "it says nothing of the rate that it has changed";
+  rate.walk(0.99 * 3, 1);
+  for (int step = 21; step <= 40; ++step) go(rate, 0.001, step);
+  EXPECT_DOUBLE_EQ(rate.value(), 0.9 * 0.9 * found);
+}
+
+TEST(RateScale, AFreeRateSaysWhatDecidedOnIt) {
+  RateScale rate(free_rate());
+  rate.follow({1}, 0.9);
+  std::int64_t step = 0;
+  const auto reason = [&](double reach) {
+    const double last = rate.state().distance;
+    return std::string(rate.limit(last + (1 - kDecay) * (reach - last), ++step, kDecay));
+  };
+  const std::string stride = "the weights go as far as rate.stride";
+  EXPECT_EQ(reason(0.001), "the weights do not go as far as rate.stride yet");
+  EXPECT_EQ(reason(0.09), stride);
+  EXPECT_EQ(reason(0.2), stride);
+  EXPECT_EQ(reason(0.001), "the way from the start is not known yet");
+  rate.walk(1, 1);
+  rate.walk(3, 1);
+  EXPECT_EQ(reason(0.001), "the way from the start is straight");
+  EXPECT_EQ(reason(0.2), stride);
+  rate.walk(1, 1);
+  EXPECT_EQ(reason(0.001), "the way from the start is not straight");
+}
+
+TEST(RateScale, AWayThatBeganAnewInTheMidstOfARunRaisesNothing) {
+  RateScale rate(free_rate());
+  rate.follow({1}, 0.6);
+  go(rate, 0.2, 1);
+  const double found = rate.value();
+  go(rate, 0.001, 2);
+  EXPECT_EQ(rate.value(), found);
+}
+
 TEST(RateScale, TheStrideHoldsAFreeRateHoweverStraightItsWay) {
   for (const double left : {1.0, 0.5, 0.1}) {
     RateScale rate(free_rate());
@@ -571,7 +615,7 @@ TEST(RateScale, OneMoveAndNoMoveSayNothingOfAFreeRatesWay) {
   rate.walk(1, 1);
   const double found = rate.value();
   go(rate, 0.001, 2);
-  EXPECT_DOUBLE_EQ(rate.value(), free_rate().growth * found) << "one move is always straight";
+  EXPECT_DOUBLE_EQ(rate.value(), free_rate().growth * found);
   rate.walk(1, 0);
   EXPECT_EQ(rate.state().waypoints, 1);
   EXPECT_EQ(rate.state().straightness, 1);
