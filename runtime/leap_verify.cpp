@@ -19,6 +19,9 @@
 namespace leapverify {
 namespace {
 
+/// Weights of a smaller part of their usual norm are as good as 0.
+constexpr double kNothing = 0.01;
+
 // An evaluator that fails this often in a row will not recover.
 constexpr int kMaxFailures = 3;
 
@@ -133,7 +136,10 @@ void LeapVerify::Implementation::begin_step() {
   require_same_ranks();
   trace_settings();
   if (iterates_) iterates_->begin();
-  if (path_sample_) path_sample_->begin();
+  if (path_sample_ && !path_sample_->has_begun()) {
+    path_sample_->begin();
+    least_norm_ = least_norm();
+  }
   if (average_ && step_ == 0) average_->start();
 }
 
@@ -230,7 +236,7 @@ at::Tensor LeapVerify::Implementation::base_step(const std::function<at::Tensor(
     // Whoever evaluates the closure again in the same step.
     rates.reset();
     momenta.reset();
-    if (options_.enabled) rate_.follow(base_->learning_rates(), share_left(step_));
+    if (options_.enabled) follow_rates();
     step_scale_ = rate_scale();
     rates.emplace(*base_, step_scale_);
     if (iterates_) {
@@ -254,6 +260,16 @@ at::Tensor LeapVerify::Implementation::base_step(const std::function<at::Tensor(
   });
 }
 
+void LeapVerify::Implementation::follow_rates() {
+  const std::vector<double> rates = base_->learning_rates();
+  for (const double rate : rates) {
+    if (iterates_ && !std::isfinite(rate)) {
+      throw InvalidOption("learning rate", number_text(rate), "a finite one with rate.free");
+    }
+  }
+  rate_.follow(rates, share_left(step_));
+}
+
 bool LeapVerify::Implementation::bounds_stride() const {
   return average_ && rate_.has_stride() && options_.mode == Mode::kLeap && options_.adapts_rate();
 }
@@ -274,6 +290,17 @@ void LeapVerify::Implementation::find_matrices() {
   averaged_matrices_ = TensorList(std::move(averages));
 }
 
+double LeapVerify::Implementation::least_norm() const {
+  double squares = 0;
+  for (const at::Tensor& matrix : matrices_.tensors()) {
+    squares += static_cast<double>(matrix.size(0)) / 3;
+  }
+  std::vector<double> whole = {squares};
+  base_->sum_over_shards(whole);
+  const double usual = std::sqrt(whole.front());
+  return whole_distance(matrices_, nullptr) < kNothing * usual ? usual : 0;
+}
+
 void LeapVerify::Implementation::take_waypoint() {
   const PathSample::Squares here = path_sample_->take();
   std::vector<double> squares = {here.from_start, here.moved};
@@ -282,11 +309,14 @@ void LeapVerify::Implementation::take_waypoint() {
 }
 
 void LeapVerify::Implementation::limit_stride() {
-  const double norm = whole_distance(matrices_, nullptr);
+  const double norm = std::max(least_norm_, whole_distance(matrices_, nullptr));
   const double distance = whole_distance(matrices_, &averaged_matrices_) / norm;
   // Weights that are not finite are for the training loop to tell.
   if (!std::isfinite(distance)) return;
-  trace_rate(rate_.limit(distance, step_, options_.denoise_decay));
+  const double rate = rate_.free_value();
+  const char* reason = rate_.limit(distance, step_, options_.denoise_decay);
+  // Of a free rate the factor changes with the schedule too, which is no decision.
+  if (!rate_.is_free() || rate != rate_.free_value()) trace_rate(reason);
 }
 
 double LeapVerify::Implementation::share_left(std::int64_t done) const {

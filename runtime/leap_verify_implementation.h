@@ -252,6 +252,11 @@ class LeapVerify::Implementation {
   /// Whether the rate is lowered where the weights go far.
   bool bounds_stride() const;
   void find_matrices();
+  /// With a free rate: the norm that matrices which begin at 0 are taken to have, as torch would have
+  /// drawn them; 0 where they do not.
+  double least_norm() const;
+  /// Tells the rate what the schedule says of this step.
+  void follow_rates();
   std::int64_t waypoint_every() const {
     return policy::RateOptions::free_waypoint_every(options_.planned_steps);
   }
@@ -354,6 +359,7 @@ class LeapVerify::Implementation {
   // Of a free rate.
   std::optional<IterateAverage> iterates_;
   std::optional<PathSample> path_sample_;
+  double least_norm_ = 0;
   // Of the weights and of their average, where the stride is bounded.
   TensorList matrices_;
   TensorList averaged_matrices_;

@@ -172,6 +172,7 @@ std::string rate_event(std::int64_t step, double from, double to, const std::str
   out["from"] = number(from);
   out["to"] = number(to);
   out["reason"] = reason;
+  if (rate.unit > 0) out["rate"] = number(rate.held * rate.unit);
   if (rate.reach > 0) out["reach"] = number(rate.reach);
   if (rate.waypoints > 0) out["straightness"] = number(rate.straightness);
   return out.dump();

@@ -96,8 +96,7 @@ void print_summary(const trainer::Summary& summary, const trainer::Config& confi
                 static_cast<long long>(*summary.best_step));
   }
   if (config.leapverify.options.enabled && config.leapverify.options.rate.free) {
-    std::printf("the learning rate ended at %.3g times the one written\n",
-                summary.learning_rate_scale);
+    std::printf("the learning rate ended at %.3g\n", summary.learning_rate);
   } else if (config.leapverify.options.enabled) {
     const leapverify::policy::Ledger& ledger = summary.ledger;
     std::printf(

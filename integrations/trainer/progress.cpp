@@ -41,7 +41,9 @@ std::string progress_line(const ProgressState& state, int bar_width) {
                  static_cast<long long>(state.steps), state.loss,
                  count_text(state.tokens_per_second).c_str(),
                  duration_text(state.seconds_left).c_str());
-  if (state.leaps_on) {
+  if (state.free_rate) {
+    line += format("  rate %.3g", *state.free_rate);
+  } else if (state.leaps_on) {
     line += format("  %s  leaps %lld/%lld  saved %.1f", name_of(state.regime),
                    static_cast<long long>(state.accepted), static_cast<long long>(state.tried),
                    state.steps_saved);

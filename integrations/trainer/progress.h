@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace leapverify::trainer {
@@ -22,6 +23,8 @@ struct ProgressState {
   double steps_saved = 0;
   /// Factor on the scheduled learning rate.
   double learning_rate_scale = 1;
+  /// Where nothing is tried: the learning rate itself.
+  std::optional<double> free_rate;
 };
 
 /// One line: a bar of `bar_width` characters and the numbers.

@@ -336,6 +336,7 @@ void Trainer::Implementation::log(bool keep) {
   state.accepted = status.ledger.accepted;
   state.steps_saved = status.ledger.steps_saved;
   state.learning_rate_scale = status.learning_rate_scale;
+  if (leaps().enabled && leaps().rate.free) state.free_rate = learning_rate_;
   progress_.update(state, keep);
   if (keep) {
     metrics_->write(
@@ -451,6 +452,7 @@ Summary Trainer::Implementation::summary() {
   result.ledger = status.ledger;
   result.overhead = status.overhead;
   result.learning_rate_scale = status.learning_rate_scale;
+  result.learning_rate = learning_rate_;
   result.off_reason = status.off_reason;
   if (speculation_) result.handoffs = speculation_->handoffs();
   if (!result.interrupted && first()) result.sample = sample();

@@ -31,6 +31,8 @@ struct Summary {
   double overhead = 0;
   /// At the end, the factor on the scheduled learning rate.
   double learning_rate_scale = 1;
+  /// As the last step was taken with it.
+  double learning_rate = 0;
   std::string off_reason;
   /// With speculation.steps: results of the worker that were taken over.
   std::optional<std::int64_t> handoffs;

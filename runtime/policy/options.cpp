@@ -228,6 +228,11 @@ void check_free_rate(const Options& options, bool averages) {
                         "false, or reference: denoised with a decay above 0, whose average the "
                         "stride is measured from");
   }
+  if (options.rate.stride > policy::RateOptions::kFreeLargestStride) {
+    throw InvalidOption("rate.stride", number_text(options.rate.stride),
+                        "at most " + number_text(policy::RateOptions::kFreeLargestStride) +
+                            " with rate.free; where none is given it is 0.05 to 0.5 mostly");
+  }
   const Options unread = Options::free_rate();
   const auto check = [](const char* field, const auto& value, const auto& legal) {
     if (value == legal) return;

@@ -18,6 +18,8 @@ constexpr double kFreeRise = 8;
 constexpr double kFreeStraight = 1.1;
 constexpr double kFreeRiseShare = 0.6;
 constexpr double kFreeFallShare = 0.3;
+/// Share of the stride that it falls to at the most.
+constexpr double kFreeLeastStride = 0.7;
 
 constexpr const char* kStrideReached = "the weights go as far as rate.stride";
 
@@ -131,12 +133,12 @@ void RateScale::follow(const std::vector<double>& scheduled, double left) {
 
 double RateScale::value() const {
   const double now = largest_scheduled();
-  if (is_free() && now > 0) return state_.held * state_.unit / now;
+  if (is_free() && now > 0) return free_value() / now;
   return state_.scale * state_.annealed * state_.held;
 }
 
 double RateScale::iterate_weight(std::int64_t step) const {
-  const double rate = largest_scheduled() > 0 ? state_.held * state_.unit : 0;
+  const double rate = largest_scheduled() > 0 ? free_value() : 0;
   return static_cast<double>(step) * rate * rate;
 }
 
@@ -215,7 +217,7 @@ void RateScale::forget_path() {
   state_.is_fresh = false;
 }
 
-RateScale::Factor RateScale::free_rise() const {
+RateScale::Factor RateScale::free_rise(double wanted) const {
   if (!state_.found) return {kFreeRise, "the weights do not go as far as rate.stride yet"};
   const double done = 1 - left_;
   // One move is always straight.
@@ -228,8 +230,8 @@ RateScale::Factor RateScale::free_rise() const {
   }
   // What a waypoint says is of the moves before it, and none of the rate that it has changed.
   if (is_known && state_.straightness < kFreeStraight && done < kFreeFallShare && state_.is_fresh) {
-    return {std::max(1 / options_.growth, state_.straightness / kFreeStraight),
-            "the way from the start is not straight"};
+    const double slower = std::max(state_.straightness / kFreeStraight, kFreeLeastStride * wanted);
+    return {std::clamp(slower, 1 / options_.growth, 1.0), "the way from the start is not straight"};
   }
   return {1, kStrideReached};
 }
@@ -246,7 +248,7 @@ const char* RateScale::limit(double distance, std::int64_t step, double decay) {
     if (largest_scheduled() == 0) return kStrideReached;
     if (state_.reach == 0 && (state_.found || state_.held >= 1)) return kStrideReached;
     const double wanted = stride / state_.reach;
-    const Factor rise = free_rise();
+    const Factor rise = free_rise(wanted);
     if (wanted < 1) state_.found = true;
     state_.is_fresh = false;
     state_.held =

@@ -33,6 +33,8 @@ struct RateOptions {
   static constexpr double kFreeFirstBeta = 0.5;
   static constexpr double kFreeMomentum = 0.75;
   static constexpr double kFreePull = 0.8;
+  /// With a longer stride weights go where nothing is learned.
+  static constexpr double kFreeLargestStride = 2;
 
   void describe(FieldVisitor& visitor);
 };
@@ -68,7 +70,8 @@ struct RateOptions {
 /// is noise and hardly depends on the rate. So from then on it goes by how straight the way from the start
 /// is, the square of its length over the sum of the squared moves between waypoints, which a random walk
 /// keeps at 1: at 1.1 and more the rate rises at observations in the first six tenths of the planned
-/// steps, below that it falls, once a waypoint, in the first three.
+/// steps, below that it falls, once a waypoint, in the first three, until the matrices go no further
+/// than 0.7 of the stride: what was gone before stays in the sum, however slow the run has become.
 class RateScale {
  public:
   /// Throws InvalidOption.
@@ -119,6 +122,8 @@ class RateScale {
   /// Of a free rate: what the iterate of a step, counted from 1, weighs in the average. Steps
   /// weigh by the square of their rate, as in Schedule-Free, and later ones more.
   double iterate_weight(std::int64_t step) const;
+  /// Of a free rate: the largest of the groups' rates in force.
+  double free_value() const { return state_.held * state_.unit; }
 
   /// At a waypoint of a free rate: the squared distance of the matrices from where they began, and that
   /// from the waypoint before.
@@ -186,8 +191,9 @@ class RateScale {
     double value = 1;
     const char* reason;
   };
-  /// The most that a free rate may rise by now; below 1 where it is to fall.
-  Factor free_rise() const;
+  /// The most that a free rate may rise by now, and 1 or less where it is to fall; `wanted`: what brings
+  /// it to the stride.
+  Factor free_rise(double wanted) const;
   /// The largest of the groups' rates, as the schedule has them.
   double largest_scheduled() const;
 

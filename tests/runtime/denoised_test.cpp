@@ -717,6 +717,47 @@ TEST(Denoised, AFreeRateIsFoundFromAnyRate) {
   }
 }
 
+TEST(Denoised, AFreeRateTrainsMatricesThatBeginAtZero) {
+  std::vector<double> moved;
+  for (const double rate : {1e-5, 1e-3, 1.0}) {
+    ToyRun run;
+    // A new head.
+    for (auto& parameter : run.model->first->parameters()) parameter.set_requires_grad(false);
+    for (auto& parameter : run.model->norm->parameters()) parameter.set_requires_grad(false);
+    const std::vector<at::Tensor> head = run.model->second->parameters();
+    for (const at::Tensor& parameter : head) parameter.detach().zero_();
+    run.base = std::make_unique<torch::optim::AdamW>(head, torch::optim::AdamWOptions(rate));
+    run.wrap(free_rate());
+    run.train(100);
+    moved.push_back(run.model->second->weight.detach().norm().item<double>());
+  }
+  for (const double norm : moved) EXPECT_NEAR(std::log(norm / moved.front()), 0, std::log(2));
+  EXPECT_GT(moved.front(), 0.3);
+}
+
+TEST(Denoised, AFreeRateDoesNotTakeARateThatIsNotFinite) {
+  ToyRun run;
+  set_rate(run, std::numeric_limits<double>::infinity());
+  run.wrap(free_rate());
+  const at::Tensor before = run.model->first->weight.detach().clone();
+  EXPECT_THROW(run.train(1), InvalidOption);
+  EXPECT_TRUE(bitwise_equal(before, run.model->first->weight.detach()));
+}
+
+TEST(Denoised, OfAFreeRateOnlyDecisionsAreTraced) {
+  ToyRun run;
+  run.wrap(free_rate());
+  for (int step = 0; step < 95; ++step) {
+    set_rate(run, 3e-3 * (1 - 0.01 * step));
+    run.train(1);
+  }
+  const std::vector<json> events = events_of(run, "rate");
+  for (std::size_t i = 2; i < events.size(); ++i) {
+    EXPECT_NE(events[i].at("rate"), events[i - 1].at("rate")) << events[i];
+  }
+  EXPECT_LT(events.size(), 40u);
+}
+
 TEST(Denoised, AFreeRateMovesTheMatricesAsFarAsItsStride) {
   for (const double stride : {0.05, 0.2}) {
     Options options = free_rate();
@@ -1061,6 +1102,7 @@ TEST(Denoised, AFreeRateThatCannotBeIsRefused) {
   };
   refused("rate.free", [](Options& o) { o.reference = Reference::kCurrent; });
   refused("rate.free", [](Options& o) { o.denoise_decay = 0; });
+  refused("rate.stride", [](Options& o) { o.rate.stride = 2.1; });
   refused("on_accept", [](Options& o) { o.on_accept = OnAccept::kBoth; });
   refused("mode", [](Options& o) { o.mode = Mode::kShadow; });
   refused("rate.start", [](Options& o) { o.rate.start = 0.5; });

@@ -525,7 +525,7 @@ TEST(RateScale, WeightsThatStayTellAFreeRateNothing) {
 TEST(RateScale, AFreeRateGoesByHowStraightItsWayIs) {
   const double growth = free_rate().growth;
   // Two waypoints, the second so much further from the start than a random walk would be.
-  const auto factor = [](double straightness, double left) {
+  const auto factor = [](double straightness, double left, double reach = 0.001) {
     RateScale rate(free_rate());
     rate.follow({1}, left);
     go(rate, 0.2, 1);
@@ -533,21 +533,24 @@ TEST(RateScale, AFreeRateGoesByHowStraightItsWayIs) {
     rate.walk(2 * straightness, 1);
     EXPECT_DOUBLE_EQ(rate.state().straightness, straightness);
     const double found = rate.value();
-    go(rate, 0.001, 2);
+    go(rate, reach, 2);
     return rate.value() / found;
   };
   for (const double left : {1.0, 0.71}) {
     EXPECT_DOUBLE_EQ(factor(1.1, left), growth) << left;
-    EXPECT_DOUBLE_EQ(factor(0.99, left), 0.9) << left;
-    EXPECT_DOUBLE_EQ(factor(0.01, left), 1 / growth) << "no faster than it rises";
+    EXPECT_DOUBLE_EQ(factor(0.99, left, 0.1), 0.9) << left;
+    EXPECT_DOUBLE_EQ(factor(0.01, left, 0.1), 0.7) << "to 0.7 of the stride";
+    EXPECT_DOUBLE_EQ(factor(0.01, left, 0.08), 0.875) << left;
+    EXPECT_DOUBLE_EQ(factor(0.01, left, 0.07), 1) << left;
+    EXPECT_DOUBLE_EQ(factor(0.01, left), 1) << left;
   }
   for (const double left : {0.7, 0.41}) {
     EXPECT_DOUBLE_EQ(factor(1.1, left), growth) << left;
-    EXPECT_DOUBLE_EQ(factor(0.01, left), 1) << left;
+    EXPECT_DOUBLE_EQ(factor(0.01, left, 0.1), 1) << left;
   }
   for (const double left : {0.4, 0.1, 0.0}) {
     EXPECT_DOUBLE_EQ(factor(1.1, left), 1) << left;
-    EXPECT_DOUBLE_EQ(factor(0.01, left), 1) << left;
+    EXPECT_DOUBLE_EQ(factor(0.01, left, 0.1), 1) << left;
   }
 }
 
@@ -558,11 +561,12 @@ TEST(RateScale, AWaypointLowersAFreeRateOnce) {
   rate.walk(1, 1);
   rate.walk(1.98, 1);
   const double found = rate.value();
-  for (int step = 2; step <= 20; ++step) go(rate, 0.001, step);
-  EXPECT_DOUBLE_EQ(rate.value(), 0.9 * found) << "it says nothing of the rate that it has changed";
+  for (int step = 2; step <= 20; ++step) go(rate, 0.1, step);
+  EXPECT_NEAR(rate.value(), 0.9 * found, 1e-9 * found)
+      << "it says nothing of the rate that it has changed";
   rate.walk(0.99 * 3, 1);
-  for (int step = 21; step <= 40; ++step) go(rate, 0.001, step);
-  EXPECT_DOUBLE_EQ(rate.value(), 0.9 * 0.9 * found);
+  for (int step = 21; step <= 40; ++step) go(rate, 0.1, step);
+  EXPECT_NEAR(rate.value(), 0.9 * 0.9 * found, 1e-9 * found);
 }
 
 TEST(RateScale, AFreeRateSaysWhatDecidedOnIt) {
@@ -583,7 +587,7 @@ TEST(RateScale, AFreeRateSaysWhatDecidedOnIt) {
   EXPECT_EQ(reason(0.001), "the way from the start is straight");
   EXPECT_EQ(reason(0.2), stride);
   rate.walk(1, 1);
-  EXPECT_EQ(reason(0.001), "the way from the start is not straight");
+  EXPECT_EQ(reason(0.095), "the way from the start is not straight");
 }
 
 TEST(RateScale, AWayThatBeganAnewInTheMidstOfARunRaisesNothing) {
