@@ -293,7 +293,7 @@ void LeapVerify::Implementation::find_matrices() {
 double LeapVerify::Implementation::least_norm() const {
   double squares = 0;
   for (const at::Tensor& matrix : matrices_.tensors()) {
-    squares += static_cast<double>(matrix.size(0)) / 3;
+    squares += static_cast<double>(matrix.dim() > 0 ? matrix.size(0) : 1) / 3;
   }
   std::vector<double> whole = {squares};
   base_->sum_over_shards(whole);

@@ -130,6 +130,16 @@ class Promises(unittest.TestCase):
                 self.assertEqual(seen, [capped] * 2)
                 self.assertEqual(run.base.param_groups[0][name], own)
 
+    def test_free_trains_a_single_number_from_zero(self):
+        model = torch.nn.Module()
+        model.only = torch.nn.Parameter(torch.tensor(0.0))
+        optimizer = leapverify.LeapVerify(torch.optim.AdamW([model.only], lr=1e-4), model, preset="free", planned_steps=100)
+        for _ in range(100):
+            optimizer.zero_grad()
+            (model.only - 0.3).square().backward()
+            optimizer.step()
+        self.assertLess(abs(float(model.only.detach()) - 0.3), 0.05)
+
     def test_free_wants_the_length_of_the_run(self):
         run = Run({"preset": "free"})
         with self.assertRaisesRegex(leapverify.InvalidOption, "planned_steps.*0.*rate.free"):
