@@ -6,12 +6,10 @@ import statistics
 from typing import Any
 
 from closed_loop import first_below
+from harness import SCHEDULES
 from measured import ended
 
 Line = dict[str, Any]
-
-#: Arenas with another schedule than the cosine are called NAME-SCHEDULE (harness.arenas).
-OTHER_SCHEDULES = ("linear", "wsd", "constant")
 
 
 def is_lost(line: Line) -> bool:
@@ -114,7 +112,7 @@ def arenas_of(lines: list[Line]) -> list[Arena]:
     names = dict.fromkeys(line["arena"] for line in lines if line["purpose"] != "tune")
     found = {name: Arena(name, [line for line in lines if line["arena"] == name]) for name in names}
     for name, arena in found.items():
-        beside = [found[f"{name}-{schedule}"] for schedule in OTHER_SCHEDULES if f"{name}-{schedule}" in found]
+        beside = [found[f"{name}-{schedule}"] for schedule in SCHEDULES if f"{name}-{schedule}" in found]
         arena.best_tuned = min((one for one in (arena, *beside) if one.confirmed), key=lambda one: one.best["final"],
                                default=arena)
     return list(found.values())

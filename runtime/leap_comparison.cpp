@@ -42,23 +42,22 @@ LeapVerify::Implementation::Point LeapVerify::Implementation::reference_point() 
   return {0, 0, policy::Prediction{{1.0}, 1}, {}};
 }
 
+std::vector<double> LeapVerify::Implementation::over_shards(std::vector<double> sums) const {
+  base_->sum_over_shards(sums);
+  return sums;
+}
+
 std::vector<double> LeapVerify::Implementation::gram(std::int64_t count) const {
-  std::vector<double> products = snapshots_->gram(count);
-  base_->sum_over_shards(products);
-  return products;
+  return over_shards(snapshots_->gram(count));
 }
 
 double LeapVerify::Implementation::whole_distance(const TensorList& a, const TensorList* b) const {
   const double here = distance(a, b);
-  std::vector<double> squares = {here * here};
-  base_->sum_over_shards(squares);
-  return std::sqrt(squares.front());
+  return std::sqrt(over_shards({here * here}).front());
 }
 
 std::int64_t LeapVerify::Implementation::whole_count(std::int64_t here) const {
-  std::vector<double> counts = {static_cast<double>(here)};
-  base_->sum_over_shards(counts);
-  return static_cast<std::int64_t>(counts.front());
+  return static_cast<std::int64_t>(over_shards({static_cast<double>(here)}).front());
 }
 
 double LeapVerify::Implementation::longest_leap() const {

@@ -186,7 +186,7 @@ void LeapVerify::Implementation::lower_rate() {
 
 void LeapVerify::Implementation::trace_rate(const char* reason) {
   if (rate_scale() == traced_rate_) return;
-  emit(rate_event(step_, traced_rate_, rate_scale(), reason, rate_.state()));
+  emit(rate_event(step_, traced_rate_, rate_scale(), reason, rate_));
   traced_rate_ = rate_scale();
 }
 

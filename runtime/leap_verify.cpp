@@ -295,16 +295,13 @@ double LeapVerify::Implementation::least_norm() const {
   for (const at::Tensor& matrix : matrices_.tensors()) {
     squares += static_cast<double>(matrix.dim() > 0 ? matrix.size(0) : 1) / 3;
   }
-  std::vector<double> whole = {squares};
-  base_->sum_over_shards(whole);
-  const double usual = std::sqrt(whole.front());
+  const double usual = std::sqrt(over_shards({squares}).front());
   return whole_distance(matrices_, nullptr) < kNothing * usual ? usual : 0;
 }
 
 void LeapVerify::Implementation::take_waypoint() {
   const PathSample::Squares here = path_sample_->take();
-  std::vector<double> squares = {here.from_start, here.moved};
-  base_->sum_over_shards(squares);
+  const std::vector<double> squares = over_shards({here.from_start, here.moved});
   if (std::isfinite(squares[0]) && std::isfinite(squares[1])) rate_.walk(squares[0], squares[1]);
 }
 

@@ -228,6 +228,8 @@ class LeapVerify::Implementation {
   const TensorList& origin() const { return average_ ? average_->tensors() : weights_; }
   Point reference_point() const;
   std::int64_t write(const policy::Prediction& prediction, LeapTransaction& transaction);
+  /// Sums of the weights that lie here, over all shards.
+  std::vector<double> over_shards(std::vector<double> sums) const;
   /// snapshots_->gram(), over all shards. Synchronises.
   std::vector<double> gram(std::int64_t count) const;
   /// distance(), over all shards. Synchronises.

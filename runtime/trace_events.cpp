@@ -167,14 +167,14 @@ std::string to_json(const LeapEvent& event) {
 }
 
 std::string rate_event(std::int64_t step, double from, double to, const std::string& reason,
-                       const policy::RateScale::State& rate) {
+                       const policy::RateScale& rate) {
   ordered_json out = event_at("rate", step);
   out["from"] = number(from);
   out["to"] = number(to);
   out["reason"] = reason;
-  if (rate.unit > 0) out["rate"] = number(rate.held * rate.unit);
-  if (rate.reach > 0) out["reach"] = number(rate.reach);
-  if (rate.waypoints > 0) out["straightness"] = number(rate.straightness);
+  if (rate.free_value() > 0) out["rate"] = number(rate.free_value());
+  if (rate.state().reach > 0) out["reach"] = number(rate.state().reach);
+  if (rate.state().waypoints > 0) out["straightness"] = number(rate.state().straightness);
   return out.dump();
 }
 

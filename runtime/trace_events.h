@@ -76,7 +76,7 @@ std::string to_json(const ObservationEvent& event);
 std::string to_json(const CandidateEvent& event);
 std::string to_json(const LeapEvent& event);
 std::string rate_event(std::int64_t step, double from, double to, const std::string& reason,
-                       const policy::RateScale::State& rate);
+                       const policy::RateScale& rate);
 std::string failure_event(std::int64_t step, const std::string& reason, std::int64_t forwards,
                           bool off);
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from harness import SCHEDULES
 from harness.methods import Recipe
 
 
@@ -25,9 +26,6 @@ class Arena:
     has_methods: bool = True
 
 
-#: Beside the cosine that the others have: arenas called NAME-SCHEDULE.
-OTHER_SCHEDULES = ("linear", "wsd", "constant")
-
 _PRETRAIN = Arena(400, 2.5e-4)
 _LARGE_BATCH = Arena(100, 2.5e-4, batches=8)
 
@@ -43,7 +41,7 @@ ARENAS = {
     "pretrain-large-batch": _LARGE_BATCH,
     "digits": Arena(400, 2.5e-4, "digits"),
     **{f"{name}-{kind}": replace(arena, recipe=Recipe(schedule=kind), has_methods=name == "pretrain")
-       for name, arena in {**TEXT_ARENAS, "pretrain-large-batch": _LARGE_BATCH}.items() for kind in OTHER_SCHEDULES},
+       for name, arena in {**TEXT_ARENAS, "pretrain-large-batch": _LARGE_BATCH}.items() for kind in SCHEDULES[1:]},
     "pretrain-sgd": replace(_PRETRAIN, lowest_rate=2.5e-2, recipe=Recipe(optimizer="sgd")),
     "pretrain-muon": replace(_PRETRAIN, recipe=Recipe(optimizer="muon")),
 }

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-SCHEDULES = ("cosine", "linear", "wsd", "constant")
 FINAL = 0.02
 #: Share of the steps over which wsd comes down.
 WSD_DECAY = 0.2

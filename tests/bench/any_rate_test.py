@@ -15,10 +15,10 @@ BENCH = pathlib.Path(__file__).parents[2] / "bench" / "any_rate.py"
 sys.path.insert(0, str(BENCH.parent))
 import any_rate as bench  # noqa: E402
 from any_rate_report import times  # noqa: E402
-from any_rate_runs import OTHER_SCHEDULES, Arena, arenas_of, is_bracketed  # noqa: E402
+from any_rate_runs import Arena, arenas_of, is_bracketed  # noqa: E402
 from corpus import fingerprint  # noqa: E402
+from harness import SCHEDULES  # noqa: E402
 from harness.arenas import ARENAS  # noqa: E402
-from harness.arenas import OTHER_SCHEDULES as NAMED  # noqa: E402
 from harness.methods import MuonAndAdamW, Recipe, schedule  # noqa: E402
 from harness.tasks import DigitsTask  # noqa: E402
 from runs_in_parts import lines_of  # noqa: E402
@@ -64,11 +64,11 @@ class Planning(unittest.TestCase):
                     {**made, "rate": 1.0, "seed": 1, "purpose": "confirm", "final": final + 1}]
 
         lines = [*tuned("pretrain", 3.0), *tuned("pretrain-wsd", 2.0), *tuned("pretrain-linear", 2.5), *tuned("pretrain-muon", 1.0),
-                 {**tuned("pretrain-constant", 0.5)[0]}]
+                 tuned("pretrain-constant", 0.5)[0]]
         found = {arena.name: (arena.baseline, arena.confirmed) for arena in arenas_of(lines)}
         self.assertEqual(found, {"pretrain": ([3.0], [4.0]), "pretrain-wsd": ([3.0], [3.0]), "pretrain-linear": ([3.5], [3.5]),
                                  "pretrain-muon": ([2.0], [2.0])}, "of those that were confirmed, with the same optimizer")
-        self.assertEqual(OTHER_SCHEDULES, NAMED)
+        self.assertEqual([ARENAS[f"pretrain-{kind}"].recipe.schedule for kind in SCHEDULES[1:]], list(SCHEDULES[1:]))
 
     def test_without_methods_the_base_is_tuned_and_no_more(self):
         lines = until_nothing_is_left(lambda job: 3 + abs(job["rate"] - 64), methods=(), plan=replace(PLAN, variants={}))
