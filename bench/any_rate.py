@@ -33,11 +33,11 @@ MULTIPLES = {2: tuple(2.0**k for k in range(-8, 4)), 4: tuple(2.0**k for k in ra
 #: Where grids begin, as a multiple of what people start with, and how far they may grow on one side.
 GUESS = 16
 MOST_WIDENINGS = 8
-METHODS = ("alone", "leapverify", "leapverify-free", "schedulefree", "mechanic", "prodigy", "dadaptation",
-           "prodigy-schedulefree")
+METHODS = ("alone", "leapverify", "leapverify-free", "leapverify-auto", "schedulefree", "mechanic", "prodigy",
+           "dadaptation", "prodigy-schedulefree")
 ONCE = ("prodigy", "dadaptation", "prodigy-schedulefree")
 #: Those that know AdamW only run in its arenas.
-OF_ANY_OPTIMIZER = ("alone", "leapverify", "leapverify-free")
+OF_ANY_OPTIMIZER = ("alone", "leapverify", "leapverify-free", "leapverify-auto")
 #: What the parts of the default are worth, at one seed and fewer rates.
 ABLATIONS: dict[str, Line] = {"leap": {"on_accept": "leap"}, "both": {"on_accept": "both"},
                               "current": {"reference": "current"}, "strict": {"verification": {"rule": "strict"}}}

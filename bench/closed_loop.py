@@ -83,15 +83,15 @@ FREE = "free"
 
 
 def options_of(name):
-    """Overrides of a variant: "bare", "free", or predictor / reference / on_accept and perhaps more over the preset auto."""
+    """Overrides of a variant: "bare", "free", or predictor / reference / on_accept and perhaps more over the preset verified."""
     if name == "bare":
         return {"leapverify.enabled": "false"}
     if name == FREE:
-        return {"leapverify.enabled": "true", "leapverify.preset": "free", "run.eval_average": "true"}
+        return {"leapverify.enabled": "true", "leapverify.preset": "free"}
     predictor, reference, on_accept, *more = name.split(" / ")
     # Curves are of interest for the default only; scoring them takes a fifth of a run.
     scoring = {"run.eval_average": "true"} if name == AUTO else {"run.eval_every": 0}
-    return {**scoring, "leapverify.enabled": "true", "leapverify.preset": "auto", "leapverify.predictor": predictor,
+    return {**scoring, "leapverify.enabled": "true", "leapverify.preset": "verified", "leapverify.predictor": predictor,
             "leapverify.reference": reference, "leapverify.on_accept": on_accept,
             **{f"leapverify.{key}": value for key, value in (one.split(" ") for one in more)}}
 

@@ -26,6 +26,14 @@ void IterateAverage::forget() {
   pull_ = 0;
 }
 
+void IterateAverage::go_to(const TensorList& average, double total) {
+  average_.copy_from(average);
+  kernels::place_between(iterate_.table(), average_.table(), average_.table(), 0,
+                         weights_->stream());
+  total_ = total;
+  place();
+}
+
 void IterateAverage::take_in(double weight, double pull) {
   total_ += weight;
   const double share = weight > 0 ? weight / total_ : 0;

@@ -25,6 +25,9 @@ class IterateAverage {
   void begin();
   /// Neither is known any more.
   void forget();
+  /// An earlier average, with the sum of the weights of then, becomes the average, the iterate and, in
+  /// their dtype, the weights. Does not synchronise.
+  void go_to(const TensorList& average, double total);
 
   /// After the base optimizer's step: all three recursions, in one pass. Does not synchronise.
   void take_in(double weight, double pull);

@@ -39,6 +39,7 @@ std::string LeapVerify::Implementation::canary(LeapTransaction& transaction) {
 
 LeapVerify::Implementation::Point LeapVerify::Implementation::reference_point() const {
   if (!average_) return {};
+  if (iterates_) return {0, 0, std::nullopt, {}, &iterates_->average(), &buffer_backup_};
   return {0, 0, policy::Prediction{{1.0}, 1}, {}};
 }
 
@@ -79,6 +80,7 @@ std::int64_t LeapVerify::Implementation::place(const Point& point, Comparison& c
   comparison.placed = point.id;
   if (point.weights != nullptr) {
     place_given(*point.weights, comparison);
+    if (point.buffers != nullptr) buffers_.copy_from(*point.buffers);
     return 0;
   }
   if (!point.prediction) {
@@ -96,7 +98,7 @@ std::int64_t LeapVerify::Implementation::place(const Point& point, Comparison& c
 }
 
 void LeapVerify::Implementation::place_given(const TensorList& weights, Comparison& comparison) {
-  if (!average_) {
+  if (!average_ || iterates_) {
     comparison.transaction.write(weights);
   } else {
     // As far from the average as they are from the weights.

@@ -50,16 +50,16 @@ void LeapVerify::Implementation::try_leap(const std::vector<std::int64_t>& horiz
     emit(failure_event(step_, off_reason_, forwards(), /*off=*/true));
     return;
   }
-  if (event.outcome == LeapOutcome::kCommitted) {
+  if (event.outcome == LeapOutcome::kCommitted || event.outcome == LeapOutcome::kWentBack) {
     require_same_weights("weights after the leap at step ");
   }
   const std::optional<Point>& winner = found.winner;
   failures_in_row_ = 0;
   event.forwards = forwards();
-  if (found.looked_back) {
+  if (found.looked_back && !iterates_) {
     controller_.record_look_back();
   } else {
-    controller_.record(winner.has_value());
+    controller_.record(winner.has_value() || found.looked_back);
   }
   const bool committed = event.outcome == LeapOutcome::kCommitted;
   if (verifier_.false_accept_rate()) event.false_accepts = ledger().false_accepts;
@@ -67,6 +67,7 @@ void LeapVerify::Implementation::try_leap(const std::vector<std::int64_t>& horiz
   event.link = controller_.record_link(step_, committed ? event.horizon : 0);
   if (committed) ledger().steps_saved += event.value->steps_saved;
   emit(to_json(event));
+  if (event.outcome == LeapOutcome::kWentBack) trace_rate("an earlier average is better");
   if (winner && options_.adapts_rate() && raise_rate(*winner)) {
     ledger().raising_forwards += event.forwards;
   }
@@ -78,10 +79,13 @@ void LeapVerify::Implementation::try_leap(const std::vector<std::int64_t>& horiz
 std::string LeapVerify::Implementation::try_within(const std::vector<std::int64_t>& horizons,
                                                    const TrainingBatch* batch, LeapEvent& event,
                                                    SearchResult& found) {
-  snapshots_->let_weights_change();
+  if (snapshots_) snapshots_->let_weights_change();
   const Lent lent(weights_lent_);
-  LeapTransaction transaction(weights_, saved_weights_, moves_batch_norm() ? &buffers_ : nullptr,
-                              &buffer_backup_);
+  // With a free rate nothing keeps a backup between the looks.
+  const TensorList backup =
+      iterates_ ? weights_.allocate_like(TensorList::Precision::kSame) : TensorList();
+  LeapTransaction transaction(weights_, iterates_ ? backup : saved_weights_,
+                              moves_buffers() ? &buffers_ : nullptr, &buffer_backup_);
   if (!canary_passed_) {
     if (std::string reason = canary(transaction); !reason.empty()) return reason;
     canary_passed_ = true;
@@ -95,10 +99,17 @@ std::string LeapVerify::Implementation::try_within(const std::vector<std::int64_
                                                    : LeapOutcome::kRateOnly;
     if (options_.leaps()) event.value = worth(*found.winner, transaction);
   }
+  if (found.looked_back && iterates_) {
+    event.outcome = LeapOutcome::kWentBack;
+    event.horizon = *kept_step_ - step_;
+  }
   if (event.outcome == LeapOutcome::kCommitted) {
     land(*found.winner, transaction);
+  } else if (event.outcome == LeapOutcome::kWentBack) {
+    go_back(transaction);
   } else {
     transaction.roll_back();
+    if (iterates_) keep_average();
   }
   event.digest_after = weights_.digest();
   return "";
@@ -208,14 +219,19 @@ bool LeapVerify::Implementation::looked_back(Point& reference, Comparison& compa
   earlier.coefficients.back() = 1;
   const std::int64_t steps_back = step_ - snapshots_->steps()[static_cast<std::size_t>(back)];
   Point point{++comparison.points, -steps_back, std::move(earlier), {}};
-  CandidateEvent event = place_candidate(point, comparison);
-  event.decision = compare(reference, point, comparison);
-  book_chance(event.decision);
-  add_losses(event, reference, point);
-  emit(to_json(event));
-  if (event.decision.verdict != policy::Verdict::kAccepted) return false;
+  if (!is_better(point, reference, comparison)) return false;
   lower_rate();
   return true;
+}
+
+bool LeapVerify::Implementation::is_better(Point& earlier, Point& reference,
+                                           Comparison& comparison) {
+  CandidateEvent event = place_candidate(earlier, comparison);
+  event.decision = compare(reference, earlier, comparison);
+  book_chance(event.decision);
+  add_losses(event, reference, earlier);
+  emit(to_json(event));
+  return event.decision.verdict == policy::Verdict::kAccepted;
 }
 
 LeapVerify::Implementation::SearchResult LeapVerify::Implementation::search(
@@ -240,14 +256,19 @@ LeapVerify::Implementation::SearchResult LeapVerify::Implementation::search(
   }
   know_losses(reference, first, comparison);
   const double first_reference = policy::summarize(reference.losses).mean;
-  if (!std::isfinite(first_reference)) {
+  has_diverged_ = !std::isfinite(first_reference);
+  if (has_diverged_ && !iterates_) {
     throw NotFinite(
         "a held-out loss is not finite where training is: it has diverged, or a sequence has "
         "nothing "
         "that counts");
   }
-  if (options_.probes == 0) curve_.add(step_, first_reference);
+  if (options_.probes == 0 && !has_diverged_) curve_.add(step_, first_reference);
   SearchResult result;
+  if (iterates_) {
+    result.looked_back = looked_back_on_run(reference, comparison);
+    return result;
+  }
   result.looked_back = looked_back(reference, comparison);
   if (!result.looked_back) result = search_ahead(horizons, reference, comparison);
   // Only now: what `adaptive` tolerates follows from earlier tries.

@@ -90,12 +90,16 @@ LeapVerify::Implementation::Implementation(std::unique_ptr<BaseOptimizer> base,
     if (options_.reference == Reference::kDenoised) {
       average_.emplace(iterates_ ? iterates_->iterate() : weights_, options_.denoise_decay);
     }
+    if (looks()) {
+      kept_average_ = weights_.allocate_like(TensorList::Precision::kAtLeastFloat32);
+      kept_buffers_ = buffers_.allocate_like(TensorList::Precision::kSame);
+    }
     if (!iterates_) {
       snapshots_.emplace(origin(), snapshots_to_keep(), options_.snapshots);
       saved_weights_ = weights_.allocate_like(TensorList::Precision::kSame);
     }
     saved_buffers_ = buffers_.allocate_like(TensorList::Precision::kSame);
-    if (moves_batch_norm()) buffer_backup_ = buffers_.allocate_like(TensorList::Precision::kSame);
+    if (moves_buffers()) buffer_backup_ = buffers_.allocate_like(TensorList::Precision::kSame);
     if (bounds_stride()) {
       if (replicas_.size() > 1 && evaluator_.together() && !base_->sharded()) {
         const bool free = options_.rate.free;
@@ -141,6 +145,7 @@ void LeapVerify::Implementation::begin_step() {
     least_norm_ = least_norm();
   }
   if (average_ && step_ == 0) average_->start();
+  if (looks() && !kept_step_) keep_average();
 }
 
 at::Tensor LeapVerify::Implementation::step(const std::function<at::Tensor()>& closure) {
@@ -200,8 +205,9 @@ void LeapVerify::Implementation::follow(bool has_batch) {
   if (bounds_stride() && (observes || step_ < options_.observe_every || rate_.climbs_to_stride())) {
     limit_stride();
   }
+  if (observes && off_reason_.empty()) observe(has_batch);
+  if (look_is_due()) try_leap({}, nullptr);
   if (!observes) return;
-  if (off_reason_.empty()) observe(has_batch);
   const bool tries_go_on =
       off_reason_.empty() && !situation().gate_used_up &&
       controller_.affords(situation(), least_forwards_of_a_try(batch_of_a_try()));
@@ -360,7 +366,12 @@ Status LeapVerify::Implementation::status() const {
 }
 
 TryCost LeapVerify::Implementation::try_cost(std::int64_t batch_sequences) const {
-  if (!options_.enabled || rate_.is_free()) return {};
+  if (!options_.enabled) return {};
+  if (rate_.is_free()) {
+    if (options_.rate.looks == 0) return {};
+    return {forwards_of_canary() + forwards_of_look(first_helping()),
+            controller_.budget(situation()), looks_of_run()};
+  }
   const std::int64_t batch =
       options_.gate == GateSource::kNextBatch ? batch_sequences * replicas_.size() : 0;
   return {least_forwards_of_a_try(batch), controller_.budget(situation())};
@@ -388,8 +399,9 @@ std::int64_t LeapVerify::Implementation::memory_bytes() const {
   const std::int64_t iterates =
       iterates_ ? iterates_->iterate().byte_count() + iterates_->average().byte_count() : 0;
   const std::int64_t sample = path_sample_ ? path_sample_->byte_count() : 0;
-  return average + iterates + sample + snapshots + saved_weights_.byte_count() +
-         saved_buffers_.byte_count() + buffer_backup_.byte_count() + statistics;
+  return average + iterates + kept_average_.byte_count() + kept_buffers_.byte_count() + sample +
+         snapshots + saved_weights_.byte_count() + saved_buffers_.byte_count() +
+         buffer_backup_.byte_count() + statistics;
 }
 
 Options LeapVerify::Implementation::validated(const Options& options,
@@ -413,8 +425,8 @@ Options LeapVerify::Implementation::validated(const Options& options,
           ? std::max(options.probes, batch + gain)
           : options.probes + batch + gain +
                 (options.batch_norm == BatchNormPolicy::kRecompute ? gain : 0);
-  const std::int64_t needed =
-      options.rate.free ? options.probes : std::max(compared, canary_sequences());
+  const bool compares = !options.rate.free || options.rate.looks > 0;
+  const std::int64_t needed = compares ? std::max(compared, canary_sequences()) : options.probes;
   if (evaluator_.sequence_count() < needed) {
     throw InvalidOption("gate set", std::to_string(evaluator_.sequence_count()) + " sequences",
                         "at least " + std::to_string(needed) + " for " +
@@ -459,7 +471,7 @@ std::int64_t LeapVerify::Implementation::least_forwards_of_a_try(std::int64_t ba
   const bool can_fall = options_.adapts_rate() && rate_.state().scale > rate_.smallest();
   const std::int64_t points = 1 + (can_fall ? 1 : 0);
   return points * forwards_to_know(0, first_helping(), batch) + judging_forwards(batch) +
-         forwards_of_worth() + (canary_passed_ ? 0 : 3 * forwards_of(canary_sequences()));
+         forwards_of_worth() + (canary_passed_ ? 0 : forwards_of_canary());
 }
 
 Evaluation LeapVerify::Implementation::evaluate(const std::vector<std::int64_t>& sequences,

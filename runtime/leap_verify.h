@@ -65,6 +65,8 @@ struct TryCost {
   std::int64_t least = 0;
   /// What the cap allows for the whole run: probes and tries that do not raise the learning rate.
   double allowed = 0;
+  /// With rate.looks: how many there will be.
+  std::int64_t looks = 0;
 };
 
 /// Weights that were trained elsewhere.

@@ -1,6 +1,6 @@
 // The inside of LeapVerify, shared by the files that implement its parts: stepping (leap_verify.cpp),
-// observing (leap_observation.cpp), trying leaps (leap_search.cpp), placing and comparing points
-// (leap_comparison.cpp), and the state of a checkpoint (leap_verify_state.cpp). Internal.
+// observing (leap_observation.cpp), trying leaps (leap_search.cpp), looking at a run whose rate is free
+// (free_look.cpp), placing and comparing points (leap_comparison.cpp), and the state of a checkpoint (leap_verify_state.cpp). Internal.
 #pragma once
 
 #include <leapverify/runtime/base_optimizer.h>
@@ -86,8 +86,9 @@ class LeapVerify::Implementation {
     std::optional<policy::Prediction> prediction;
     /// On the first sequences of the try, or on its batch.
     std::vector<double> losses;
-    /// Of a candidate that is given, not predicted.
+    /// Of a point that is given, not predicted.
     const TensorList* weights = nullptr;
+    const TensorList* buffers = nullptr;
     /// Of a candidate that was placed.
     std::optional<Placement> placement = std::nullopt;
   };
@@ -223,6 +224,9 @@ class LeapVerify::Implementation {
   bool moves_batch_norm() const {
     return options_.enabled && options_.batch_norm != BatchNormPolicy::kKeep;
   }
+  bool looks() const { return iterates_ && options_.rate.looks > 0; }
+  /// Whether points that are compared differ in the buffers too.
+  bool moves_buffers() const { return moves_batch_norm() || looks(); }
   bool races() const { return options_.verification.when == policy::When::kRaced; }
   /// Where predictions start: the weights, or their average.
   const TensorList& origin() const { return average_ ? average_->tensors() : weights_; }
@@ -238,7 +242,23 @@ class LeapVerify::Implementation {
   std::int64_t whole_count(std::int64_t here) const;
   /// The longest leap that the trust region allows. Synchronises where it is bounded.
   double longest_leap() const;
+  /// Compares an earlier point with the reference, and traces it; returns whether the earlier is better.
+  bool is_better(Point& earlier, Point& reference, Comparison& comparison);
   bool looked_back(Point& reference, Comparison& comparison);
+  /// The same with a free rate, for the average of the look before.
+  bool looked_back_on_run(Point& reference, Comparison& comparison);
+  /// With a free rate: makes the average of the look before that of now, and the weights.
+  void go_back(LeapTransaction& transaction);
+  /// Remembers the average of now for the next look.
+  void keep_average();
+  /// How often a free run is looked at: rate.looks, or as often as the cap pays for looks that take
+  /// three helpings of sequences, as they do mostly.
+  std::int64_t looks_of_run() const;
+  bool look_is_due() const;
+  std::int64_t forwards_of_look(std::int64_t sequences) const {
+    return 2 * forwards_to_know(0, sequences, /*batch=*/0);
+  }
+  std::int64_t forwards_of_canary() const { return 3 * forwards_of(canary_sequences()); }
   /// Factor on the learning rate that is in force: 1 where the options do not let it move.
   double rate_scale() const { return in_force(rate_); }
   double in_force(const policy::RateScale& rate) const;
@@ -362,6 +382,14 @@ class LeapVerify::Implementation {
   std::optional<IterateAverage> iterates_;
   std::optional<PathSample> path_sample_;
   double least_norm_ = 0;
+  // With rate.looks: the average of the last look with the buffers of then, the sum of its weights, and
+  // the step, once there was one.
+  TensorList kept_average_;
+  TensorList kept_buffers_;
+  double kept_total_ = 0;
+  std::optional<std::int64_t> kept_step_;
+  // Whether the losses of now are no numbers.
+  bool has_diverged_ = false;
   // Of the weights and of their average, where the stride is bounded.
   TensorList matrices_;
   TensorList averaged_matrices_;

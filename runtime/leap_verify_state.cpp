@@ -83,6 +83,13 @@ LeapVerifyState LeapVerify::Implementation::state() const {
     add_list(iterates_->iterate(), "iterate.", out.tensors);
     add_list(iterates_->average(), "iterate_average.", out.tensors);
   }
+  data["kept_step"] = nullptr;
+  if (kept_step_) {
+    data["kept_step"] = *kept_step_;
+    data["kept_total"] = kept_total_;
+    add_list(kept_average_, "kept_average.", out.tensors);
+    add_list(kept_buffers_, "kept_buffers.", out.tensors);
+  }
   data["path_begun"] = path_sample_ && path_sample_->has_begun();
   data["waypoint_every"] = waypoint_every();
   data["least_norm"] = least_norm_;
@@ -157,6 +164,13 @@ void LeapVerify::Implementation::restore(const LeapVerifyState& state) {
       restore_list(iterates_->iterate(), "iterate.", state.tensors, source);
       restore_list(iterates_->average(), "iterate_average.", state.tensors, source);
       iterates_->restore(data.at("iterates_weigh").get<double>(), data.at("pull").get<double>());
+    }
+    kept_step_.reset();
+    if (looks() && !data.at("kept_step").is_null()) {
+      restore_list(kept_average_, "kept_average.", state.tensors, source);
+      restore_list(kept_buffers_, "kept_buffers.", state.tensors, source);
+      kept_step_ = data.at("kept_step").get<std::int64_t>();
+      kept_total_ = data.at("kept_total").get<double>();
     }
     // In a run of another length moves are longer or shorter.
     const bool same_moves = data.at("waypoint_every").get<std::int64_t>() == waypoint_every();

@@ -257,7 +257,7 @@ json to_json_state(const policy::RateScale::State& state) {
           {"path", state.path},
           {"waypoints", state.waypoints},
           {"straightness", state.straightness},
-          {"is_fresh", state.is_fresh}};
+          {"ceiling", state.ceiling}};
 }
 
 Detector::State detector_state_from_json(const json& data) {
@@ -330,7 +330,7 @@ policy::RateScale::State rate_state_from_json(const json& data) {
   state.path = data.at("path");
   state.waypoints = data.at("waypoints");
   state.straightness = data.at("straightness");
-  state.is_fresh = data.at("is_fresh");
+  state.ceiling = data.at("ceiling");
   return state;
 }
 

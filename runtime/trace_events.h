@@ -41,20 +41,21 @@ struct CandidateEvent {
   std::vector<double> candidate_losses;
 };
 
-enum class LeapOutcome { kCommitted, kRejected, kShadow, kRateOnly };
+enum class LeapOutcome { kCommitted, kRejected, kShadow, kRateOnly, kWentBack };
 
 template <>
 struct EnumNames<LeapOutcome> {
   static constexpr Named<LeapOutcome> names[] = {{LeapOutcome::kCommitted, "committed"},
                                                  {LeapOutcome::kRejected, "rejected"},
                                                  {LeapOutcome::kShadow, "shadow"},
-                                                 {LeapOutcome::kRateOnly, "rate_only"}};
+                                                 {LeapOutcome::kRateOnly, "rate_only"},
+                                                 {LeapOutcome::kWentBack, "went_back"}};
 };
 
 struct LeapEvent {
   std::int64_t step = 0;
   LeapOutcome outcome = LeapOutcome::kRejected;
-  /// Of the winner; 0 when there was none.
+  /// Of the winner; 0 when there was none; negative where the run went back.
   std::int64_t horizon = 0;
   /// Of a leap, where it was measured.
   std::optional<policy::Value> value;

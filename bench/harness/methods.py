@@ -146,12 +146,18 @@ def _count(batch: Any) -> int:
 class LeapVerifyFree(LeapVerify):
     """The preset free, judged at the average that its runs end at."""
 
+    preset = "free"
+
     def make(self, model: nn.Module, rate: float, steps: int) -> torch.optim.Optimizer:
-        self.options = {"preset": "free", **self.options}
+        self.options = {"preset": self.preset, **self.options}
         return super().make(model, rate, steps)
 
     def judged(self, score: Callable[[], float]) -> float:
         return self.wrapper.at_average(score)  # type: ignore[no-any-return]
+
+
+class LeapVerifyAuto(LeapVerifyFree):
+    preset = "auto"
 
 
 class LeapVerifyOff(LeapVerify):
@@ -297,6 +303,7 @@ def _set(parameters: list[nn.Parameter], values: list[Tensor]) -> None:
 
 METHODS: dict[str, type[Method]] = {
     "alone": Method, "adamw": Method, "leapverify": LeapVerify, "leapverify-free": LeapVerifyFree,
+    "leapverify-auto": LeapVerifyAuto,
     "adamw+gate-data": WithGateData, "ema": Average, "snoo": Outer, "lookahead": Lookahead, "schedulefree": ScheduleFree,
     "prodigy": Prodigy, "prodigy-schedulefree": ProdigyScheduleFree, "dadaptation": DAdaptation, "mechanic": Mechanic,
     "muon": Muon,

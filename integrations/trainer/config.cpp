@@ -107,16 +107,15 @@ void SpeculationSettings::describe(FieldVisitor& visitor) {
 
 void LeapVerifyConfig::apply_preset() {
   const bool enabled = options.enabled;
-  options = Options();
-  if (preset == LeapPreset::kFree) options = Options::free_rate();
-  if (preset == LeapPreset::kPaper) options = Options::paper();
+  options = Options::of(preset);
   options.enabled = enabled;
 }
 
 void LeapVerifyConfig::describe(FieldVisitor& visitor) {
   visitor.choice("preset", preset,
-                 "what the keys below start from; auto: adapts the learning rate; free: needs "
-                 "none and no schedule; paper: the published method and constants");
+                 "what the keys below start from; auto: needs no learning rate and no schedule, "
+                 "and takes back what held-out loss says is worse; verified: nothing changes that "
+                 "has not verified; free: auto without held-out loss; paper: the published method");
   options.describe(visitor);
 }
 

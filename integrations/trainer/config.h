@@ -20,7 +20,6 @@ enum class WorkerDevice { kCpu, kCuda };
 /// kTf32: fp32 whose matrix products on CUDA round their factors to 10 bits; kBf16: autocast.
 enum class Precision { kFp32, kTf32, kBf16 };
 enum class OptimizerName { kAdamW, kMuon, kSgd };
-enum class LeapPreset { kAuto, kFree, kPaper };
 
 }  // namespace leapverify::trainer
 
@@ -48,12 +47,6 @@ struct EnumNames<trainer::OptimizerName> {
       {trainer::OptimizerName::kAdamW, "adamw"},
       {trainer::OptimizerName::kMuon, "muon"},
       {trainer::OptimizerName::kSgd, "sgd"}};
-};
-template <>
-struct EnumNames<trainer::LeapPreset> {
-  static constexpr Named<trainer::LeapPreset> names[] = {{trainer::LeapPreset::kAuto, "auto"},
-                                                         {trainer::LeapPreset::kFree, "free"},
-                                                         {trainer::LeapPreset::kPaper, "paper"}};
 };
 }  // namespace leapverify
 
@@ -126,8 +119,8 @@ struct OptimizerOptions {
 struct LeapVerifyConfig {
   LeapVerifyConfig() { options.enabled = false; }
 
-  LeapPreset preset = LeapPreset::kAuto;
-  Options options;
+  OptionsPreset preset = OptionsPreset::kAuto;
+  Options options = Options::of(OptionsPreset::kAuto);
 
   /// Sets all options but `enabled` as the preset has them.
   void apply_preset();

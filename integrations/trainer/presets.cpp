@@ -13,7 +13,7 @@ model: {name: gpt, context: 128, width: 128, heads: 4, layers: 4}
 batch: {sequences: 16}
 optimizer: {name: adamw, lr: 3.0e-4, beta1: 0.9, beta2: 0.95, weight_decay: 0.1, clip: 1}
 schedule: {warmup: 50, kind: cosine, final_share: 0.1}
-leapverify: {enabled: true, probes: 2, max_overhead: 0.05}
+leapverify: {enabled: true}
 )"},
       {"demo-gpu", "byte-level GPT of 11M parameters on Python sources; minutes on one GPU",
        R"(run: {steps: 2000, log_every: 20, eval_every: 100, eval_sequences: 256, checkpoint_every: 500}

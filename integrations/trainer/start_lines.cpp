@@ -67,7 +67,7 @@ void warn_of_leaps(Lines& lines, const StartFacts& facts) {
   if (const std::string reason = options.no_try_reason(); !reason.empty()) {
     add(lines, "no leap will be tried: " + reason);
   } else if (static_cast<double>(cost.least) > cost.allowed) {
-    add(lines, "no leap will be tried: one takes at least " + std::to_string(cost.least) +
+    add(lines, "nothing will be tried: that takes at least " + std::to_string(cost.least) +
                    " forward passes of a sequence, and leapverify.max_overhead = " +
                    number_text(options.controller.max_overhead) + " allows " +
                    std::to_string(static_cast<std::int64_t>(cost.allowed)));
@@ -81,9 +81,16 @@ void warn_of_leaps(Lines& lines, const StartFacts& facts) {
   }
 }
 
+/// "8 looks at held-out loss".
+std::string looks_text(const StartFacts& facts) {
+  if (facts.config.leapverify.options.rate.looks == 0) return "nothing is verified";
+  const std::int64_t looks = facts.leaps.try_cost(facts.config.batch.sequences_of_step()).looks;
+  return std::to_string(looks) + (looks == 1 ? " look" : " looks") + " at held-out loss";
+}
+
 void describe_leaps(Lines& lines, const StartFacts& facts) {
   const Options& options = facts.config.leapverify.options;
-  const std::string how = options.rate.free ? "free rate, ends at the average, nothing is verified"
+  const std::string how = options.rate.free ? "free rate, ends at the average, " + looks_text(facts)
                                             : std::string(name_of(options.predictor.kind)) + ", " +
                                                   name_of(options.verification.rule) + ", mode " +
                                                   name_of(options.mode) + ways_text(options);
@@ -95,10 +102,10 @@ void describe_leaps(Lines& lines, const StartFacts& facts) {
     add(lines,
         "run.eval_average has no effect: no average is kept with leapverify.reference: current");
   }
-  if (options.rate.free && (facts.config.run.target_loss > 0 || facts.config.run.keep_best)) {
+  if (facts.config.run.eval_average && options.rate.free) {
     add(lines,
-        "run.target_loss and run.keep_best go by the weights on the way, and not by their average, "
-        "which is better and where the run ends");
+        "run.eval_average has no effect: with a free rate validation is at the average in any "
+        "case");
   }
   if (options.detector.signal == SignalKind::kActivationCosine && options.probes == 0) {
     add(lines,

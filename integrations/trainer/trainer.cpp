@@ -85,6 +85,7 @@ class Trainer::Implementation {
 
  private:
   const Options& leaps() const { return config_.leapverify.options; }
+  bool has_free_rate() const { return leaps().enabled && leaps().rate.free; }
   bool first() const { return ranks_.rank() == 0; }
   /// Throws InvalidOption where there can be no worker.
   void check_speculation() const;
@@ -118,6 +119,8 @@ class Trainer::Implementation {
   /// here are saved first.
   const ValidationMetrics& validate();
   ValidationMetrics validation_losses();
+  /// Runs it with the weights that the run is for: with a free rate their average.
+  void at_result(const std::function<void()>& action);
   void log(bool keep);
   /// Before each step, and when the run ends.
   void profile(bool ends);
@@ -227,7 +230,8 @@ void Trainer::Implementation::check_speculation() const {
   };
   legal_alone(ranks_.size() == 1, "several ranks");
   legal_alone(leaps().mode == Mode::kLeap, "leapverify.mode: shadow, which takes nothing over");
-  legal_alone(!leaps().rate.free, "leapverify.rate.free, which tries no candidates");
+  legal_alone(!leaps().rate.free,
+              "leapverify.rate.free, which takes nothing over (leapverify.preset: verified does)");
   legal_alone(leaps().verification.when == policy::When::kImmediate,
               "leapverify.verification.when other than immediate");
   legal_alone(leaps().batch_norm == BatchNormPolicy::kKeep,
@@ -309,11 +313,19 @@ ValidationMetrics Trainer::Implementation::validation_losses() {
   };
   ValidationMetrics metrics;
   metrics.step = step_;
-  metrics.loss = loss();
-  if (config_.run.eval_average && optimizer_->has_average()) {
+  at_result([&] { metrics.loss = loss(); });
+  if (config_.run.eval_average && !has_free_rate() && optimizer_->has_average()) {
     optimizer_->at_average([&] { metrics.average_loss = loss(); });
   }
   return metrics;
+}
+
+void Trainer::Implementation::at_result(const std::function<void()>& action) {
+  if (has_free_rate() && optimizer_->has_average()) {
+    optimizer_->at_average(action);
+  } else {
+    action();
+  }
 }
 
 void Trainer::Implementation::log(bool keep) {
@@ -336,7 +348,7 @@ void Trainer::Implementation::log(bool keep) {
   state.accepted = status.ledger.accepted;
   state.steps_saved = status.ledger.steps_saved;
   state.learning_rate_scale = status.learning_rate_scale;
-  if (leaps().enabled && leaps().rate.free) state.free_rate = learning_rate_;
+  if (has_free_rate()) state.free_rate = learning_rate_;
   progress_.update(state, keep);
   if (keep) {
     metrics_->write(
@@ -455,7 +467,7 @@ Summary Trainer::Implementation::summary() {
   result.learning_rate = learning_rate_;
   result.off_reason = status.off_reason;
   if (speculation_) result.handoffs = speculation_->handoffs();
-  if (!result.interrupted && first()) result.sample = sample();
+  if (!result.interrupted && first()) at_result([&] { result.sample = sample(); });
   return result;
 }
 
@@ -473,7 +485,8 @@ void Trainer::Implementation::save() {
   require_finite(*model_, step_);
   const std::vector<RandomState> random = gather_random_states(ranks_, settings_.device);
   succeed_together(ranks_, [&] {
-    if (first()) write_checkpoint(random);
+    // The weights of training follow from what LeapVerify keeps.
+    if (first()) at_result([&] { write_checkpoint(random); });
   });
   saved_step_ = step_;
 }
@@ -532,6 +545,9 @@ void Trainer::Implementation::restore(const Resume& resume) {
                           "the same text, so that the run goes on as it would have");
   }
   restore_parts(parts(), checkpoint, source);
+  // The weights of a checkpoint are what the run is for; those of training are made of what is kept
+  // beside them, before the next gradient is.
+  at_result([] {});
   steps_.seek(loop_.position);
   if (speculation_ && checkpoint.json.count("speculation") > 0) {
     const auto tensors = checkpoint.tensors.find("speculation");

@@ -39,6 +39,28 @@ Options Options::free_rate() {
   return options;
 }
 
+Options Options::automatic() {
+  Options options = free_rate();
+  options.rate.looks = 8;
+  // Only looks are paid for with it.
+  options.controller.max_overhead = 0.01;
+  return options;
+}
+
+Options Options::of(OptionsPreset preset) {
+  switch (preset) {
+    case OptionsPreset::kAuto:
+      return automatic();
+    case OptionsPreset::kFree:
+      return free_rate();
+    case OptionsPreset::kPaper:
+      return paper();
+    case OptionsPreset::kVerified:
+      break;
+  }
+  return {};
+}
+
 policy::ControllerOptions Options::resolved_controller() const {
   policy::ControllerOptions resolved = controller;
   if (!resolved.horizons.empty()) return resolved;
@@ -222,6 +244,9 @@ void check_batch_norm(const Options& options, const policy::Portfolio& portfolio
   }
 }
 
+constexpr const char* kTriesNothing =
+    " with rate.free (presets auto and free), which tries no candidates; preset: verified does";
+
 void check_free_rate(const Options& options, bool averages) {
   if (!averages) {
     throw InvalidOption("rate.free", "true",
@@ -236,9 +261,10 @@ void check_free_rate(const Options& options, bool averages) {
   const Options unread = Options::free_rate();
   const auto check = [](const char* field, const auto& value, const auto& legal) {
     if (value == legal) return;
-    throw InvalidOption(
-        field, number_text(static_cast<double>(value)),
-        number_text(static_cast<double>(legal)) + " with rate.free, which does not read it");
+    throw InvalidOption(field, number_text(static_cast<double>(value)),
+                        number_text(static_cast<double>(legal)) +
+                            " with rate.free (presets auto and free), which does not read it; "
+                            "preset: verified does");
   };
   check("rate.start", options.rate.start, unread.rate.start);
   check("rate.largest", options.rate.largest, unread.rate.largest);
@@ -248,9 +274,19 @@ void check_free_rate(const Options& options, bool averages) {
   check("rate.anneal", options.rate.anneal, unread.rate.anneal);
   const auto check_choice = [](const char* field, auto value, auto legal) {
     if (value == legal) return;
-    throw InvalidOption(field, name_of(value),
-                        std::string(name_of(legal)) + " with rate.free, which tries no candidates");
+    throw InvalidOption(field, name_of(value), std::string(name_of(legal)) + kTriesNothing);
   };
+  if (!options.controller.horizons.empty()) {
+    std::vector<std::string> given;
+    for (const std::int64_t steps : options.controller.horizons) {
+      given.push_back(std::to_string(steps));
+    }
+    throw InvalidOption("horizons", list_text(given), std::string("[]") + kTriesNothing);
+  }
+  check_choice("predictor", options.predictor.kind, unread.predictor.kind);
+  check_choice("least_regime", options.controller.least_regime, unread.controller.least_regime);
+  check_choice("snapshots", options.snapshots, unread.snapshots);
+  check_choice("moments", options.moments, unread.moments);
   check_choice("on_accept", options.on_accept, unread.on_accept);
   check_choice("mode", options.mode, unread.mode);
   check_choice("when", options.verification.when, unread.verification.when);
@@ -276,7 +312,11 @@ void check_effects(const Options& options, const policy::Portfolio& portfolio) {
                         "0, or reference: denoised with a decay above 0, whose average it is "
                         "measured from, and on_accept: rate or both");
   }
-  if (options.rate.free) check_free_rate(options, averages);
+  if (options.enabled && options.rate.free) check_free_rate(options, averages);
+  if (options.enabled && options.rate.looks > 0 && !options.rate.free) {
+    throw InvalidOption("rate.looks", std::to_string(options.rate.looks),
+                        "0, or rate.free: true (preset: auto), whose runs are looked at");
+  }
   const std::int64_t settle_steps = policy::VerifierOptions().settle_steps;
   if (!options.rehearses() && options.verification.settle_steps != settle_steps) {
     throw InvalidOption(

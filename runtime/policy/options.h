@@ -102,6 +102,22 @@ struct EnumNames<MomentPolicy> {
                                                   {MomentPolicy::kReset, "reset"}};
 };
 
+/// Options to start from. auto: no learning rate and no schedule to choose; the run is another
+/// than the bare one from the first step, and is looked at on held-out loss (`rate.free`, `rate.looks`).
+/// verified: nothing changes that has not verified, the defaults below. free: `rate.free` alone, which
+/// needs no held-out loss. paper: the published method with the published constants (arXiv
+/// 2602.19580): fixed thresholds, one fixed held-out batch, no cap on the overhead, Adam's moments
+/// zeroed after a leap while their step counter stays.
+enum class OptionsPreset { kAuto, kVerified, kFree, kPaper };
+
+template <>
+struct EnumNames<OptionsPreset> {
+  static constexpr Named<OptionsPreset> names[] = {{OptionsPreset::kAuto, "auto"},
+                                                   {OptionsPreset::kVerified, "verified"},
+                                                   {OptionsPreset::kFree, "free"},
+                                                   {OptionsPreset::kPaper, "paper"}};
+};
+
 /// The defaults take a learning rate that is too small up to where the run profits, and leave one
 /// that is right as it is: candidates at the denoised weights are probes for the rate.
 struct Options {
@@ -130,13 +146,10 @@ struct Options {
   BatchNormPolicy batch_norm = BatchNormPolicy::kKeep;
   bool trace_losses = false;
 
-  /// The published method with the published constants (arXiv 2602.19580): fixed thresholds, one
-  /// fixed held-out batch, no cap on the overhead, Adam's moments zeroed after a leap while their
-  /// step counter stays.
-  static Options paper();
-
-  /// No learning rate and no schedule to choose: `rate.free`.
+  static Options of(OptionsPreset preset);
+  static Options automatic();
   static Options free_rate();
+  static Options paper();
 
   /// `controller` with the horizons that a try goes through: those given or, where none are, half of
   /// observe_every and its doublings; only the first and the far one where the rate is all that moves.

@@ -14,17 +14,18 @@ constexpr double kFreeStart = 1.0 / 4096;
 constexpr double kFreeRise = 8;
 
 /// How straight the way from the start must be for a free rate that has come to its stride to rise, and
-/// the shares of the run in which it may, and in which it falls where the way is less straight.
+/// the shares of the run in which it may, there and where nothing is known of the way yet.
 constexpr double kFreeStraight = 1.1;
 constexpr double kFreeRiseShare = 0.6;
-constexpr double kFreeFallShare = 0.3;
-/// Share of the stride that it falls to at the most.
-constexpr double kFreeLeastStride = 0.7;
+constexpr double kFreeUnknownShare = 0.1;
 
 constexpr const char* kStrideReached = "the weights go as far as rate.stride";
 
 /// No rate that weights are trained at lies further from the schedule's.
 constexpr double kFreeLimit = 1e12;
+
+/// What remains of a free rate where the run goes back.
+constexpr double kFreeBack = 0.5;
 
 }  // namespace
 
@@ -62,6 +63,11 @@ void RateOptions::describe(FieldVisitor& visitor) {
       "quarter of the model is trained, as with adapters), and the weights are drawn to the "
       "average "
       "of all that the optimizer made, where they end with planned_steps; no candidates are tried");
+  visitor.field(
+      "looks", looks, between(0, 1000),
+      "with free: how often in a run its average is compared with that of the look before, on "
+      "held-out sequences, or as often as max_overhead allows; where the earlier one is better the "
+      "run goes back to it, with half of the learning rate at most from there on; 0: never");
 }
 
 double RateOptions::free_stride(std::int64_t planned_steps, bool adapters) {
@@ -88,7 +94,7 @@ void RateScale::restore(const State& state) {
     state_.has_risen = false;
   } else if (!is_free() && was_free) {
     state_.held = std::min(1.0, now > 0 ? state_.held * state_.unit / now : state_.held);
-    state_.unit = 0;
+    state_.unit = state_.ceiling = 0;
     state_.found = false;
   }
   // Where the rate is free, the length of the run, and with it the stride, may not be known yet.
@@ -207,31 +213,31 @@ void RateScale::walk(double from_start, double moved) {
   if (!(moved > 0)) return;
   state_.path += moved;
   state_.straightness = from_start / state_.path;
-  state_.is_fresh = true;
   ++state_.waypoints;
 }
 
 void RateScale::forget_path() {
   state_.path = state_.straightness = 0;
   state_.waypoints = 0;
-  state_.is_fresh = false;
 }
 
-RateScale::Factor RateScale::free_rise(double wanted) const {
+void RateScale::go_back(std::int64_t step) {
+  state_.held *= kFreeBack;
+  state_.ceiling = state_.held;
+  // The average of the matrices begins where they are.
+  state_.distance = state_.reach = 0;
+  state_.told = step;
+}
+
+RateScale::Factor RateScale::free_rise() const {
   if (!state_.found) return {kFreeRise, "the weights do not go as far as rate.stride yet"};
   const double done = 1 - left_;
   // One move is always straight.
-  const bool is_known = state_.waypoints >= 2;
-  if (!is_known && done < kFreeFallShare) {
+  if (state_.waypoints < 2 && done < kFreeUnknownShare) {
     return {options_.growth, "the way from the start is not known yet"};
   }
-  if (is_known && state_.straightness >= kFreeStraight && done < kFreeRiseShare) {
+  if (state_.waypoints >= 2 && state_.straightness >= kFreeStraight && done < kFreeRiseShare) {
     return {options_.growth, "the way from the start is straight"};
-  }
-  // What a waypoint says is of the moves before it, and none of the rate that it has changed.
-  if (is_known && state_.straightness < kFreeStraight && done < kFreeFallShare && state_.is_fresh) {
-    const double slower = std::max(state_.straightness / kFreeStraight, kFreeLeastStride * wanted);
-    return {std::clamp(slower, 1 / options_.growth, 1.0), "the way from the start is not straight"};
   }
   return {1, kStrideReached};
 }
@@ -248,11 +254,10 @@ const char* RateScale::limit(double distance, std::int64_t step, double decay) {
     if (largest_scheduled() == 0) return kStrideReached;
     if (state_.reach == 0 && (state_.found || state_.held >= 1)) return kStrideReached;
     const double wanted = stride / state_.reach;
-    const Factor rise = free_rise(wanted);
+    const Factor rise = free_rise();
     if (wanted < 1) state_.found = true;
-    state_.is_fresh = false;
-    state_.held =
-        std::clamp(state_.held * std::min(rise.value, wanted), 1 / kFreeLimit, kFreeLimit);
+    const double most = state_.ceiling > 0 ? state_.ceiling : kFreeLimit;
+    state_.held = std::clamp(state_.held * std::min(rise.value, wanted), 1 / kFreeLimit, most);
     return rise.value < wanted ? rise.reason : kStrideReached;
   }
   // Where moves undo each other, that reads as no speed at all.

@@ -20,6 +20,7 @@ struct RateOptions {
   double anneal = 0;
   double stride = 0;
   bool free = false;
+  std::int64_t looks = 0;
 
   /// Of a free rate, where no stride is given: n^(-1/4) for n planned steps, and twice that for
   /// adapters, most of which begin at 0 and have further to go than weights that are there already.
@@ -70,8 +71,8 @@ struct RateOptions {
 /// is noise and hardly depends on the rate. So from then on it goes by how straight the way from the start
 /// is, the square of its length over the sum of the squared moves between waypoints, which a random walk
 /// keeps at 1: at 1.1 and more the rate rises at observations in the first six tenths of the planned
-/// steps, below that it falls, once a waypoint, in the first three, until the matrices go no further
-/// than 0.7 of the stride: what was gone before stays in the sum, however slow the run has become.
+/// steps. Beyond the stride it never goes, and where a run goes back to weights that it had before, it
+/// loses half and rises to no more.
 class RateScale {
  public:
   /// Throws InvalidOption.
@@ -130,6 +131,9 @@ class RateScale {
   void walk(double from_start, double moved);
   /// The way begins anew.
   void forget_path();
+  /// After a step from which a free run went back to weights that it had before: half of the rate, and
+  /// no more than that from here on.
+  void go_back(std::int64_t step);
 
   /// To be called after a step, counted from 1, with how far the matrices are from their average,
   /// relative to their norm, and the average's decay per step. Returns what decided on the rate.
@@ -176,10 +180,10 @@ class RateScale {
     double path = 0;
     std::int64_t waypoints = 0;
     double straightness = 0;
-    /// That this was told after the rate had gone by it last.
-    bool is_fresh = false;
     /// The first rate above 0 that the schedule had, which `held` is a factor on where the rate is free.
     double unit = 0;
+    /// What `held` does not rise above any more; 0 where the run never went back.
+    double ceiling = 0;
   };
   const State& state() const { return state_; }
   /// A scale outside of its bounds, from a run with other options, goes to the nearer one.
@@ -191,9 +195,8 @@ class RateScale {
     double value = 1;
     const char* reason;
   };
-  /// The most that a free rate may rise by now, and 1 or less where it is to fall; `wanted`: what brings
-  /// it to the stride.
-  Factor free_rise(double wanted) const;
+  /// The most that a free rate may rise by now.
+  Factor free_rise() const;
   /// The largest of the groups' rates, as the schedule has them.
   double largest_scheduled() const;
 

@@ -211,7 +211,7 @@ class Runs(unittest.TestCase):
         self.assertEqual([line for line in lines if "failed" in line], [])
         self.assertEqual({line["method"] for line in lines if line["arena"] == "digits"}, set(bench.METHODS))
         self.assertEqual({line["method"] for line in lines if line["arena"] == "pretrain-muon"},
-                         {"alone", "leapverify", "leapverify-free"})
+                         {"alone", "leapverify", "leapverify-free", "leapverify-auto"})
         self.assertEqual({len(line["text"]) for line in lines if line["arena"] == "pretrain-muon"}, {16})
         self.assertTrue([line for line in lines if line["variant"] == "low"])
         self.assertEqual(self.bench(*arguments).returncode, 0)

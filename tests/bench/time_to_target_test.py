@@ -115,7 +115,7 @@ class Methods(unittest.TestCase):
 
     def test_judging_leaves_the_weights_of_training(self):
         # Which have no weights of their own.
-        others = {METHODS[name] for name in ("leapverify", "leapverify-free", "leapverify-off", "muon")}
+        others = {METHODS[name] for name in ("leapverify", "leapverify-free", "leapverify-auto", "leapverify-off", "muon")}
         for kind in set(METHODS.values()) - others:
             method, seen = self.step_of(kind, 7)
             method.judged(lambda: 0.0)

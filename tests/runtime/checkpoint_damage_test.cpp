@@ -149,7 +149,8 @@ TEST_F(CheckpointDamage, AMissingPointerIsToldFromNoCheckpoint) {
 TEST_F(CheckpointDamage, APointerWrittenByHandIsSaidPlainly) {
   write_unsynced(checkpoints() / "latest", "step-7\n");
   EXPECT_EQ(refusal(), (checkpoints() / "latest").string() +
-                           ": edited, damaged, or of another format than 6: 'step-7'");
+                           ": edited, damaged, or of another format than " +
+                           std::to_string(kCheckpointFormat) + ": 'step-7'");
 }
 
 TEST_F(CheckpointDamage, AMissingFolderIsCalledByItsOwnName) {
@@ -171,9 +172,14 @@ TEST_F(CheckpointDamage, AFolderUnderAnotherNameIsRefused) {
 }
 
 TEST_F(CheckpointDamage, OtherFormatsAreRefusedByNumber) {
-  const std::string known = ", this program reads 6";
-  expect_refusal_of("state.json", state_with("\"format\": 6", "\"format\": 7"), "format 7" + known);
-  expect_refusal_of("state.json", state_with("\"format\": 7", "\"format\": 2"), "format 2" + known);
+  const std::string known = ", this program reads " + std::to_string(kCheckpointFormat);
+  const std::string next = std::to_string(kCheckpointFormat + 1);
+  expect_refusal_of(
+      "state.json",
+      state_with("\"format\": " + std::to_string(kCheckpointFormat), "\"format\": " + next),
+      "format " + next + known);
+  expect_refusal_of("state.json", state_with("\"format\": " + next, "\"format\": 2"),
+                    "format 2" + known);
   expect_refusal_of("state.json", state_with("\"format\": 2", "\"former\": 3"),
                     "format missing" + known);
 }

@@ -66,6 +66,36 @@ TEST(IterateAverage, TheFirstIterateIsTheAverageAndOneThatWeighsNothingIsNotInIt
   EXPECT_FALSE(bitwise_equal(iterates.average().tensors()[0], start));
 }
 
+TEST(IterateAverage, GoesToAnEarlierAverage) {
+  const std::vector<at::Tensor> weights = mixed_weights();
+  const TensorList list(weights);
+  IterateAverage iterates(list);
+  const TensorList earlier = list.allocate_like(TensorList::Precision::kAtLeastFloat32);
+  double total = 0;
+  iterates.begin();
+  for (int step = 1; step <= 10; ++step) {
+    for (const at::Tensor& weight : weights) weight.add_(1e-3 * step);
+    iterates.take_in(step, 0.8);
+    if (step == 5) {
+      earlier.copy_from(iterates.average());
+      total = iterates.total();
+    }
+  }
+  iterates.go_to(earlier, total);
+  EXPECT_EQ(iterates.total(), total);
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    const at::Tensor& expected = earlier.tensors()[i];
+    EXPECT_TRUE(bitwise_equal(iterates.average().tensors()[i], expected));
+    EXPECT_TRUE(bitwise_equal(iterates.iterate().tensors()[i], expected.to(weights[i].dtype())));
+    EXPECT_TRUE(torch::allclose(weights[i].to(at::kFloat), expected.to(at::kFloat), 1e-2, 1e-2));
+  }
+  // It steps from there.
+  const at::Tensor before = weights[0].clone();
+  weights[0].add_(0.5);
+  iterates.take_in(1, 0.8);
+  EXPECT_TRUE(torch::allclose(iterates.iterate().tensors()[0], before + 0.5));
+}
+
 TEST(IterateAverage, TheWeightsComeBackFromTheAverageBitwise) {
   const std::vector<at::Tensor> weights = mixed_weights();
   const TensorList list(weights);

@@ -146,10 +146,12 @@ class Engine {
 };
 
 Options preset(const std::string& name) {
-  if (name == "auto") return {};
-  if (name == "free") return Options::free_rate();
-  if (name == "paper") return Options::paper();
-  throw InvalidOption("preset", name, "auto, free or paper");
+  std::string names;
+  for (const auto& known : EnumNames<OptionsPreset>::names) {
+    if (name == known.name) return Options::of(known.value);
+    names += (names.empty() ? "" : ", ") + std::string(known.name);
+  }
+  throw InvalidOption("preset", name, "one of " + names);
 }
 
 PYBIND11_MODULE(_core, m) {
@@ -178,11 +180,14 @@ PYBIND11_MODULE(_core, m) {
           "touches_moments",
           [](const Options& options) { return options.moments != MomentPolicy::kKeep; })
       .def_property_readonly("no_try_reason", &Options::no_try_reason)
-      .def_property_readonly("asks_for_losses",
-                             [](const Options& options) {
-                               return options.enabled &&
-                                      !(options.rate.free && options.probes == 0);
-                             })
+      .def_property_readonly(
+          "asks_for_losses",
+          [](const Options& options) {
+            return options.enabled &&
+                   !(options.rate.free && options.rate.looks == 0 && options.probes == 0);
+          })
+      .def_property_readonly("ends_at_average",
+                             [](const Options& options) { return options.rate.free; })
       .def_property_readonly("tells_by_activations",
                              [](const Options& options) {
                                return options.detector.signal == SignalKind::kActivationCosine &&

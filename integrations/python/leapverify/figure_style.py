@@ -54,6 +54,7 @@ MARKS = {
     "leap committed": Mark("D", "#009e73", True, 7),
     "rate raised": Mark("^", "#0072b2", True, 8),
     "rate lowered": Mark("v", "#d55e00", True, 8),
+    "went back": Mark("<", "#d55e00", False, 8),
     "accepted, rate kept": Mark("o", "#0072b2", False, 6),
     "shadow": Mark("D", "#5f6875", False, 6),
     "rejected": Mark("x", "#8b93a0", True, 5),

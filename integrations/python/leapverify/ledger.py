@@ -19,7 +19,7 @@ from leapverify.trace_events import (
 )
 
 #: Verdicts on a try, those that changed the run first.
-VERDICTS = ("leap committed", "rate raised", "rate lowered", "accepted, rate kept", "shadow",
+VERDICTS = ("leap committed", "rate raised", "rate lowered", "went back", "accepted, rate kept", "shadow",
             "rejected", "failure")
 
 # Reasons of rate events; any other change follows the schedule or the options.
@@ -46,6 +46,8 @@ class Try:
             return "failure"
         if self.leap.outcome in ("committed", "shadow"):
             return "leap committed" if self.leap.outcome == "committed" else "shadow"
+        if self.leap.outcome == "went_back":
+            return "went back"
         if self.leap.outcome == "rate_only":
             return "rate raised" if self.raised else "accepted, rate kept"
         return "rate lowered" if self.lowered else "rejected"
@@ -79,15 +81,19 @@ def tries_of(events: Iterable[Event]) -> list[Try]:
     """The tries that have ended, in order."""
     tries: list[Try] = []
     open_try: Try | None = None
+    regime = "transition"
     for event in events:
         if isinstance(event, Observation):
-            open_try = Try(event.step, event.regime) if event.tries else None
+            regime = event.regime
+            open_try = Try(event.step, regime) if event.tries else None
         elif isinstance(event, RateChange):
             if event.reason == _LOWERED and open_try:
                 open_try.lowered = event
             elif event.reason == _RAISED and tries:
                 tries[-1].raised = event
-        elif open_try and isinstance(event, Candidate):
+        elif isinstance(event, Candidate):
+            # A look at a run whose rate is free follows no observation.
+            open_try = open_try or Try(event.step, regime)
             open_try.candidates.append(event)
         elif open_try and isinstance(event, (Leap, Failure)):
             if isinstance(event, Leap):

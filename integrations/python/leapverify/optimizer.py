@@ -20,10 +20,10 @@ from .evaluators import Evaluator, ModelAlone
 from .training import StepRunner, TrainingBatch
 
 # Of what state_dict() holds under "leapverify".
-_STATE_VERSION = 2
+_STATE_VERSION = 3
 
 
-def asks_for_losses(preset: str = "auto", **options: Any) -> bool:
+def asks_for_losses(preset: str = "verified", **options: Any) -> bool:
     """Whether LeapVerify with these arguments of its constructor needs an evaluator."""
     for own in ("planned_steps", "trace", "runner", "process_group"):
         options.pop(own, None)
@@ -34,8 +34,8 @@ class LeapVerify(torch.optim.Optimizer):
     """Use it in place of the base optimizer; learning-rate schedulers may be on either.
 
     A rejected leap leaves weights, buffers, optimizer state, gradients and random generators bitwise what they were;
-    with ``enabled=False``, or with every leap rejected (and ``rate`` as by default), training is bitwise that of the
-    base optimizer. Parameters keep their storage. Call step() once an optimizer step, as with the base optimizer, whatever
+    with ``enabled=False``, or with every leap rejected (preset "verified", and ``rate`` as by default), training is bitwise that
+    of the base optimizer. Parameters keep their storage. Call step() once an optimizer step, as with the base optimizer, whatever
     the number of micro-batches. A step in which nothing moves (every learning rate 0, or no parameter with a gradient) is not counted. Attributes
     that it lacks are the base optimizer's.
 
@@ -45,8 +45,9 @@ class LeapVerify(torch.optim.Optimizer):
         evaluator: gives held-out losses; BatchEvaluator makes one of a DataLoader. With preset="free", which asks for none,
             the model does in its place. None only with enabled=False.
         planned_steps: optimizer steps of the whole run, 0 when not known: the cap on the overhead is a share of them.
-        preset: "auto"; "free", which needs no learning rate and no schedule, but planned_steps, after which the weights are
-            the average that at_average() lends before; or "paper" for the method as published (arXiv 2602.19580).
+        preset: "verified", where nothing changes that has not verified; "auto", which needs no learning rate and no schedule, but
+            planned_steps, goes back where held-out loss says that the run got worse, and ends at the average that at_average()
+            lends before; "free", the same without held-out loss; or "paper" for the method as published (arXiv 2602.19580).
         trace: a file for the trace (JSON lines, docs/trace.md), in place of an older one unless a state that was saved
             beside it is loaded; or a function that takes each event as a dictionary.
         runner: a StepRunner, for the options that need one.
@@ -58,7 +59,7 @@ class LeapVerify(torch.optim.Optimizer):
         ContractError: parameters on several devices or with gaps in memory.
 
     Memory beyond training: memory_bytes(); some 4 bytes a parameter for each of the average, the weights of a step and
-    each snapshot; with preset "free" 12 bytes a parameter in float32, and some MiB.
+    each snapshot; with preset "free" 12 bytes a parameter in float32, with "auto" 16, and some MiB.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class LeapVerify(torch.optim.Optimizer):
         evaluator: Evaluator | torch.nn.Module | None = None,
         *,
         planned_steps: int = 0,
-        preset: str = "auto",
+        preset: str = "verified",
         trace: str | os.PathLike[str] | Callable[[dict[str, Any]], None] | None = None,
         runner: StepRunner | None = None,
         process_group: Any = "auto",
@@ -105,7 +106,7 @@ class LeapVerify(torch.optim.Optimizer):
             )
         if isinstance(self.evaluator, ModelAlone) and self._options.asks_for_losses:
             raise InvalidOption(
-                "evaluator is a model alone, which is legal with rate.free and without probes; else a leapverify.Evaluator, "
+                "evaluator is a model alone, which is legal with preset=\"free\" and without probes; else a leapverify.Evaluator, "
                 "such as leapverify.BatchEvaluator"
             )
         if not isinstance(getattr(self.evaluator, "model", None), torch.nn.Module):
@@ -237,6 +238,13 @@ class LeapVerify(torch.optim.Optimizer):
         """Whether an average of the recent weights is kept, or with ``rate.free`` of all iterates: with
         ``reference="denoised"``, after the first step."""
         return self._options.enabled and self._fitting_engine().has_average()
+
+    def at_result(self, function: Callable[[], Any]) -> Any:
+        """Runs ``function()`` with the weights that the run is for: with the presets "auto" and "free" as at_average(), else
+        as they are."""
+        if self._options.ends_at_average and self.has_average():
+            return self.at_average(function)
+        return function()
 
     def at_average(self, function: Callable[[], Any]) -> Any:
         """Runs ``function()`` with that average in the weights' place, and puts back every byte of the weights, also when
@@ -372,6 +380,8 @@ class LeapVerify(torch.optim.Optimizer):
         if leap_state is not None:
             self._live.trace_bytes = int(leap_state.get("trace_bytes", 0))
             self._live.trace_file = None
+            # A checkpoint may hold the weights that the run is for; those of training are made of what is kept beside.
+            self.at_result(lambda: None)
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickling and deepcopy: all but hooks and a trace file, which only one can write. A process group of one's

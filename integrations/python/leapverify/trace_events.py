@@ -15,7 +15,7 @@ from leapverify.json_lines import Fields, read_lines
 TRACE_SCHEMA = 1
 
 REGIMES = ("chaotic", "transition", "stable")
-OUTCOMES = ("committed", "rejected", "shadow", "rate_only")
+OUTCOMES = ("committed", "rejected", "shadow", "rate_only", "went_back")
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,8 @@ def _wrapper(optimizer: Any) -> LeapVerify | None:
 
 
 class LeapVerifyMixin:
-    """A transformers.Trainer that wraps the optimizer which it makes.
+    """A transformers.Trainer that wraps the optimizer which it makes. With ``preset="auto"`` and ``"free"`` it evaluates and
+    saves the average that its runs end at.
 
     Args:
         leapverify: options of LeapVerify; {} takes the defaults, None leaves the optimizer bare.
@@ -128,6 +129,18 @@ class LeapVerifyMixin:
         if optimizer is not None and optimizer.planned_steps == 0:
             optimizer.planned_steps = num_training_steps
         return super().create_scheduler(num_training_steps, *args, **kwargs)  # type: ignore[misc]
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        return self._at_result(super().evaluation_loop, *args, **kwargs)  # type: ignore[misc]
+
+    def save_model(self, *args: Any, **kwargs: Any) -> Any:
+        return self._at_result(super().save_model, *args, **kwargs)  # type: ignore[misc]
+
+    def _at_result(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        optimizer = _wrapper(self.optimizer)
+        if optimizer is None:
+            return function(*args, **kwargs)
+        return optimizer.at_result(lambda: function(*args, **kwargs))
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         optimizer = _wrapper(self.optimizer)

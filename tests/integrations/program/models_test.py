@@ -161,7 +161,7 @@ class Adapters(ModelsTest):
         self.base = self.folder / "base"
         transformers.Qwen2ForCausalLM(config).save_pretrained(self.base)
         self.model = (f"model: {{name: pretrained, folder: '{self.base}', lora: {{rank: 4, targets: [q_proj, v_proj]}}}}\n"
-                      "leapverify: {enabled: true, observe_every: 2, probes: 0, max_overhead: .inf, "
+                      "leapverify: {preset: verified, enabled: true, observe_every: 2, probes: 0, max_overhead: .inf, "
                       "predictor: linear, verification: {rule: strict, sequences: 8}}")
 
     def test_alone_are_trained_leapt_with_and_exported(self):
@@ -215,7 +215,7 @@ class Precision(ModelsTest):
 
     def test_leaps_are_tried_in_bf16(self):
         """The canary would keep leaps off if the evaluator answered for weights of before."""
-        leaps = ("leapverify={enabled: true, observe_every: 2, first_leap: 4, max_overhead: inf, "
+        leaps = ("leapverify={preset: verified, enabled: true, observe_every: 2, first_leap: 4, max_overhead: inf, "
                  "least_regime: chaotic}",
                  "leapverify.verification={rule: proximity, proximity_tolerance: 1, sequences: 16}", "run.steps=40")
         self.losses("run", GPT2, "run.precision=bf16", *leaps)
@@ -275,7 +275,7 @@ class Optimizers(ModelsTest):
         self.assertEqual(moved, {tensor for tensor in start if "blocks" in tensor and start[tensor].dim() == 2})
 
     def test_leaps_are_tried_on_muon(self):
-        leaps = ("leapverify={enabled: true, observe_every: 2, first_leap: 4, max_overhead: inf, "
+        leaps = ("leapverify={preset: verified, enabled: true, observe_every: 2, first_leap: 4, max_overhead: inf, "
                  "least_regime: chaotic}", "run.steps=40",
                  "leapverify.verification={rule: proximity, proximity_tolerance: 1, sequences: 16}")
         self.losses("run", GPT2, "optimizer.name=muon", *leaps)

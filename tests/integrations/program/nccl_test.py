@@ -24,7 +24,7 @@ batch: {sequences: 8, accumulate: 2}
 optimizer: {lr: 1.0e-2}
 schedule: {warmup: 5}
 distributed: {timeout_seconds: 60}
-leapverify: {enabled: true, observe_every: 5, first_leap: 10, least_regime: chaotic, max_overhead: inf, max_backoff: 1,
+leapverify: {preset: verified, enabled: true, observe_every: 5, first_leap: 10, least_regime: chaotic, max_overhead: inf, max_backoff: 1,
              horizons: [2, 4], predictor: linear, reference: current, on_accept: leap, probes: 8,
              verification: {rule: proximity, sequences: 16, proximity_tolerance: 0.02}}
 """

@@ -3,6 +3,7 @@
 Usage: program_test.py PATH_OF_LEAPVERIFY [unittest options]
 """
 
+import hashlib
 import json
 import os
 import pathlib
@@ -27,6 +28,7 @@ batch: {sequences: 8}
 optimizer: {lr: 1.0e-2}
 schedule: {warmup: 5}
 leapverify:
+  preset: verified
   enabled: true
   observe_every: 5
   first_leap: 10
@@ -40,6 +42,7 @@ leapverify:
   probes: 8
   verification: {rule: proximity, sequences: 16, proximity_tolerance: 0.02}
 """
+TRAINING_ALONE = CONFIG[:CONFIG.index("leapverify:")]
 
 # Ways to try and to follow leaps beside the config's: overrides under leapverify, and what rejects everything there.
 REJECT = "verification.proximity_tolerance=1e-12"
@@ -99,7 +102,8 @@ class ProgramTest(unittest.TestCase):
     def final_state(self, run):
         _, name = (run / "checkpoints" / "latest").read_text().split()
         latest = run / "checkpoints" / name
-        return {name: (latest / f"{name}.safetensors").read_bytes() for name in CHECKPOINT_FILES}
+        return {name: hashlib.sha256((latest / f"{name}.safetensors").read_bytes()).hexdigest()
+                for name in CHECKPOINT_FILES}
 
 
 class Training(ProgramTest):
@@ -176,19 +180,52 @@ class Training(ProgramTest):
                       "outside the cap)\n", result.stdout)
 
     def test_a_free_rate_says_that_nothing_is_verified(self):
-        own = CONFIG[:CONFIG.index("leapverify:")] + "leapverify: {enabled: true, preset: free}\n"
-        self.config.write_text(own)
+        self.config.write_text(TRAINING_ALONE + "leapverify: {enabled: true, preset: free}\n")
         result = self.train(self.folder / "run", "--set", "run.eval_average=true")
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn("leapverify   free rate, ends at the average, nothing is verified, ", result.stdout)
         self.assertRegex(result.stdout, r"the learning rate ended at \d\S*\n")
         self.assertNotIn("leaps: ", result.stdout)
-        last = json.loads((self.folder / "run" / "metrics.jsonl").read_text().splitlines()[-1])
-        self.assertEqual(last["validation_loss"], last["average_validation_loss"])
-        self.assertNotIn("go by the weights on the way", result.stdout)
-        result = self.train(self.folder / "best", "--set", "run.keep_best=true")
+        self.assertIn("run.eval_average has no effect: with a free rate", result.stdout)
+        self.assertNotIn("average_validation_loss", (self.folder / "run" / "metrics.jsonl").read_text())
+        self.assertEqual(self.events(self.folder / "run", "leap"), [])
+
+    def test_enabled_alone_is_looked_at_and_validates_and_keeps_what_it_is_for(self):
+        self.config.write_text(TRAINING_ALONE + "leapverify: {enabled: true, max_overhead: 1}\n")
+        run = self.folder / "run"
+        result = self.train(run, "--set", "run.keep_checkpoints=9")
         self.assertEqual(result.returncode, 0, result.stderr)
-        self.assertIn("run.target_loss and run.keep_best go by the weights on the way", result.stdout)
+        self.assertIn("leapverify   free rate, ends at the average, 8 looks at held-out loss, ", result.stdout)
+        looks = self.events(run, "leap")
+        self.assertEqual([look["step"] for look in looks], [8, 15, 23, 30, 38, 45, 53, 60])
+        backward = [look for look in looks if look["outcome"] == "went_back"]
+        self.assertIn(f"looked at 8 times, went back {len(backward)} times; ", result.stdout)
+        scored = {line["step"]: line["validation_loss"] for line in
+                  map(json.loads, (run / "metrics.jsonl").read_text().splitlines()) if "validation_loss" in line}
+        # The weights of training at step 20 were others: those are made again of what is kept beside.
+        alone = leapverify("resume", run, "--step", 20, "--set", "leapverify.enabled=false", "--set", "run.steps=20")
+        self.assertEqual(alone.returncode, 0, alone.stderr)
+        self.assertIn(f"validation loss {scored[20]:.4f} ", alone.stdout)
+
+    def test_enabled_alone_resumed_after_a_kill_is_bitwise_the_run(self):
+        self.config.write_text(TRAINING_ALONE + "leapverify: {enabled: true, max_overhead: 1}\n")
+        whole, killed = self.folder / "whole", self.folder / "killed"
+        self.assertEqual(self.train(whole).returncode, 0)
+        result = self.kill_and_resume(killed)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(self.final_state(whole), self.final_state(killed))
+        self.assertEqual((whole / "trace.jsonl").read_bytes(), (killed / "trace.jsonl").read_bytes())
+
+    def test_enabled_alone_reads_no_keys_of_tries(self):
+        self.config.write_text(TRAINING_ALONE + "leapverify: {enabled: true, predictor: linear}\n")
+        self.assert_refused(self.train(self.folder / "run"), "leapverify.predictor: linear is not legal", "preset: verified")
+
+    def test_enabled_alone_says_where_no_look_is_paid_for(self):
+        self.config.write_text(TRAINING_ALONE + "leapverify: {enabled: true}\n")
+        result = self.train(self.folder / "run")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("0 looks at held-out loss, ", result.stdout)
+        self.assertIn("nothing will be tried: that takes at least ", result.stdout)
 
     def test_start_names_the_ways_other_than_the_default(self):
         result = self.train(self.folder / "run", "--set", "leapverify.verification.when=raced",
@@ -198,14 +235,14 @@ class Training(ProgramTest):
         self.assertRegex(result.stdout, r"mode leap, \S+ bytes of extra memory")
 
     def test_a_cap_that_pays_for_no_try_is_said_at_the_start(self):
-        words = "no leap will be tried"
+        words = "nothing will be tried"
         race = ["--set", "leapverify.verification.when=raced"]
         # 16 sequences after 20 steps of 24 forwards for each side, 2 × 16 to value a winner, and
         # the canary's 3 × 2; the cap is 0.01 · 60 · 24.
         for override, forwards in ((race, 2 * (16 + 20 * 24) + 32 + 6), ([], 2 * 16 + 32 + 6)):
             run = self.folder / str(forwards)
             result = self.train(run, "--set", "leapverify.max_overhead=0.01", *override)
-            self.assertIn(f"{words}: one takes at least {forwards} forward passes of a sequence, "
+            self.assertIn(f"{words}: that takes at least {forwards} forward passes of a sequence, "
                           "and leapverify.max_overhead = 0.01 allows 14\n", result.stdout)
             self.assertEqual(self.events(run, "leap"), [])
         self.assertNotIn(words, self.train(self.folder / "uncapped", *race).stdout)

@@ -26,6 +26,7 @@ optimizer: {lr: 1.0e-2}
 schedule: {warmup: 5}
 distributed: {timeout_seconds: 20}
 leapverify:
+  preset: verified
   enabled: true
   observe_every: 5
   first_leap: 10
@@ -39,7 +40,7 @@ leapverify:
   probes: 8
   verification: {rule: proximity, sequences: 16, proximity_tolerance: 0.02}
 """
-DEFAULTS = """leapverify: {enabled: true, observe_every: 5, max_overhead: 1, verification: {sequences: 32}}
+DEFAULTS = """leapverify: {preset: verified, enabled: true, observe_every: 5, max_overhead: 1, verification: {sequences: 32}}
 """
 # Ranks may outnumber the cores and belong to root, as in a container.
 MPI_SETTINGS = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",

@@ -24,7 +24,7 @@ data: {gate_share: 0.2, validation_share: 0.1}
 model: {context: 16, width: 16, heads: 2, layers: 1}
 batch: {sequences: 4}
 schedule: {warmup: 2}
-leapverify: {enabled: true, observe_every: 2, max_overhead: inf}
+leapverify: {preset: verified, enabled: true, observe_every: 2, max_overhead: inf}
 """
 
 

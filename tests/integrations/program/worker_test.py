@@ -27,6 +27,7 @@ optimizer: {lr: 1.0e-2}
 schedule: {warmup: 5}
 speculation: {steps: 5, max_distance: 1000, timeout_seconds: 60}
 leapverify:
+  preset: verified
   enabled: true
   observe_every: 5
   first_leap: 1000

@@ -149,6 +149,42 @@ class TrainerTest(unittest.TestCase):
 
         self.assertTrue(self.same(optimizer.at_average(now), now()))
 
+    def test_auto_evaluates_and_saves_what_the_run_is_for_and_resumes(self):
+        auto = {"preset": "auto", "observe_every": 5, "max_overhead": float("inf"), "rate.looks": 2,
+                "verification": {"sequences": 8, "max_sequences": 32}}
+        seen = []
+
+        class Look(transformers.TrainerCallback):
+            def on_evaluate(self, args, state, control, model=None, metrics=None, optimizer=None, **kwargs):
+                inputs = torch.stack([torch.as_tensor(row["input_ids"]) for row in EVAL])
+
+                def score():
+                    with torch.no_grad():
+                        return float(model.eval()(input_ids=inputs, labels=inputs).loss)
+
+                seen.append((metrics["eval_loss"], optimizer.optimizer.at_average(score), score()))
+
+        def run(resume=None):
+            trainer = LeapVerifyTrainer(
+                model=language.model(), args=arguments(self.path, max_steps=26, eval_strategy="steps", eval_steps=13,
+                                                       save_strategy="steps", save_steps=13),
+                train_dataset=TRAIN, eval_dataset=EVAL, gate_dataset=GATE, leapverify=auto, callbacks=[Look()])
+            trainer.train(resume_from_checkpoint=resume)
+            return trainer
+
+        whole = run()
+        told, at_average, at_weights = seen[0]
+        self.assertAlmostEqual(told, at_average, places=5)
+        self.assertGreater(abs(told - at_weights), 1e-3)
+        events = read_trace(pathlib.Path(self.path) / "trace.jsonl")
+        self.assertEqual([e["step"] for e in events if e["event"] == "leap"], [13, 26])
+        saved = transformers.GPT2LMHeadModel.from_pretrained(self.path + "/checkpoint-13").eval()
+        inputs = torch.stack([torch.as_tensor(row["input_ids"]) for row in EVAL])
+        with torch.no_grad():
+            self.assertAlmostEqual(float(saved(input_ids=inputs, labels=inputs).loss), at_average, places=5)
+        resumed = run(self.path + "/checkpoint-13")
+        self.assertTrue(self.same(weights(whole.model), weights(resumed.model)))
+
     def test_adapters_alone_are_leapt(self):
         base = language.model()
         model = peft.get_peft_model(base, peft.LoraConfig(

@@ -197,12 +197,12 @@ TEST_F(ConfigErrorsTest, AModelThatCannotBe) {
 }
 
 TEST_F(ConfigErrorsTest, ABatchTooSmallToCompareOn) {
-  const std::string leaps = "\nleapverify: {enabled: true, gate: next_batch, ";
-  EXPECT_EQ(error_of("batch: {sequences: 13}" + leaps + "preset: auto}"),
+  const std::string leaps = "\nleapverify: {preset: verified, enabled: true, gate: next_batch, ";
+  EXPECT_EQ(error_of("batch: {sequences: 13}" + leaps + "probes: 0}"),
             "FILE:1: batch.sequences: 13 is not legal, expected at least 14, with "
             "batch.accumulate = 1 the 14 that the rule sequential needs with leapverify.gate: "
             "next_batch, and 32 for it to accept more than hardly anything");
-  EXPECT_EQ(error_of("batch: {sequences: 14}" + leaps + "preset: auto}"), "no error");
+  EXPECT_EQ(error_of("batch: {sequences: 14}" + leaps + "probes: 0}"), "no error");
   EXPECT_EQ(error_of("batch: {sequences: 3}" + leaps + "verification: {rule: strict}}"),
             "FILE:1: batch.sequences: 3 is not legal, expected at least 16, with "
             "batch.accumulate = 1 the 16 that the rule strict needs with leapverify.gate: "
@@ -212,7 +212,7 @@ TEST_F(ConfigErrorsTest, ABatchTooSmallToCompareOn) {
       "FILE:1: batch.sequences: 3 is not legal, expected at least 4, with "
       "batch.accumulate = 5 the 16 that the rule strict needs with leapverify.gate: "
       "next_batch");
-  EXPECT_EQ(error_of("batch: {sequences: 7, accumulate: 2}" + leaps + "preset: auto}"), "no error");
+  EXPECT_EQ(error_of("batch: {sequences: 7, accumulate: 2}" + leaps + "probes: 0}"), "no error");
   EXPECT_EQ(error_of("batch: {sequences: 3}\nleapverify: {gate: next_batch}"), "no error");
 }
 
@@ -261,10 +261,11 @@ TEST_F(ConfigErrorsTest, OptionsThatDoNotFitEachOther) {
 
 TEST_F(ConfigErrorsTest, AHorizonBeyondTheRun) {
   const std::string steps = "run: {steps: 200}\n";
-  EXPECT_EQ(error_of(steps + "leapverify: {enabled: true, horizons: [5, 200]}"),
+  EXPECT_EQ(error_of(steps + "leapverify: {preset: verified, enabled: true, horizons: [5, 200]}"),
             "FILE:2: leapverify.horizons: 200 is not legal, expected a horizon shorter than the "
             "run of 200 steps");
-  EXPECT_EQ(error_of(steps + "leapverify: {enabled: true}", {"leapverify.horizons=[300]"}),
+  EXPECT_EQ(error_of(steps + "leapverify: {preset: verified, enabled: true}",
+                     {"leapverify.horizons=[300]"}),
             "--set leapverify.horizons=[300]: leapverify.horizons: 300 is not legal, expected a "
             "horizon shorter than the run of 200 steps");
 }

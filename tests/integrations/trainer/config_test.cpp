@@ -121,6 +121,17 @@ TEST_F(ConfigTest, LeapVerifyIsOffUntilEnabled) {
   EXPECT_TRUE(load("leapverify: {enabled: true}").leapverify.options.enabled);
 }
 
+TEST_F(ConfigTest, EnabledAndNothingElseNeedsNoLearningRate) {
+  EXPECT_EQ(to_yaml(load("leapverify: {enabled: true}")),
+            to_yaml(load("leapverify: {enabled: true, preset: auto}")));
+  const Options options = load("leapverify: {enabled: true}").leapverify.options;
+  EXPECT_TRUE(options.rate.free);
+  EXPECT_GT(options.rate.looks, 0);
+  const Options verified = load("leapverify: {enabled: true, preset: verified}").leapverify.options;
+  EXPECT_FALSE(verified.rate.free);
+  EXPECT_EQ(verified.rate.looks, 0);
+}
+
 TEST_F(ConfigTest, ValuesOfEveryKindAreRead) {
   const Config config = load(R"(
 run: {folder: "runs/a b", device: cpu, steps: 300, seed: 9007199254740993}
@@ -129,7 +140,7 @@ data:
   exclude: []
 optimizer.lr: 3e-4
 schedule: {kind: linear, final_share: 0}
-leapverify: {enabled: true, horizons: [5, 10], max_overhead: .inf}
+leapverify: {preset: verified, enabled: true, horizons: [5, 10], max_overhead: .inf}
 )");
   EXPECT_EQ(config.run.folder, "runs/a b");
   EXPECT_EQ(config.run.device, DeviceChoice::kCpu);
@@ -154,11 +165,11 @@ TEST_F(ConfigTest, OverridesWinOverTheFileAndTheFileOverThePreset) {
 }
 
 TEST_F(ConfigTest, OverridesTakeEveryKindOfValue) {
-  const Config config =
-      load_config("", "",
-                  {"leapverify.horizons=[5,10]", "data.extensions=[.py, .md]", "run.folder=a: b #c",
-                   "data.path=x=y", "run.device=cpu", "leapverify.enabled=true",
-                   "leapverify.max_overhead=inf", "batch={sequences: 3}"});
+  const Config config = load_config(
+      "", "",
+      {"leapverify.horizons=[5,10]", "data.extensions=[.py, .md]", "run.folder=a: b #c",
+       "data.path=x=y", "run.device=cpu", "leapverify.preset=verified", "leapverify.enabled=true",
+       "leapverify.max_overhead=inf", "batch={sequences: 3}"});
   EXPECT_THAT(config.leapverify.options.controller.horizons, ElementsAre(5, 10));
   EXPECT_THAT(config.data.extensions, ElementsAre(".py", ".md"));
   EXPECT_EQ(config.run.folder, "a: b #c");

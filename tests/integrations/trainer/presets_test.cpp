@@ -63,7 +63,7 @@ void expect_published(const Config& config, std::int64_t verification_sequences)
   EXPECT_EQ(config.schedule.final_share, 0.1);
 
   LeapVerifyConfig published;
-  published.preset = LeapPreset::kPaper;
+  published.preset = OptionsPreset::kPaper;
   published.options = Options::paper();
   published.options.verification.sequences = verification_sequences;
   Config expected = config;

@@ -101,9 +101,9 @@ TEST_F(TrainerTest, ACapturedRunIsBitwiseThePlainOneAndResumes_cuda) {
   if (!torch::cuda::is_available()) GTEST_SKIP() << "no CUDA device";
   const Config plain = config(
       {"run.device=cuda", "run.steps=40", "run.checkpoint_every=20", "batch.accumulate=2",
-       "data.gate_share=0.3", "leapverify.enabled=true", "leapverify.observe_every=2",
-       "leapverify.predictor=linear", "leapverify.reference=current", "leapverify.on_accept=leap",
-       "leapverify.max_overhead=10", "leapverify.least_regime=chaotic",
+       "data.gate_share=0.3", "leapverify.preset=verified", "leapverify.enabled=true",
+       "leapverify.observe_every=2", "leapverify.predictor=linear", "leapverify.reference=current",
+       "leapverify.on_accept=leap", "leapverify.max_overhead=10", "leapverify.least_regime=chaotic",
        "leapverify.verification={rule: proximity, proximity_tolerance: 1, sequences: 16}"});
   Config captured = plain;
   captured.run.cuda_graph = true;

@@ -1,0 +1,332 @@
+// Looks at a run whose learning rate is free: they leave no trace, or the run goes back to where it was
+// better.
+#include <gmock/gmock.h>
+#include <leapverify/runtime/leap_verify.h>
+
+#include <cmath>
+
+#include "runtime/resumed.h"
+#include "runtime/tensor_matchers.h"
+#include "runtime/toy.h"
+#include "thread_ranks.h"
+
+namespace leapverify {
+namespace {
+
+using nlohmann::json;
+using testing::Each;
+using testing::IsEmpty;
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+/// Looks at 25, 50, 75 and 100 of 100 steps.
+Options looked_at() {
+  Options options = Options::automatic();
+  options.observe_every = 5;
+  options.planned_steps = 100;
+  options.rate.looks = 4;
+  options.verification.max_sequences = 64;
+  options.controller.max_overhead = std::numeric_limits<double>::infinity();
+  return options;
+}
+
+std::vector<at::Tensor> listed(const ToyRun& run, const std::string& prefix) {
+  std::vector<at::Tensor> found;
+  for (const auto& [name, tensor] : run.leaps->state().tensors) {
+    if (name.rfind(prefix, 0) == 0) found.push_back(tensor.clone());
+  }
+  return found;
+}
+
+std::vector<at::Tensor> weights_of(const ToyRun& run) {
+  std::vector<at::Tensor> weights;
+  for (const at::Tensor& parameter : run.model->parameters()) {
+    weights.push_back(parameter.detach().clone());
+  }
+  return weights;
+}
+
+bool same(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b) {
+  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(),
+                                            [](auto& x, auto& y) { return bitwise_equal(x, y); });
+}
+
+std::vector<std::int64_t> steps_of(const std::vector<json>& events) {
+  std::vector<std::int64_t> steps;
+  for (const json& event : events) steps.push_back(event.at("step"));
+  return steps;
+}
+
+double rate_in_force(const ToyRun& run) {
+  return run.base->param_groups().front().options().get_lr() *
+         run.leaps->status().learning_rate_scale;
+}
+
+/// Held-out losses are so much higher anywhere but at these weights, from the step on.
+void make_worse_than(ToyRun& run, const std::vector<at::Tensor>& weights, std::int64_t from,
+                     double by) {
+  run.change_losses = [&run, weights, from, by](const at::Tensor& losses) {
+    return run.progress.data < from || same(weights_of(run), weights) ? losses : losses + by;
+  };
+}
+
+TEST(FreeLook, WhatIsNotWorseLeavesNoTrace) {
+  Options without = looked_at();
+  without.rate.looks = 0;
+  ToyRun unseen;
+  unseen.wrap(without);
+  unseen.train(100);
+  ToyRun run;
+  run.wrap(looked_at());
+  run.train(100);
+  EXPECT_TRUE(bitwise_equal(unseen.everything(), run.everything()));
+  const std::vector<json> looks = events_of(run, "leap");
+  EXPECT_EQ(steps_of(looks), (std::vector<std::int64_t>{25, 50, 75, 100}));
+  for (const json& look : looks) {
+    EXPECT_EQ(look.at("outcome"), "rejected");
+    EXPECT_EQ(look.at("digest_before"), look.at("digest_after"));
+  }
+  for (const json& earlier : events_of(run, "candidate")) {
+    EXPECT_EQ(earlier.at("horizon"), -25);
+    EXPECT_GT(earlier.at("pairs"), 0);
+  }
+  const json first = events_of(run, "candidate").front();
+  EXPECT_GT(first.at("candidate_loss"), first.at("reference_loss")) << "the toy learns";
+  EXPECT_EQ(run.leaps->status().ledger.tries, 4);
+  EXPECT_EQ(run.leaps->status().ledger.accepted, 0);
+  EXPECT_GT(run.leaps->status().overhead, 0);
+}
+
+TEST(FreeLook, ComparesTheAveragesOfNowAndOfTheLookBefore) {
+  ToyRun run;
+  run.wrap(looked_at());
+  const std::vector<at::Tensor> start = weights_of(run);
+  std::vector<std::vector<at::Tensor>> evaluated;
+  run.before_evaluation = [&] { evaluated.push_back(weights_of(run)); };
+  run.train(25);
+  const std::vector<at::Tensor> first = listed(run, "iterate_average.");
+  ASSERT_GE(evaluated.size(), 2u);
+  EXPECT_TRUE(same(evaluated[0], first));
+  EXPECT_TRUE(same(evaluated[1], start)) << "where the run began is the first to be better than";
+  evaluated.clear();
+  run.train(25);
+  ASSERT_GE(evaluated.size(), 2u);
+  EXPECT_TRUE(same(evaluated[0], listed(run, "iterate_average.")));
+  EXPECT_TRUE(same(evaluated[1], first));
+}
+
+TEST(FreeLook, GoesBackToAnAverageThatWasBetterAtHalfOfTheRate) {
+  ToyRun run;
+  run.wrap(looked_at());
+  run.train(50);
+  const std::vector<at::Tensor> kept = listed(run, "iterate_average.");
+  make_worse_than(run, kept, 60, 10);
+  run.train(24);
+  const double before = rate_in_force(run);
+  const auto moments = export_state(*run.base).tensors;
+  run.train(1);
+  EXPECT_TRUE(same(weights_of(run), kept));
+  EXPECT_TRUE(same(listed(run, "iterate."), kept));
+  EXPECT_TRUE(same(listed(run, "iterate_average."), kept));
+  EXPECT_TRUE(same(listed(run, "average."), kept)) << "the stride is measured from here";
+  EXPECT_EQ(export_state(*run.base).tensors.size(), moments.size());
+  const json look = events_of(run, "leap").back();
+  EXPECT_EQ(look.at("outcome"), "went_back");
+  EXPECT_EQ(look.at("horizon"), -25);
+  EXPECT_EQ(events_of(run, "candidate").back().at("verdict"), "accepted");
+  const json rate = events_of(run, "rate").back();
+  EXPECT_EQ(rate.at("reason"), "an earlier average is better");
+  EXPECT_EQ(rate.at("to").get<double>(), 0.5 * rate.at("from").get<double>());
+  EXPECT_EQ(run.leaps->status().ledger.accepted, 1);
+  const double ceiling = rate_in_force(run);
+  EXPECT_LT(ceiling, 0.6 * before);
+  for (int step = 76; step < 100; ++step) {
+    run.train(1);
+    EXPECT_LE(rate_in_force(run), ceiling * (1 + 1e-12)) << step;
+  }
+  EXPECT_FALSE(same(weights_of(run), kept)) << "it trains on";
+  run.train(1);
+  EXPECT_TRUE(same(weights_of(run), kept)) << "nor does it end anywhere worse";
+  EXPECT_EQ(events_of(run, "leap").back().at("horizon"), -50);
+}
+
+TEST(FreeLook, GoesBackToTheStartWhereNothingIsBetter) {
+  ToyRun run;
+  run.wrap(looked_at());
+  const std::vector<at::Tensor> start = weights_of(run);
+  make_worse_than(run, start, 0, 10);
+  run.train(25);
+  EXPECT_TRUE(same(weights_of(run), start));
+}
+
+TEST(FreeLook, GoesBackFromWeightsThatAreNoNumbers) {
+  ToyRun run;
+  run.wrap(looked_at());
+  run.train(60);
+  const std::vector<at::Tensor> kept = listed(run, "kept_average.");
+  {
+    const torch::NoGradGuard no_grad;
+    run.model->first->weight.fill_(kNaN);
+  }
+  run.train(14);
+  EXPECT_TRUE(run.model->second->weight.isnan().any().item<bool>());
+  run.train(1);
+  EXPECT_TRUE(same(weights_of(run), kept));
+  EXPECT_EQ(events_of(run, "candidate").back().at("reason"), "the loss of now is not finite");
+  run.train(25);
+  for (const at::Tensor& weight : weights_of(run)) {
+    EXPECT_TRUE(weight.isfinite().all().item<bool>());
+  }
+  for (const at::Tensor& buffer : run.model->buffers()) {
+    EXPECT_TRUE(buffer.isfinite().all().item<bool>()) << "batch norm's statistics go back too";
+  }
+  EXPECT_FALSE(same(weights_of(run), kept));
+  EXPECT_EQ(run.leaps->status().off_reason, "");
+}
+
+TEST(FreeLook, WhereBothLossesAreNoNumbersTheRunStaysWhereItIs) {
+  ToyRun run;
+  run.wrap(looked_at());
+  run.change_losses = [](const at::Tensor& losses) { return losses * kNaN; };
+  run.train(24);
+  const std::vector<at::Tensor> before = listed(run, "iterate.");
+  run.train(1);
+  EXPECT_EQ(events_of(run, "leap").back().at("outcome"), "rejected");
+  EXPECT_FALSE(same(weights_of(run), before));
+  run.train(75);
+}
+
+TEST(FreeLook, ARunThatWentBackIsResumedBitwise) {
+  const Options options = looked_at();
+  const at::Tensor start = ToyRun().model->first->weight.detach().clone();
+  // At one look what lies further from the start is the worse.
+  const auto train = [&](ToyRun& run, int steps) {
+    run.change_losses = [&run, start](const at::Tensor& losses) {
+      const at::Tensor gone = run.model->first->weight.detach() - start;
+      return run.progress.data == 75 ? losses + 100 * gone.norm() : losses;
+    };
+    run.train(steps);
+  };
+  ToyRun whole;
+  whole.wrap(options);
+  train(whole, 100);
+  std::vector<std::string> outcomes;
+  for (const json& look : events_of(whole, "leap")) outcomes.push_back(look.at("outcome"));
+  EXPECT_THAT(outcomes, testing::Contains("went_back"));
+  EXPECT_THAT(outcomes, testing::Contains("rejected"));
+  for (const int stop : {1, 24, 25, 50, 62, 74, 75, 76, 99}) {
+    expect_resumed_is(whole, options, stop, 100, train);
+  }
+}
+
+TEST(FreeLook, AreAsManyAsTheCapPaysForAndEvenlySpaced) {
+  const auto looks = [](double overhead) {
+    Options options = looked_at();
+    options.controller.max_overhead = overhead;
+    ToyRun run;
+    run.wrap(options);
+    const TryCost cost = run.leaps->try_cost(kToyBatch);
+    run.train(100);
+    const auto steps = steps_of(events_of(run, "leap"));
+    EXPECT_EQ(cost.looks, static_cast<std::int64_t>(steps.size()));
+    EXPECT_LE(run.leaps->status().ledger.forwards(), cost.allowed);
+    return steps;
+  };
+  // A step costs 48 forwards, the canary 6, and a look of three helpings 96.
+  EXPECT_THAT(looks(0.01), IsEmpty());
+  EXPECT_EQ(looks(102.0 / 4800), (std::vector<std::int64_t>{100}));
+  EXPECT_EQ(looks(198.0 / 4800), (std::vector<std::int64_t>{50, 100}));
+  EXPECT_EQ(looks(294.0 / 4800), (std::vector<std::int64_t>{34, 67, 100}));
+}
+
+TEST(FreeLook, AnEvaluatorThatFailsEndsThemAndNotTheRun) {
+  ToyRun unseen;
+  Options without = looked_at();
+  without.rate.looks = 0;
+  unseen.wrap(without);
+  unseen.train(100);
+  ToyRun run;
+  run.wrap(looked_at());
+  run.before_evaluation = [] { throw std::runtime_error("out of candles"); };
+  run.train(100);
+  EXPECT_NE(run.leaps->status().off_reason, "");
+  EXPECT_EQ(events_of(run, "failure").size(), 3u);
+  EXPECT_TRUE(bitwise_equal(unseen.everything(), run.everything()));
+}
+
+TEST(FreeLook, AStateWithoutThemIsGoneOnFrom) {
+  Options without = looked_at();
+  without.rate.looks = 0;
+  ToyRun run;
+  run.wrap(without);
+  run.train(40);
+  const LeapVerifyState unseen = run.leaps->state();
+  run.wrap(looked_at());
+  run.leaps->restore(unseen);
+  run.train(11);
+  EXPECT_EQ(events_of(run, "candidate").back().at("horizon"), -10) << "it was kept when it began";
+  const LeapVerifyState seen = run.leaps->state();
+  run.wrap(without);
+  run.leaps->restore(seen);
+  run.train(20);
+  EXPECT_TRUE(listed(run, "kept_average.").empty());
+}
+
+TEST(FreeLook, RanksGoBackTogether) {
+  std::vector<std::unique_ptr<ToyRun>> runs(2);
+  std::mutex seeding;
+  const std::vector<std::string> thrown = on_ranks(
+      2,
+      [&](ThreadRank& rank) {
+        auto& run = runs[static_cast<std::size_t>(rank.rank())];
+        {
+          const std::lock_guard<std::mutex> lock(seeding);
+          run = std::make_unique<ToyRun>();
+        }
+        // The threads share torch's generator.
+        run->model->dropout->options.p(0);
+        run->leaps = std::make_unique<LeapVerify>(
+            *run->base, run->model, looked_at(), *run->evaluator,
+            [&run](const std::string& event) { run->trace.push_back(event); }, nullptr, &rank);
+        run->train(50);
+        make_worse_than(*run, listed(*run, "iterate_average."), 60, 10);
+        run->train(30);
+      },
+      std::chrono::seconds(20));
+  EXPECT_THAT(thrown, Each(IsEmpty()));
+  EXPECT_TRUE(same(weights_of(*runs[0]), weights_of(*runs[1])));
+  for (const auto& run : runs) {
+    EXPECT_EQ(events_of(*run, "leap").back().at("outcome"), "went_back");
+  }
+}
+
+TEST(FreeLook, TakeOneMoreCopyOfTheWeightsAndTwoOfTheBuffers) {
+  ToyRun run;
+  Options options = looked_at();
+  run.wrap(options);
+  const std::int64_t with = run.leaps->memory_bytes();
+  options.rate.looks = 0;
+  run.wrap(options);
+  std::int64_t weights = 0;
+  for (const at::Tensor& weight : run.model->parameters()) weights += 4 * weight.numel();
+  for (const at::Tensor& buffer : run.model->buffers()) weights += 2 * buffer.nbytes();
+  EXPECT_EQ(with - run.leaps->memory_bytes(), weights);
+}
+
+TEST(FreeLook, WantAFreeRateAndEnoughSequences) {
+  Options options;
+  options.rate.looks = 2;
+  try {
+    options.validate();
+    FAIL() << "accepted";
+  } catch (const InvalidOption& error) {
+    EXPECT_EQ(error.field(), "rate.looks");
+  }
+  options = looked_at();
+  options.verification.max_sequences = 128;
+  ToyRun run;
+  EXPECT_THROW(run.wrap(options), InvalidOption) << "the toy has 128, and 144 are needed";
+}
+
+}  // namespace
+}  // namespace leapverify
