@@ -16,11 +16,11 @@ void LeapVerify::Implementation::keep_average() {
 }
 
 std::int64_t LeapVerify::Implementation::looks_of_run() const {
-  const std::int64_t usual = std::min(3 * first_helping(), verifier_.max_pairs());
   const double left = controller_.budget(situation()) - static_cast<double>(forwards_of_canary());
-  const double affordable = std::floor(left / static_cast<double>(forwards_of_look(usual)));
+  const double least = left < static_cast<double>(forwards_of_look(first_helping())) ? 0 : 1;
+  const double affordable = std::floor(left / static_cast<double>(forwards_of_usual_look()));
   return static_cast<std::int64_t>(
-      std::clamp(affordable, 0.0, static_cast<double>(options_.rate.looks)));
+      std::clamp(affordable, least, static_cast<double>(options_.rate.looks)));
 }
 
 bool LeapVerify::Implementation::look_is_due() const {
@@ -32,21 +32,54 @@ bool LeapVerify::Implementation::look_is_due() const {
          !situation().gate_used_up;
 }
 
-bool LeapVerify::Implementation::looked_back_on_run(Point& reference, Comparison& comparison) {
+policy::Decision LeapVerify::Implementation::judge_earlier(Point& earlier, Point& reference,
+                                                           Comparison& comparison) {
+  policy::Decision decision;
+  if (has_diverged_) {
+    know_losses(earlier, static_cast<std::int64_t>(reference.losses.size()), comparison);
+    decision.pairs = static_cast<std::int64_t>(earlier.losses.size());
+    decision.reference_loss = policy::summarize(reference.losses).mean;
+    decision.candidate_loss = policy::summarize(earlier.losses).mean;
+    const bool is_whole = std::isfinite(decision.candidate_loss);
+    decision.verdict = is_whole ? policy::Verdict::kAccepted : policy::Verdict::kRejected;
+    decision.reason = is_whole ? "the loss of now is not finite" : "neither loss is finite";
+    return decision;
+  }
+  const std::int64_t looks = looks_of_run();
+  const std::int64_t to_come = looks - step_ * looks / options_.planned_steps;
+  reserved_ = to_come * forwards_of_usual_look();
+  decision = compare(reference, earlier, comparison);
+  reserved_ = 0;
+  const bool is_open = decision.verdict == policy::Verdict::kRejected && !decision.refuted;
+  // Nothing is lost by it where the run ends.
+  if (to_come == 0 && is_open && decision.candidate_loss < decision.reference_loss) {
+    decision.verdict = policy::Verdict::kAccepted;
+    decision.reason = "the lower loss, where the run ends";
+  }
+  return decision;
+}
+
+LeapVerify::Implementation::SearchResult LeapVerify::Implementation::looked_back_on_run(
+    Point& reference, Comparison& comparison) {
   Point earlier{++comparison.points, *kept_step_ - step_, std::nullopt, {},
                 &kept_average_,      &kept_buffers_};
-  if (!has_diverged_) return is_better(earlier, reference, comparison);
   CandidateEvent event = place_candidate(earlier, comparison);
-  know_losses(earlier, static_cast<std::int64_t>(reference.losses.size()), comparison);
-  event.decision.pairs = static_cast<std::int64_t>(earlier.losses.size());
-  event.decision.reference_loss = policy::summarize(reference.losses).mean;
-  event.decision.candidate_loss = policy::summarize(earlier.losses).mean;
-  const bool is_whole = std::isfinite(event.decision.candidate_loss);
-  event.decision.verdict = is_whole ? policy::Verdict::kAccepted : policy::Verdict::kRejected;
-  event.decision.reason =
-      is_whole ? "the loss of now is not finite" : "neither of the losses is finite";
+  event.decision = judge_earlier(earlier, reference, comparison);
+  book_chance(event.decision);
+  add_losses(event, reference, earlier);
   emit(to_json(event));
-  return is_whole;
+  SearchResult result;
+  result.looked_back = event.decision.verdict == policy::Verdict::kAccepted;
+  // Only what is shown to be better takes its place.
+  result.refuted = event.decision.refuted;
+  return result;
+}
+
+void LeapVerify::Implementation::slow_down() {
+  const double factor = rate_.slow_down();
+  // Iterates weigh by the square of their rate: those to come would not be heard among those of before.
+  iterates_->reweigh(factor * factor);
+  kept_total_ *= factor * factor;
 }
 
 void LeapVerify::Implementation::go_back(LeapTransaction& transaction) {
@@ -62,6 +95,7 @@ void LeapVerify::Implementation::go_back(LeapTransaction& transaction) {
     // Moments that are no numbers would spoil the weights again.
     if (has_diverged_) base_->reset_state();
     rate_.go_back(step_);
+    slow_down();
   });
 }
 

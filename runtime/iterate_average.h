@@ -38,6 +38,9 @@ class IterateAverage {
   const TensorList& iterate() const { return iterate_; }
   const TensorList& average() const { return average_; }
 
+  /// All iterates so far weigh so much more.
+  void reweigh(double factor) { total_ *= factor; }
+
   bool has_begun() const { return has_begun_; }
   double total() const { return total_; }
   double pull() const { return pull_; }

@@ -67,7 +67,10 @@ void LeapVerify::Implementation::try_leap(const std::vector<std::int64_t>& horiz
   event.link = controller_.record_link(step_, committed ? event.horizon : 0);
   if (committed) ledger().steps_saved += event.value->steps_saved;
   emit(to_json(event));
-  if (event.outcome == LeapOutcome::kWentBack) trace_rate("an earlier average is better");
+  if (iterates_) {
+    trace_rate(event.outcome == LeapOutcome::kWentBack ? "an earlier average is better"
+                                                       : "no better average was shown");
+  }
   if (winner && options_.adapts_rate() && raise_rate(*winner)) {
     ledger().raising_forwards += event.forwards;
   }
@@ -109,7 +112,8 @@ std::string LeapVerify::Implementation::try_within(const std::vector<std::int64_
     go_back(transaction);
   } else {
     transaction.roll_back();
-    if (iterates_) keep_average();
+    if (iterates_ && found.refuted) keep_average();
+    if (iterates_ && !found.refuted) slow_down();
   }
   event.digest_after = weights_.digest();
   return "";
@@ -219,19 +223,14 @@ bool LeapVerify::Implementation::looked_back(Point& reference, Comparison& compa
   earlier.coefficients.back() = 1;
   const std::int64_t steps_back = step_ - snapshots_->steps()[static_cast<std::size_t>(back)];
   Point point{++comparison.points, -steps_back, std::move(earlier), {}};
-  if (!is_better(point, reference, comparison)) return false;
+  CandidateEvent event = place_candidate(point, comparison);
+  event.decision = compare(reference, point, comparison);
+  book_chance(event.decision);
+  add_losses(event, reference, point);
+  emit(to_json(event));
+  if (event.decision.verdict != policy::Verdict::kAccepted) return false;
   lower_rate();
   return true;
-}
-
-bool LeapVerify::Implementation::is_better(Point& earlier, Point& reference,
-                                           Comparison& comparison) {
-  CandidateEvent event = place_candidate(earlier, comparison);
-  event.decision = compare(reference, earlier, comparison);
-  book_chance(event.decision);
-  add_losses(event, reference, earlier);
-  emit(to_json(event));
-  return event.decision.verdict == policy::Verdict::kAccepted;
 }
 
 LeapVerify::Implementation::SearchResult LeapVerify::Implementation::search(
@@ -265,10 +264,7 @@ LeapVerify::Implementation::SearchResult LeapVerify::Implementation::search(
   }
   if (options_.probes == 0 && !has_diverged_) curve_.add(step_, first_reference);
   SearchResult result;
-  if (iterates_) {
-    result.looked_back = looked_back_on_run(reference, comparison);
-    return result;
-  }
+  if (iterates_) return looked_back_on_run(reference, comparison);
   result.looked_back = looked_back(reference, comparison);
   if (!result.looked_back) result = search_ahead(horizons, reference, comparison);
   // Only now: what `adaptive` tolerates follows from earlier tries.

@@ -180,7 +180,7 @@ class LeapVerify::Implementation {
   std::int64_t judging_forwards(std::int64_t batch) const;
   /// Whether the cap leaves so many forwards and what a winner's value takes.
   bool affords(std::int64_t forwards) const {
-    return controller_.affords(situation(), forwards + forwards_of_worth());
+    return controller_.affords(situation(), forwards + forwards_of_worth() + reserved_);
   }
   /// Newest snapshots whose moves are measured at an observation: for the path and the regime.
   std::int64_t snapshots_walked() const;
@@ -242,18 +242,23 @@ class LeapVerify::Implementation {
   std::int64_t whole_count(std::int64_t here) const;
   /// The longest leap that the trust region allows. Synchronises where it is bounded.
   double longest_leap() const;
-  /// Compares an earlier point with the reference, and traces it; returns whether the earlier is better.
-  bool is_better(Point& earlier, Point& reference, Comparison& comparison);
   bool looked_back(Point& reference, Comparison& comparison);
-  /// The same with a free rate, for the average of the look before.
-  bool looked_back_on_run(Point& reference, Comparison& comparison);
-  /// With a free rate: makes the average of the look before that of now, and the weights.
+  /// The same with a free rate, for the average that was kept.
+  SearchResult looked_back_on_run(Point& reference, Comparison& comparison);
+  policy::Decision judge_earlier(Point& earlier, Point& reference, Comparison& comparison);
+  /// With a free rate: makes the average that was kept that of now, and the weights.
   void go_back(LeapTransaction& transaction);
-  /// Remembers the average of now for the next look.
+  /// With a free rate: halves it, as of a run that was not shown to have got better.
+  void slow_down();
+  /// Keeps the average of now for the looks to come.
   void keep_average();
-  /// How often a free run is looked at: rate.looks, or as often as the cap pays for looks that take
-  /// three helpings of sequences, as they do mostly.
+  /// How often a free run is looked at: rate.looks, or as often as the cap pays for usual looks, and once
+  /// where it pays for a single helping.
   std::int64_t looks_of_run() const;
+  /// Looks mostly take three helpings of sequences, where the averages are not much alike.
+  std::int64_t forwards_of_usual_look() const {
+    return forwards_of_look(std::min(3 * first_helping(), verifier_.max_pairs()));
+  }
   bool look_is_due() const;
   std::int64_t forwards_of_look(std::int64_t sequences) const {
     return 2 * forwards_to_know(0, sequences, /*batch=*/0);
@@ -382,14 +387,16 @@ class LeapVerify::Implementation {
   std::optional<IterateAverage> iterates_;
   std::optional<PathSample> path_sample_;
   double least_norm_ = 0;
-  // With rate.looks: the average of the last look with the buffers of then, the sum of its weights, and
-  // the step, once there was one.
+  // With rate.looks: the best average that has verified, at first the start, with the buffers of then,
+  // the sum of its weights, and the step, once there was one.
   TensorList kept_average_;
   TensorList kept_buffers_;
   double kept_total_ = 0;
   std::optional<std::int64_t> kept_step_;
   // Whether the losses of now are no numbers.
   bool has_diverged_ = false;
+  // Forwards that looks to come may need.
+  std::int64_t reserved_ = 0;
   // Of the weights and of their average, where the stride is bounded.
   TensorList matrices_;
   TensorList averaged_matrices_;

@@ -292,6 +292,10 @@ void check_free_rate(const Options& options, bool averages) {
   check_choice("when", options.verification.when, unread.verification.when);
   check_choice("batch_norm", options.batch_norm, unread.batch_norm);
   check_choice("gate", options.gate, unread.gate);
+  if (options.rate.looks > 0 && options.verification.rule != policy::Rule::kSequential) {
+    throw InvalidOption("rule", name_of(options.verification.rule),
+                        "sequential with rate.looks, which go by what is shown to be worse");
+  }
 }
 
 /// Refuses values other than the default where nothing reads them.

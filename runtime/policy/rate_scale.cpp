@@ -24,8 +24,8 @@ constexpr const char* kStrideReached = "the weights go as far as rate.stride";
 /// No rate that weights are trained at lies further from the schedule's.
 constexpr double kFreeLimit = 1e12;
 
-/// What remains of a free rate where the run goes back.
-constexpr double kFreeBack = 0.5;
+/// What remains of a free rate where the run was not shown to have got better.
+constexpr double kFreeSlower = 0.5;
 
 }  // namespace
 
@@ -221,9 +221,13 @@ void RateScale::forget_path() {
   state_.waypoints = 0;
 }
 
-void RateScale::go_back(std::int64_t step) {
-  state_.held *= kFreeBack;
+double RateScale::slow_down() {
+  state_.held *= kFreeSlower;
   state_.ceiling = state_.held;
+  return kFreeSlower;
+}
+
+void RateScale::go_back(std::int64_t step) {
   // The average of the matrices begins where they are.
   state_.distance = state_.reach = 0;
   state_.told = step;

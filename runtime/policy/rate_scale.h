@@ -71,7 +71,7 @@ struct RateOptions {
 /// is noise and hardly depends on the rate. So from then on it goes by how straight the way from the start
 /// is, the square of its length over the sum of the squared moves between waypoints, which a random walk
 /// keeps at 1: at 1.1 and more the rate rises at observations in the first six tenths of the planned
-/// steps. Beyond the stride it never goes, and where a run goes back to weights that it had before, it
+/// steps. Beyond the stride it never goes, and where a run was not shown to have got better, it
 /// loses half and rises to no more.
 class RateScale {
  public:
@@ -131,8 +131,10 @@ class RateScale {
   void walk(double from_start, double moved);
   /// The way begins anew.
   void forget_path();
-  /// After a step from which a free run went back to weights that it had before: half of the rate, and
-  /// no more than that from here on.
+  /// Of a free run that was not shown to have got better: half of the rate, and no more than that from
+  /// here on. Returns the factor.
+  double slow_down();
+  /// After a step from which it went back to weights that it had before.
   void go_back(std::int64_t step);
 
   /// To be called after a step, counted from 1, with how far the matrices are from their average,

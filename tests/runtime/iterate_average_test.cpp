@@ -66,6 +66,19 @@ TEST(IterateAverage, TheFirstIterateIsTheAverageAndOneThatWeighsNothingIsNotInIt
   EXPECT_FALSE(bitwise_equal(iterates.average().tensors()[0], start));
 }
 
+TEST(IterateAverage, WeighsWhatItHasAnewAgainstWhatComes) {
+  const at::Tensor weight = torch::zeros({4});
+  const TensorList list({weight});
+  IterateAverage iterates(list);
+  iterates.begin();
+  weight.fill_(1);
+  iterates.take_in(3, 0);
+  iterates.reweigh(1.0 / 3);
+  weight.fill_(3);
+  iterates.take_in(1, 0);
+  EXPECT_TRUE(torch::equal(iterates.average().tensors()[0], torch::full({4}, 2.0f)));
+}
+
 TEST(IterateAverage, GoesToAnEarlierAverage) {
   const std::vector<at::Tensor> weights = mixed_weights();
   const TensorList list(weights);

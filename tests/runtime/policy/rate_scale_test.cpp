@@ -450,11 +450,12 @@ TEST(RateScale, AFreeRateRisesEightfoldUntilItsStride) {
   EXPECT_DOUBLE_EQ(rate.value(), 15.0 / 4096) << "by growth from now on";
 }
 
-TEST(RateScale, AFreeRateThatGoesBackIsHalvedAndRisesNoHigher) {
+TEST(RateScale, AFreeRateThatSlowsDownIsHalvedAndRisesNoHigher) {
   RateScale rate(free_rate());
   rate.follow({1});
   for (int step = 1; step <= 6; ++step) go(rate, 0.15, step);
   const double before = rate.value();
+  EXPECT_EQ(rate.slow_down(), 0.5);
   rate.go_back(6);
   EXPECT_DOUBLE_EQ(rate.value(), before / 2);
   EXPECT_EQ(rate.state().distance, 0) << "the average begins where the weights are";
