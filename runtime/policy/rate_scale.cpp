@@ -65,9 +65,9 @@ void RateOptions::describe(FieldVisitor& visitor) {
       "of all that the optimizer made, where they end with planned_steps; no candidates are tried");
   visitor.field(
       "looks", looks, between(0, 1000),
-      "with free: how often in a run its average is compared with that of the look before, on "
-      "held-out sequences, or as often as max_overhead allows; where the earlier one is better the "
-      "run goes back to it, with half of the learning rate at most from there on; 0: never");
+      "with free: how often in a run its average is compared with the best one so far, on held-out "
+      "sequences, or as often as max_overhead allows; where it is not shown to be better the "
+      "learning rate is halved, where it is worse the run goes back; 0: never");
 }
 
 double RateOptions::free_stride(std::int64_t planned_steps, bool adapters) {

@@ -46,8 +46,8 @@ class LeapVerify(torch.optim.Optimizer):
             the model does in its place. None only with enabled=False.
         planned_steps: optimizer steps of the whole run, 0 when not known: the cap on the overhead is a share of them.
         preset: "verified", where nothing changes that has not verified; "auto", which needs no learning rate and no schedule, but
-            planned_steps, goes back where held-out loss says that the run got worse, and ends at the average that at_average()
-            lends before; "free", the same without held-out loss; or "paper" for the method as published (arXiv 2602.19580).
+            planned_steps, goes on more slowly, or back, where held-out loss does not show that the run got better, and ends at the
+            average that at_average() lends before; "free", the same without held-out loss; or "paper" for the method as published (arXiv 2602.19580).
         trace: a file for the trace (JSON lines, docs/trace.md), in place of an older one unless a state that was saved
             beside it is loaded; or a function that takes each event as a dictionary.
         runner: a StepRunner, for the options that need one.
