@@ -313,7 +313,7 @@ void LeapVerify::Implementation::know_losses(Point& point, std::int64_t count,
 }
 
 policy::Decision LeapVerify::Implementation::compare(Point& reference, Point& candidate,
-                                                     Comparison& comparison) {
+                                                     Comparison& comparison, std::int64_t reserve) {
   const bool on_batch = comparison.batch != nullptr;
   const std::int64_t most =
       on_batch ? std::min(verifier_.max_pairs(), batch_size_) : verifier_.max_pairs();
@@ -325,7 +325,7 @@ policy::Decision LeapVerify::Implementation::compare(Point& reference, Point& ca
   policy::Decision decision;
   decision.verdict = policy::Verdict::kRejected;
   decision.reason = "overhead cap reached";
-  while (affords(missing(candidate) + missing(reference))) {
+  while (affords(missing(candidate) + missing(reference) + reserve)) {
     know_losses(candidate, count, comparison);
     know_losses(reference, count, comparison);
     decision = verifier_.decide({reference.losses.begin(), reference.losses.begin() + count},

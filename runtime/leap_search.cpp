@@ -9,16 +9,6 @@
 #include <utility>
 
 namespace leapverify {
-namespace {
-
-/// Of held-out losses before anything is compared: told, but no reason to try never again.
-class NotFinite : public ContractError {
- public:
-  using ContractError::ContractError;
-};
-
-}  // namespace
-
 void LeapVerify::Implementation::try_leap(const std::vector<std::int64_t>& horizons,
                                           const TrainingBatch* batch) {
   LeapEvent event;
@@ -109,11 +99,11 @@ std::string LeapVerify::Implementation::try_within(const std::vector<std::int64_
   if (event.outcome == LeapOutcome::kCommitted) {
     land(*found.winner, transaction);
   } else if (event.outcome == LeapOutcome::kWentBack) {
-    go_back(transaction);
+    go_back(found.has_diverged, transaction);
   } else {
     transaction.roll_back();
     if (iterates_ && found.refuted) keep_average();
-    if (iterates_ && !found.refuted) slow_down();
+    if (found.is_open) slow_down();
   }
   event.digest_after = weights_.digest();
   return "";
@@ -255,16 +245,15 @@ LeapVerify::Implementation::SearchResult LeapVerify::Implementation::search(
   }
   know_losses(reference, first, comparison);
   const double first_reference = policy::summarize(reference.losses).mean;
-  has_diverged_ = !std::isfinite(first_reference);
-  if (has_diverged_ && !iterates_) {
+  if (iterates_) return looked_back_on_run(reference, comparison);
+  if (!std::isfinite(first_reference)) {
     throw NotFinite(
         "a held-out loss is not finite where training is: it has diverged, or a sequence has "
         "nothing "
         "that counts");
   }
-  if (options_.probes == 0 && !has_diverged_) curve_.add(step_, first_reference);
+  if (options_.probes == 0) curve_.add(step_, first_reference);
   SearchResult result;
-  if (iterates_) return looked_back_on_run(reference, comparison);
   result.looked_back = looked_back(reference, comparison);
   if (!result.looked_back) result = search_ahead(horizons, reference, comparison);
   // Only now: what `adaptive` tolerates follows from earlier tries.

@@ -47,6 +47,7 @@ bool trains_adapters(const TrainedModel& model) {
 /// A rate below the schedule's needs tries to leave it.
 policy::RateOptions rate_options(const Options& options) {
   policy::RateOptions rate = options.rate;
+  if (!options.enabled) rate.free = false;
   if (options.planned_steps == 0 || !options.no_try_reason().empty()) rate.start = 1;
   return rate;
 }
@@ -134,8 +135,10 @@ void LeapVerify::Implementation::require_same_ranks() {
 void LeapVerify::Implementation::begin_step() {
   // It may become known after construction, before training.
   if (iterates_ && options_.planned_steps == 0) {
-    throw InvalidOption("planned_steps", "0",
-                        "at least 1 with rate.free, which fits the rate to the length of the run");
+    throw InvalidOption(
+        "planned_steps", "0",
+        "at least 1 with rate.free (presets auto and free), which fits the rate to the "
+        "length of the run");
   }
   require_same_ranks();
   trace_settings();
@@ -334,18 +337,19 @@ void LeapVerify::Implementation::at_average(const std::function<void()>& action)
   LV_CHECK(!weights_lent_, "at_average() while other weights stand in for those of training");
   const Lent lent(weights_lent_);
   if (snapshots_) snapshots_->let_weights_change();
-  // Copies of the weights in lower precision that autocast keeps.
-  at::autocast::clear_cache();
+  // Copies of the weights in lower precision that autocast keeps, also where the action throws.
+  struct ClearedCache {
+    ClearedCache() { at::autocast::clear_cache(); }
+    ~ClearedCache() { at::autocast::clear_cache(); }
+  };
   if (iterates_) iterates_->begin();
   // With a free rate nothing keeps a backup between the looks.
   const TensorList backup =
       iterates_ ? weights_.allocate_like(TensorList::Precision::kSame) : TensorList();
-  {
-    LeapTransaction transaction(weights_, iterates_ ? backup : saved_weights_);
-    transaction.write(iterates_ ? iterates_->average() : average_->tensors());
-    action();
-  }
-  at::autocast::clear_cache();
+  const ClearedCache cleared;
+  LeapTransaction transaction(weights_, iterates_ ? backup : saved_weights_);
+  transaction.write(iterates_ ? iterates_->average() : average_->tensors());
+  action();
 }
 
 double LeapVerify::Implementation::pull_to_average() const {
@@ -358,7 +362,8 @@ double LeapVerify::Implementation::pull_to_average() const {
 Status LeapVerify::Implementation::status() const {
   const policy::Ledger& ledger = controller_.state().ledger;
   const double scale = rate_scale() / rate_.state().annealed;
-  Status status{step_, detector_.regime(), ledger, 0, scale, step_scale_, off_reason_};
+  Status status{step_,       detector_.regime(),     ledger,     0, scale,
+                step_scale_, kept_step_.value_or(0), off_reason_};
   const double forwards = static_cast<double>(ledger.forwards());
   const double training = static_cast<double>(step_) * step_cost();
   if (forwards > 0) status.overhead = forwards / (forwards + training);
@@ -537,6 +542,8 @@ TryCost LeapVerify::try_cost(std::int64_t batch_sequences) const {
 }
 
 std::int64_t LeapVerify::memory_bytes() const { return implementation_->memory_bytes(); }
+
+void LeapVerify::stand_still() { implementation_->stand_still(); }
 
 bool LeapVerify::has_average() const { return implementation_->has_average(); }
 

@@ -55,6 +55,8 @@ struct Status {
   double learning_rate_scale = 1;
   /// The same as the last step was taken with it.
   double step_scale = 1;
+  /// With rate.looks: of the best average so far, 0 for the start.
+  std::int64_t best_step = 0;
   /// Why leaps are off, when they are off for the rest of the run.
   std::string off_reason;
 };
@@ -151,6 +153,10 @@ class LeapVerify {
 
   /// Device memory taken beyond training itself.
   std::int64_t memory_bytes() const;
+
+  /// In place of a step() that would move nothing, as at a rate of 0: it is not counted, and the run ends
+  /// a step earlier by what step() counts.
+  void stand_still();
 
   /// Whether an average of the recent weights is kept and followed: with reference: denoised, after
   /// the first step, while leaps are on. With rate.free it is that of all iterates.

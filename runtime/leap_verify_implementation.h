@@ -47,6 +47,12 @@ class Lent {
 constexpr double kRoomForATry = 1.2;
 constexpr const char* kFreeReason = "with rate.free no candidates are tried";
 
+/// Of held-out losses before anything is compared: told, but no reason to try never again.
+class NotFinite : public ContractError {
+ public:
+  using ContractError::ContractError;
+};
+
 class LeapVerify::Implementation {
  public:
   Implementation(std::unique_ptr<BaseOptimizer> base, std::unique_ptr<TrainedModel> model,
@@ -59,6 +65,7 @@ class LeapVerify::Implementation {
   TryCost try_cost(std::int64_t batch_sequences) const;
   std::int64_t memory_bytes() const;
   BaseOptimizer& base() { return *base_; }
+  void stand_still() { ++stood_still_; }
   bool has_average() const {
     return iterates_ ? iterates_->has_begun() : average_ && step_ > 0 && off_reason_.empty();
   }
@@ -108,8 +115,12 @@ class LeapVerify::Implementation {
   struct SearchResult {
     std::optional<Point> winner;
     bool looked_back = false;
-    /// Of a candidate it was shown that it is no gain.
+    /// Of a candidate it was shown that it is no gain; of an earlier average, that it is worse.
     bool refuted = false;
+    /// Of an earlier average, that losses were compared and told neither.
+    bool is_open = false;
+    /// The losses of now are no numbers.
+    bool has_diverged = false;
     /// Of the portfolio, whose candidate has won.
     std::optional<std::size_t> member = std::nullopt;
   };
@@ -180,7 +191,7 @@ class LeapVerify::Implementation {
   std::int64_t judging_forwards(std::int64_t batch) const;
   /// Whether the cap leaves so many forwards and what a winner's value takes.
   bool affords(std::int64_t forwards) const {
-    return controller_.affords(situation(), forwards + forwards_of_worth() + reserved_);
+    return controller_.affords(situation(), forwards + forwards_of_worth());
   }
   /// Newest snapshots whose moves are measured at an observation: for the path and the regime.
   std::int64_t snapshots_walked() const;
@@ -247,7 +258,7 @@ class LeapVerify::Implementation {
   SearchResult looked_back_on_run(Point& reference, Comparison& comparison);
   policy::Decision judge_earlier(Point& earlier, Point& reference, Comparison& comparison);
   /// With a free rate: makes the average that was kept that of now, and the weights.
-  void go_back(LeapTransaction& transaction);
+  void go_back(bool has_diverged, LeapTransaction& transaction);
   /// With a free rate: halves it, as of a run that was not shown to have got better.
   void slow_down();
   /// Keeps the average of now for the looks to come.
@@ -260,6 +271,13 @@ class LeapVerify::Implementation {
     return forwards_of_look(std::min(3 * first_helping(), verifier_.max_pairs()));
   }
   bool look_is_due() const;
+  /// How many looks, of all that a run has, are at this step or before: the k-th of m is where (k ÷ m)² of the
+  /// run is done. Early on most can go wrong, and least is lost.
+  std::int64_t looks_until(std::int64_t step) const;
+  /// That the last of the planned steps is.
+  std::int64_t last_step() const {
+    return std::max<std::int64_t>(1, options_.planned_steps - stood_still_);
+  }
   std::int64_t forwards_of_look(std::int64_t sequences) const {
     return 2 * forwards_to_know(0, sequences, /*batch=*/0);
   }
@@ -308,7 +326,9 @@ class LeapVerify::Implementation {
   void draw_sequences(std::int64_t count, Comparison& comparison);
   /// Places the point and evaluates it where fewer than `count` of its losses are known.
   void know_losses(Point& point, std::int64_t count, Comparison& comparison);
-  policy::Decision compare(Point& reference, Point& candidate, Comparison& comparison);
+  /// `reserve`: forwards that the cap is to leave.
+  policy::Decision compare(Point& reference, Point& candidate, Comparison& comparison,
+                           std::int64_t reserve = 0);
   /// Adds the losses that the decision was taken on, where they are to be traced.
   void add_losses(CandidateEvent& event, const Point& reference, const Point& candidate) const;
   /// Holds the loss after some more training against its forecast; `winner`: the best so far, or null.
@@ -393,10 +413,8 @@ class LeapVerify::Implementation {
   TensorList kept_buffers_;
   double kept_total_ = 0;
   std::optional<std::int64_t> kept_step_;
-  // Whether the losses of now are no numbers.
-  bool has_diverged_ = false;
-  // Forwards that looks to come may need.
-  std::int64_t reserved_ = 0;
+  // Steps that were to move nothing, and are not counted.
+  std::int64_t stood_still_ = 0;
   // Of the weights and of their average, where the stride is bounded.
   TensorList matrices_;
   TensorList averaged_matrices_;

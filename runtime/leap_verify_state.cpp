@@ -83,6 +83,7 @@ LeapVerifyState LeapVerify::Implementation::state() const {
     add_list(iterates_->iterate(), "iterate.", out.tensors);
     add_list(iterates_->average(), "iterate_average.", out.tensors);
   }
+  data["stood_still"] = stood_still_;
   data["kept_step"] = nullptr;
   if (kept_step_) {
     data["kept_step"] = *kept_step_;
@@ -165,6 +166,7 @@ void LeapVerify::Implementation::restore(const LeapVerifyState& state) {
       restore_list(iterates_->average(), "iterate_average.", state.tensors, source);
       iterates_->restore(data.at("iterates_weigh").get<double>(), data.at("pull").get<double>());
     }
+    stood_still_ = data.at("stood_still").get<std::int64_t>();
     kept_step_.reset();
     if (looks() && !data.at("kept_step").is_null()) {
       restore_list(kept_average_, "kept_average.", state.tensors, source);

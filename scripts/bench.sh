@@ -148,7 +148,8 @@ collect_candidates() { # RATE: of a run of the demo, in which rule and mode let 
     rm -rf "$run"
     mkdir -p "$results/runs"
     "$build_dir/leapverify" train --preset demo --data "$text" --run "$run" --set run.threads=1 \
-      --set "run.steps=$steps" --set "data.extensions=$extensions" --set "optimizer.lr=$1" --set leapverify.mode=shadow \
+      --set "run.steps=$steps" --set "data.extensions=$extensions" --set "optimizer.lr=$1" \
+      --set leapverify.preset=verified --set leapverify.mode=shadow \
       --set leapverify.trace_losses=true --set leapverify.max_overhead=.inf --set leapverify.max_gate_passes=1000000 \
       --set 'leapverify.horizons=[5,20,80]' --set leapverify.verification.rule=proximity \
       --set leapverify.verification.proximity_tolerance=1.0e+9 --set leapverify.verification.sequences=256 2>&1 | tail -n 1

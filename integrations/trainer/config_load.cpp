@@ -324,6 +324,9 @@ void ConfigLoader::refuse_keys_without_effect() {
 
 Config ConfigLoader::finish() {
   config_.leapverify.options.planned_steps = config_.run.steps;
+  // The default is no reason to refuse a short run.
+  std::int64_t& warmup = config_.schedule.warmup;
+  if (places_.count("schedule.warmup") == 0) warmup = std::min(warmup, config_.run.steps);
   check("run", [&] { check_validated(config_.run); });
   check("data", [&] { config_.data.validate(); });
   refuse_keys_without_effect();

@@ -98,9 +98,10 @@ void print_summary(const trainer::Summary& summary, const trainer::Config& confi
   if (config.leapverify.options.enabled && config.leapverify.options.rate.free) {
     std::printf("the learning rate ended at %.3g\n", summary.learning_rate);
     if (config.leapverify.options.rate.looks > 0) {
-      std::printf("looked at %lld times, went back %lld times; %.2f %% of all cost\n",
-                  static_cast<long long>(summary.ledger.tries),
-                  static_cast<long long>(summary.ledger.accepted), 100 * summary.overhead);
+      std::printf(
+          "looks at held-out loss: %lld, after which it went back: %lld; %.2f %% of all cost\n",
+          static_cast<long long>(summary.ledger.tries),
+          static_cast<long long>(summary.ledger.accepted), 100 * summary.overhead);
     }
     if (!summary.off_reason.empty()) {
       std::printf("no looks were made after this: %s\n", summary.off_reason.c_str());

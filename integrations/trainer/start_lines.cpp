@@ -64,7 +64,12 @@ void warn_of_leaps(Lines& lines, const StartFacts& facts) {
   const Options& options = facts.config.leapverify.options;
   const std::int64_t sequences = facts.config.batch.sequences_of_step();
   const TryCost cost = facts.leaps.try_cost(sequences / facts.launch.size);
-  if (const std::string reason = options.no_try_reason(); !reason.empty()) {
+  if (options.rate.free && cost.looks == 0 && options.rate.looks > 0) {
+    add(lines, "held-out loss is not looked at, so that the run cannot go back: one look takes " +
+                   std::to_string(cost.least) + " forward passes of a sequence, and " +
+                   "leapverify.max_overhead = " + number_text(options.controller.max_overhead) +
+                   " allows " + std::to_string(static_cast<std::int64_t>(cost.allowed)));
+  } else if (const std::string reason = options.no_try_reason(); !reason.empty()) {
     add(lines, "no leap will be tried: " + reason);
   } else if (static_cast<double>(cost.least) > cost.allowed) {
     add(lines, "nothing will be tried: that takes at least " + std::to_string(cost.least) +

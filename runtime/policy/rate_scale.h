@@ -184,7 +184,7 @@ class RateScale {
     double straightness = 0;
     /// The first rate above 0 that the schedule had, which `held` is a factor on where the rate is free.
     double unit = 0;
-    /// What `held` does not rise above any more; 0 where the run never went back.
+    /// What `held` does not rise above any more; 0 where the run never slowed down.
     double ceiling = 0;
   };
   const State& state() const { return state_; }

@@ -19,7 +19,7 @@ using testing::IsEmpty;
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
-/// Looks at 25, 50, 75 and 100 of 100 steps.
+/// Looks at 7, 25, 57 and 100 of 100 steps.
 Options looked_at() {
   Options options = Options::automatic();
   options.observe_every = 5;
@@ -84,14 +84,17 @@ TEST(FreeLook, WhatIsShownToBeBetterLeavesNoTrace) {
   run.train(100);
   EXPECT_TRUE(bitwise_equal(unseen.everything(), run.everything()));
   const std::vector<json> looks = events_of(run, "leap");
-  EXPECT_EQ(steps_of(looks), (std::vector<std::int64_t>{25, 50, 75, 100}));
+  EXPECT_EQ(steps_of(looks), (std::vector<std::int64_t>{7, 25, 57, 100}));
   for (const json& look : looks) {
     EXPECT_EQ(look.at("outcome"), "rejected");
     EXPECT_EQ(look.at("digest_before"), look.at("digest_after"));
   }
+  std::int64_t before = 0;
   for (const json& earlier : events_of(run, "candidate")) {
-    EXPECT_EQ(earlier.at("horizon"), -25);
+    const std::int64_t step = earlier.at("step");
+    EXPECT_EQ(earlier.at("horizon"), before - step);
     EXPECT_GT(earlier.at("pairs"), 0);
+    before = step;
   }
   EXPECT_EQ(run.leaps->status().ledger.tries, 4);
   EXPECT_EQ(run.leaps->status().ledger.accepted, 0);
@@ -104,13 +107,13 @@ TEST(FreeLook, ComparesTheAveragesOfNowAndOfTheLookBefore) {
   const std::vector<at::Tensor> start = weights_of(run);
   std::vector<std::vector<at::Tensor>> evaluated;
   run.before_evaluation = [&] { evaluated.push_back(weights_of(run)); };
-  run.train(25);
+  run.train(7);
   const std::vector<at::Tensor> first = listed(run, "iterate_average.");
   ASSERT_GE(evaluated.size(), 2u);
   EXPECT_TRUE(same(evaluated[0], first));
   EXPECT_TRUE(same(evaluated[1], start)) << "where the run began is the first to be better than";
   evaluated.clear();
-  run.train(25);
+  run.train(18);
   ASSERT_GE(evaluated.size(), 2u);
   EXPECT_TRUE(same(evaluated[0], listed(run, "iterate_average.")));
   EXPECT_TRUE(same(evaluated[1], first));
@@ -119,11 +122,11 @@ TEST(FreeLook, ComparesTheAveragesOfNowAndOfTheLookBefore) {
 TEST(FreeLook, GoesBackToAnAverageThatWasBetterAtHalfOfTheRate) {
   ToyRun run;
   run.wrap(looked_at());
-  run.train(50);
+  run.train(25);
   const std::vector<at::Tensor> kept = listed(run, "kept_average.");
   const std::int64_t kept_at = json::parse(run.leaps->state().json).at("kept_step");
-  make_worse_than(run, kept, 60, 10);
-  run.train(24);
+  make_worse_than(run, kept, 30, 10);
+  run.train(31);
   const double before = rate_in_force(run);
   const auto moments = export_state(*run.base).tensors;
   run.train(1);
@@ -134,7 +137,7 @@ TEST(FreeLook, GoesBackToAnAverageThatWasBetterAtHalfOfTheRate) {
   EXPECT_EQ(export_state(*run.base).tensors.size(), moments.size());
   const json look = events_of(run, "leap").back();
   EXPECT_EQ(look.at("outcome"), "went_back");
-  EXPECT_EQ(look.at("horizon"), kept_at - 75);
+  EXPECT_EQ(look.at("horizon"), kept_at - 57);
   EXPECT_EQ(events_of(run, "candidate").back().at("verdict"), "accepted");
   const json rate = events_of(run, "rate").back();
   EXPECT_EQ(rate.at("reason"), "an earlier average is better");
@@ -142,7 +145,7 @@ TEST(FreeLook, GoesBackToAnAverageThatWasBetterAtHalfOfTheRate) {
   EXPECT_EQ(run.leaps->status().ledger.accepted, 1);
   const double ceiling = rate_in_force(run);
   EXPECT_LT(ceiling, 0.6 * before);
-  for (int step = 76; step < 100; ++step) {
+  for (int step = 58; step < 100; ++step) {
     run.train(1);
     EXPECT_LE(rate_in_force(run), ceiling * (1 + 1e-12)) << step;
   }
@@ -161,10 +164,10 @@ TEST(FreeLook, WhatIsNotShownToBeBetterTakesNothingsPlace) {
   run.train(50);
   EXPECT_EQ(events_of(run, "leap").size(), 2u);
   EXPECT_TRUE(same(listed(run, "kept_average."), start));
-  EXPECT_EQ(events_of(run, "candidate").back().at("horizon"), -50);
+  EXPECT_EQ(events_of(run, "candidate").back().at("horizon"), -25);
   run.change_losses = nullptr;
   run.train(25);
-  EXPECT_EQ(events_of(run, "candidate").back().at("horizon"), -75);
+  EXPECT_EQ(events_of(run, "candidate").back().at("horizon"), -57);
   EXPECT_FALSE(same(listed(run, "kept_average."), start));
 }
 
@@ -239,25 +242,25 @@ TEST(FreeLook, GoesBackToTheStartWhereNothingIsBetter) {
   run.wrap(looked_at());
   const std::vector<at::Tensor> start = weights_of(run);
   make_worse_than(run, start, 0, 10);
-  run.train(25);
+  run.train(7);
   EXPECT_TRUE(same(weights_of(run), start));
 }
 
 TEST(FreeLook, GoesBackFromWeightsThatAreNoNumbers) {
   ToyRun run;
   run.wrap(looked_at());
-  run.train(60);
+  run.train(30);
   const std::vector<at::Tensor> kept = listed(run, "kept_average.");
   {
     const torch::NoGradGuard no_grad;
     run.model->first->weight.fill_(kNaN);
   }
-  run.train(14);
+  run.train(26);
   EXPECT_TRUE(run.model->second->weight.isnan().any().item<bool>());
   run.train(1);
   EXPECT_TRUE(same(weights_of(run), kept));
   EXPECT_EQ(events_of(run, "candidate").back().at("reason"), "the loss of now is not finite");
-  run.train(25);
+  run.train(43);
   for (const at::Tensor& weight : weights_of(run)) {
     EXPECT_TRUE(weight.isfinite().all().item<bool>());
   }
@@ -268,16 +271,74 @@ TEST(FreeLook, GoesBackFromWeightsThatAreNoNumbers) {
   EXPECT_EQ(run.leaps->status().off_reason, "");
 }
 
-TEST(FreeLook, WhereBothLossesAreNoNumbersTheRunStaysWhereItIs) {
+TEST(FreeLook, WhereBothLossesAreNoNumbersThatIsSaidAndNothingChanges) {
   ToyRun run;
   run.wrap(looked_at());
   run.change_losses = [](const at::Tensor& losses) { return losses * kNaN; };
   run.train(24);
-  const std::vector<at::Tensor> before = listed(run, "iterate.");
+  const double before = rate_in_force(run);
+  const std::size_t rates = events_of(run, "rate").size();
   run.train(1);
-  EXPECT_EQ(events_of(run, "leap").back().at("outcome"), "rejected");
-  EXPECT_FALSE(same(weights_of(run), before));
+  EXPECT_THAT(events_of(run, "failure").back().at("reason").get<std::string>(),
+              testing::HasSubstr("neither of the compared held-out losses is finite"));
+  EXPECT_EQ(events_of(run, "failure").back().at("off"), false);
+  EXPECT_GE(rate_in_force(run), before) << "it was not slowed down";
+  EXPECT_LE(events_of(run, "rate").size(), rates + 1);
+  EXPECT_TRUE(events_of(run, "leap").empty());
   run.train(75);
+}
+
+TEST(FreeLook, WhatIsANumberTakesThePlaceOfWhatIsNone) {
+  ToyRun run;
+  run.wrap(looked_at());
+  const std::vector<at::Tensor> start = weights_of(run);
+  run.change_losses = [&run, start](const at::Tensor& losses) {
+    return same(weights_of(run), start) ? losses * kNaN : losses;
+  };
+  run.train(7);
+  EXPECT_EQ(events_of(run, "candidate").back().at("reason"), "the earlier loss is not finite");
+  EXPECT_FALSE(same(listed(run, "kept_average."), start));
+}
+
+TEST(FreeLook, ALookOnTheWayUpToTheStrideSlowsNothingDown) {
+  const auto rate_after_four = [](std::int64_t looks) {
+    Options options = looked_at();
+    options.rate.looks = looks;
+    ToyRun run;
+    run.wrap(options);
+    run.change_losses = [](const at::Tensor& losses) { return losses * 0; };
+    run.train(4);
+    EXPECT_EQ(events_of(run, "candidate").size(), looks == 0 ? 0u : 4u);
+    EXPECT_LT(json::parse(run.leaps->state().json).at("rate").at("reach"),
+              policy::RateOptions::free_stride(100, false));
+    return rate_in_force(run);
+  };
+  EXPECT_EQ(rate_after_four(100), rate_after_four(0));
+}
+
+TEST(FreeLook, TheLastIsAStepEarlierForEachThatStoodStill) {
+  ToyRun run;
+  run.wrap(looked_at());
+  run.leaps->stand_still();
+  run.train(60);
+  run.leaps->stand_still();
+  run.train(38);
+  EXPECT_EQ(events_of(run, "leap").back().at("step"), 98);
+  const std::size_t looks = events_of(run, "leap").size();
+  run.train(5);
+  EXPECT_EQ(events_of(run, "leap").size(), looks) << "none in a run that goes on";
+}
+
+TEST(FreeLook, ProbesArePaidForFirst) {
+  Options options = looked_at();
+  options.probes = 8;
+  // 20 observations of 8 forwards, the canary's 6 and two looks of 96.
+  options.controller.max_overhead = (20 * 8 + 6 + 2 * 96) / 4800.0;
+  ToyRun run;
+  run.wrap(options);
+  run.train(100);
+  EXPECT_EQ(steps_of(events_of(run, "leap")), (std::vector<std::int64_t>{25, 100}));
+  EXPECT_LE(run.leaps->status().ledger.forwards(), run.leaps->try_cost(kToyBatch).allowed);
 }
 
 TEST(FreeLook, ARunThatWentBackIsResumedBitwise) {
@@ -287,7 +348,7 @@ TEST(FreeLook, ARunThatWentBackIsResumedBitwise) {
   const auto train = [&](ToyRun& run, int steps) {
     run.change_losses = [&run, start](const at::Tensor& losses) {
       const at::Tensor gone = run.model->first->weight.detach() - start;
-      return run.progress.data == 75 ? losses + 100 * gone.norm() : losses;
+      return run.progress.data == 57 ? losses + 100 * gone.norm() : losses;
     };
     run.train(steps);
   };
@@ -298,7 +359,7 @@ TEST(FreeLook, ARunThatWentBackIsResumedBitwise) {
   for (const json& look : events_of(whole, "leap")) outcomes.push_back(look.at("outcome"));
   EXPECT_THAT(outcomes, testing::Contains("went_back"));
   EXPECT_THAT(outcomes, testing::Contains("rejected"));
-  for (const int stop : {1, 24, 25, 50, 62, 74, 75, 76, 99}) {
+  for (const int stop : {1, 6, 7, 25, 40, 56, 57, 58, 99}) {
     expect_resumed_is(whole, options, stop, 100, train);
   }
 }
@@ -320,8 +381,8 @@ TEST(FreeLook, AreAsManyAsTheCapPaysForAndEvenlySpaced) {
   EXPECT_THAT(looks(37.0 / 4800), IsEmpty());
   EXPECT_EQ(looks(0.01), (std::vector<std::int64_t>{100})) << "which may end undecided";
   EXPECT_EQ(looks(102.0 / 4800), (std::vector<std::int64_t>{100}));
-  EXPECT_EQ(looks(198.0 / 4800), (std::vector<std::int64_t>{50, 100}));
-  EXPECT_EQ(looks(294.0 / 4800), (std::vector<std::int64_t>{34, 67, 100}));
+  EXPECT_EQ(looks(198.0 / 4800), (std::vector<std::int64_t>{25, 100}));
+  EXPECT_EQ(looks(294.0 / 4800), (std::vector<std::int64_t>{12, 45, 100}));
 }
 
 TEST(FreeLook, AnEvaluatorThatFailsEndsThemAndNotTheRun) {
@@ -348,8 +409,8 @@ TEST(FreeLook, AStateWithoutThemIsGoneOnFrom) {
   const LeapVerifyState unseen = run.leaps->state();
   run.wrap(looked_at());
   run.leaps->restore(unseen);
-  run.train(11);
-  EXPECT_EQ(events_of(run, "candidate").back().at("horizon"), -10) << "it was kept when it began";
+  run.train(18);
+  EXPECT_EQ(events_of(run, "candidate").back().at("horizon"), -17) << "it was kept when it began";
   const LeapVerifyState seen = run.leaps->state();
   run.wrap(without);
   run.leaps->restore(seen);
@@ -373,8 +434,8 @@ TEST(FreeLook, RanksGoBackTogether) {
         run->leaps = std::make_unique<LeapVerify>(
             *run->base, run->model, looked_at(), *run->evaluator,
             [&run](const std::string& event) { run->trace.push_back(event); }, nullptr, &rank);
-        run->train(50);
-        make_worse_than(*run, listed(*run, "iterate_average."), 60, 10);
+        run->train(30);
+        make_worse_than(*run, listed(*run, "kept_average."), 40, 10);
         run->train(30);
       },
       std::chrono::seconds(20));

@@ -97,6 +97,7 @@ class Engine {
     out["steps_saved"] = now.ledger.steps_saved;
     out["overhead"] = now.overhead;
     out["learning_rate_scale"] = now.learning_rate_scale;
+    out["best_step"] = now.best_step;
     out["off_reason"] = now.off_reason;
     return out;
   }
@@ -108,6 +109,7 @@ class Engine {
 
   std::int64_t memory_bytes() const { return leaps_->memory_bytes(); }
   bool has_average() const { return leaps_->has_average(); }
+  void stand_still() { leaps_->stand_still(); }
 
   py::object at_average(const py::object& function) {
     py::object result;
@@ -215,6 +217,7 @@ PYBIND11_MODULE(_core, m) {
       .def("try_cost", &Engine::try_cost)
       .def("memory_bytes", &Engine::memory_bytes)
       .def("has_average", &Engine::has_average)
+      .def("stand_still", &Engine::stand_still)
       .def("at_average", &Engine::at_average)
       .def("state", &Engine::state)
       .def("restore", &Engine::restore);

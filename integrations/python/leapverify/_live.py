@@ -63,11 +63,18 @@ def sink(live: Live, trace: str | Callable[[dict[str, Any]], None] | None) -> Ca
         rest = "leaps are off for the rest of the run" if failure["off"] else "training goes on without this try"
         warnings.warn(f"LeapVerify at step {failure['step']}: {failure['reason']}; {rest}")
 
+    def tell_of_way_back(leap: dict[str, Any]) -> None:
+        if leap["horizon"] == -leap["step"]:
+            warnings.warn(f"LeapVerify at step {leap['step']}: went back to where the run began, for nothing that it made is "
+                          "shown to be better on held-out data")
+
     def take(event: str) -> None:
         if trace is not None:
             (to_function if callable(trace) else to_file)(event)
         if '"failure"' in event:
             tell(event)
+        elif '"went_back"' in event:
+            tell_of_way_back(json.loads(event))
 
     return take
 
@@ -83,6 +90,7 @@ def carried_over(old: _core.Engine, new: _core.Engine) -> tuple[str, list[tuple[
     data["activations"] = False
     data["pending"] = []
     data["path_begun"] = False
+    data["kept_step"] = None
     tensors = dict(named)
     # Before the first step there is no average yet.
     position = {id(parameter): i for i, parameter in enumerate(before)} if data["step"] > 0 else {}

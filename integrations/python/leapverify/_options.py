@@ -12,7 +12,7 @@ from ._core import InvalidOption
 
 def flattened(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """{"verification": {"rule": x}} as {"verification.rule": x}; refuses names that are no options."""
-    known = [name for name, _, _, _ in _core.Options("auto", {}, 0).describe()]
+    known = [name for name, _, _, _ in _core.Options("verified", {}, 0).describe()]
     groups = {name.split(".")[0] for name in known if "." in name}
     flat: dict[str, Any] = {}
     for name, value in options.items():
@@ -33,7 +33,7 @@ def flattened(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def option_lines() -> str:
     lines = ["    Options (default): what is legal; what it means."]
-    for name, default, legal, meaning in _core.Options("auto", {}, 0).describe():
+    for name, default, legal, meaning in _core.Options("verified", {}, 0).describe():
         shown = f'"{default}"' if isinstance(default, str) else default
         lines.append(f"        {name} ({shown}): {legal + '; ' if legal else ''}{meaning}")
     return "\n".join(lines)

@@ -82,8 +82,11 @@ def tries_of(events: Iterable[Event]) -> list[Try]:
     tries: list[Try] = []
     open_try: Try | None = None
     regime = "transition"
+    looks = 0
     for event in events:
-        if isinstance(event, Observation):
+        if isinstance(event, Settings):
+            looks = event.options.count("rate.looks") if event.options.has("rate.looks") else 0
+        elif isinstance(event, Observation):
             regime = event.regime
             open_try = Try(event.step, regime) if event.tries else None
         elif isinstance(event, RateChange):
@@ -95,6 +98,8 @@ def tries_of(events: Iterable[Event]) -> list[Try]:
             # A look at a run whose rate is free follows no observation.
             open_try = open_try or Try(event.step, regime)
             open_try.candidates.append(event)
+        elif isinstance(event, Failure) and looks and open_try is None:
+            tries.append(Try(event.step, regime, failure=event))
         elif open_try and isinstance(event, (Leap, Failure)):
             if isinstance(event, Leap):
                 open_try.leap = event

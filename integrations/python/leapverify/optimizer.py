@@ -59,7 +59,7 @@ class LeapVerify(torch.optim.Optimizer):
         ContractError: parameters on several devices or with gaps in memory.
 
     Memory beyond training: memory_bytes(); some 4 bytes a parameter for each of the average, the weights of a step and
-    each snapshot; with preset "free" 12 bytes a parameter in float32, with "auto" 16, and some MiB.
+    each snapshot; with preset "free" 12 bytes a parameter in float32, with "auto" 16 and 4 more during a look, and some MiB.
     """
 
     def __init__(
@@ -204,10 +204,15 @@ class LeapVerify(torch.optim.Optimizer):
         Returns:
             What the base optimizer returns.
         """
-        if not self._options.enabled or self._stands_still():
+        if not self._options.enabled:
+            return self.base_optimizer.step() if closure is None else self.base_optimizer.step(closure)
+        if self._stands_still():
+            if self._live.engine is not None:
+                self._live.engine.stand_still()
             return self.base_optimizer.step() if closure is None else self.base_optimizer.step(closure)
         engine = self._fitting_engine()
         if closure is None and not engine.has_gradients():
+            engine.stand_still()
             return self.base_optimizer.step()
         if isinstance(closure, TrainingBatch):
             return engine.step_on(closure.sequences, closure.losses, closure, closure.seen)
@@ -227,7 +232,8 @@ class LeapVerify(torch.optim.Optimizer):
 
     def status(self) -> dict[str, Any]:
         """step, regime, tries, candidates, accepted, false_accepts (expected), forwards (of one sequence), steps_saved,
-        overhead (share of all cost so far), learning_rate_scale, and off_reason where leaps are off for good."""
+        overhead (share of all cost so far), learning_rate_scale, best_step (of preset "auto": of its best average, whose looks
+        are the tries, accepted where it went back), and off_reason where leaps are off for good."""
         return self._fitting_engine().status() if self._options.enabled else {}
 
     def memory_bytes(self) -> int:

@@ -107,6 +107,7 @@ class LeapVerifyMixin:
         self._gate_dataset = gate_dataset
         self._gate_sequences = gate_sequences
         self._gate_probe = gate_probe
+        self._trains = False
         super().__init__(*args, **kwargs)
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
@@ -136,9 +137,34 @@ class LeapVerifyMixin:
     def save_model(self, *args: Any, **kwargs: Any) -> Any:
         return self._at_result(super().save_model, *args, **kwargs)  # type: ignore[misc]
 
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        self._trains = True
+        try:
+            output = super().train(*args, **kwargs)  # type: ignore[misc]
+            self._land()
+        finally:
+            self._trains = False
+        return output
+
+    def _load_best_model(self, *args: Any, **kwargs: Any) -> Any:
+        # From here on the weights are those of a checkpoint.
+        self._trains = False
+        return super()._load_best_model(*args, **kwargs)  # type: ignore[misc]
+
+    def _land(self) -> None:
+        """Leaves the weights that the run is for, where it was stopped before its last step."""
+        optimizer = _wrapper(self.optimizer)
+        if optimizer is None or not self._trains:
+            return
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        found = optimizer.at_result(lambda: [parameter.detach().clone() for parameter in parameters])
+        with torch.no_grad():
+            for parameter, value in zip(parameters, found):
+                parameter.copy_(value)
+
     def _at_result(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         optimizer = _wrapper(self.optimizer)
-        if optimizer is None:
+        if optimizer is None or not self._trains:
             return function(*args, **kwargs)
         return optimizer.at_result(lambda: function(*args, **kwargs))
 

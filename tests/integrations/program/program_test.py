@@ -197,9 +197,9 @@ class Training(ProgramTest):
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn("leapverify   free rate, ends at the average, 8 looks at held-out loss, ", result.stdout)
         looks = self.events(run, "leap")
-        self.assertEqual([look["step"] for look in looks], [8, 15, 23, 30, 38, 45, 53, 60])
+        self.assertEqual([look["step"] for look in looks], [1, 4, 9, 15, 24, 34, 46, 60])
         backward = [look for look in looks if look["outcome"] == "went_back"]
-        self.assertIn(f"looked at 8 times, went back {len(backward)} times; ", result.stdout)
+        self.assertIn(f"looks at held-out loss: 8, after which it went back: {len(backward)}; ", result.stdout)
         scored = {line["step"]: line["validation_loss"] for line in
                   map(json.loads, (run / "metrics.jsonl").read_text().splitlines()) if "validation_loss" in line}
         # The weights of training at step 20 were others: those are made again of what is kept beside.
@@ -225,7 +225,7 @@ class Training(ProgramTest):
         result = self.train(self.folder / "run")
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn("0 looks at held-out loss, ", result.stdout)
-        self.assertIn("nothing will be tried: that takes at least ", result.stdout)
+        self.assertIn("held-out loss is not looked at, so that the run cannot go back: one look takes ", result.stdout)
 
     def test_start_names_the_ways_other_than_the_default(self):
         result = self.train(self.folder / "run", "--set", "leapverify.verification.when=raced",

@@ -22,6 +22,9 @@ from leapverify import LeapVerify
 DENOISED = dict(observe_every=5, probes=0, max_overhead=float("inf"), max_backoff=0,
                 verification={"sequences": 16})
 
+# Looked at in the middle and at the end.
+AUTO = {"preset": "auto", "planned_steps": 40, "rate.looks": 2, "observe_every": 5, "max_overhead": float("inf")}
+
 
 def same(a, b):
     return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
@@ -170,6 +173,34 @@ class Promises(unittest.TestCase):
         self.assertEqual(run.optimizer.status()["step"], 39)
         weights = lambda: [p.detach().clone() for p in run.model.parameters()]  # noqa: E731
         self.assertTrue(same(run.optimizer.at_average(weights), weights()))
+
+    def test_auto_goes_on_with_other_parameters_and_is_looked_at_where_it_ends(self):
+        run = Run(AUTO)
+        for step in range(40):
+            run.base.param_groups[0]["lr"] = 3e-3 * min(1, step / 10)
+            run.model.first.weight.requires_grad_(not 3 < step < 20)
+            run.train(1)
+        self.assertEqual(run.kinds("failure"), [])
+        # Kept anew when the parameters changed, after steps 3 and 19.
+        self.assertEqual([(event["step"], event["horizon"]) for event in run.kinds("candidate")], [(10, -7), (39, -20)])
+
+    def test_auto_is_loaded_bitwise_whatever_the_weights_of_the_checkpoint(self):
+        whole = Run(AUTO).train(40)
+        run = Run(AUTO).train(15)
+        saved = copy.deepcopy(run.optimizer.state_dict())
+        weights, buffers, random = run.optimizer.at_average(lambda: [p.detach().clone() for p in run.model.parameters()]), [
+            b.clone() for b in run.model.buffers()], torch.get_rng_state()
+        again = Run(AUTO)
+        with torch.no_grad():
+            for p, w in zip(again.model.parameters(), weights):
+                p.copy_(w)
+            for b, kept in zip(again.model.buffers(), buffers):
+                b.copy_(kept)
+        again.optimizer.load_state_dict(saved)
+        again.steps = run.steps
+        torch.set_rng_state(random)
+        again.train(25)
+        self.assertTrue(same([*whole.model.parameters()], [*again.model.parameters()]))
 
     def test_free_takes_a_closure_that_is_evaluated_twice(self):
         class Twice(torch.optim.AdamW):

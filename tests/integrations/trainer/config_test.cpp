@@ -186,6 +186,11 @@ TEST_F(ConfigTest, ThePlannedStepsAreThoseOfTheRun) {
   EXPECT_EQ(load("run: {steps: 700}").leapverify.options.planned_steps, 700);
 }
 
+TEST_F(ConfigTest, TheDefaultWarmUpIsNoReasonToRefuseAShortRun) {
+  EXPECT_EQ(load("run: {steps: 5}").schedule.warmup, 5);
+  EXPECT_EQ(load("run: {steps: 5000}").schedule.warmup, ScheduleOptions().warmup);
+}
+
 TEST_F(ConfigTest, TheLeapPresetAppliesBeforeTheOtherKeysOfItsFile) {
   for (const char* yaml : {"leapverify: {preset: paper, observe_every: 40, enabled: true}",
                            "leapverify: {observe_every: 40, enabled: true, preset: paper}"}) {
