@@ -249,7 +249,7 @@ class Accumulation(ModelsTest):
     def test_the_next_batch_serves_as_gate(self):
         """Rejected comparisons on the batch leave no trace, dropout included."""
         leaps = ("batch.accumulate=2", "run.steps=30",
-                 "leapverify={observe_every: 2, first_leap: 4, max_overhead: inf, least_regime: chaotic, "
+                 "leapverify={preset: verified, observe_every: 2, first_leap: 4, max_overhead: inf, least_regime: chaotic, "
                  "gate: next_batch, max_backoff: 1}")
         reject = "leapverify.verification={rule: proximity, proximity_tolerance: 1e-12, sequences: 16}"
         self.losses("on", GPT2, *leaps, reject, "leapverify.enabled=true")
