@@ -74,11 +74,9 @@ std::string LeapVerify::Implementation::try_within(const std::vector<std::int64_
                                                    SearchResult& found) {
   if (snapshots_) snapshots_->let_weights_change();
   const Lent lent(weights_lent_);
-  // With a free rate nothing keeps a backup between the looks.
-  const TensorList backup =
-      iterates_ ? weights_.allocate_like(TensorList::Precision::kSame) : TensorList();
-  LeapTransaction transaction(weights_, iterates_ ? backup : saved_weights_,
-                              moves_buffers() ? &buffers_ : nullptr, &buffer_backup_);
+  TensorList own;
+  LeapTransaction transaction(weights_, backup(own), moves_buffers() ? &buffers_ : nullptr,
+                              &buffer_backup_);
   if (!canary_passed_) {
     if (std::string reason = canary(transaction); !reason.empty()) return reason;
     canary_passed_ = true;

@@ -343,13 +343,17 @@ void LeapVerify::Implementation::at_average(const std::function<void()>& action)
     ~ClearedCache() { at::autocast::clear_cache(); }
   };
   if (iterates_) iterates_->begin();
-  // With a free rate nothing keeps a backup between the looks.
-  const TensorList backup =
-      iterates_ ? weights_.allocate_like(TensorList::Precision::kSame) : TensorList();
   const ClearedCache cleared;
-  LeapTransaction transaction(weights_, iterates_ ? backup : saved_weights_);
+  TensorList own;
+  LeapTransaction transaction(weights_, backup(own));
   transaction.write(iterates_ ? iterates_->average() : average_->tensors());
   action();
+}
+
+const TensorList& LeapVerify::Implementation::backup(TensorList& own) const {
+  if (!iterates_) return saved_weights_;
+  own = weights_.allocate_like(TensorList::Precision::kSame);
+  return own;
 }
 
 double LeapVerify::Implementation::pull_to_average() const {

@@ -236,6 +236,9 @@ class LeapVerify::Implementation {
     return options_.enabled && options_.batch_norm != BatchNormPolicy::kKeep;
   }
   bool looks() const { return iterates_ && options_.rate.looks > 0; }
+  /// Where the weights are kept while others stand in for them. With a free rate nothing is between the
+  /// looks, and `own` becomes it.
+  const TensorList& backup(TensorList& own) const;
   /// Whether points that are compared differ in the buffers too.
   bool moves_buffers() const { return moves_batch_norm() || looks(); }
   bool races() const { return options_.verification.when == policy::When::kRaced; }

@@ -64,18 +64,17 @@ void warn_of_leaps(Lines& lines, const StartFacts& facts) {
   const Options& options = facts.config.leapverify.options;
   const std::int64_t sequences = facts.config.batch.sequences_of_step();
   const TryCost cost = facts.leaps.try_cost(sequences / facts.launch.size);
+  const std::string price = std::to_string(cost.least) +
+                            " forward passes of a sequence, and leapverify.max_overhead = " +
+                            number_text(options.controller.max_overhead) + " allows " +
+                            std::to_string(static_cast<std::int64_t>(cost.allowed));
   if (options.rate.free && cost.looks == 0 && options.rate.looks > 0) {
-    add(lines, "held-out loss is not looked at, so that the run cannot go back: one look takes " +
-                   std::to_string(cost.least) + " forward passes of a sequence, and " +
-                   "leapverify.max_overhead = " + number_text(options.controller.max_overhead) +
-                   " allows " + std::to_string(static_cast<std::int64_t>(cost.allowed)));
+    add(lines,
+        "held-out loss is not looked at, so that the run cannot go back: one look takes " + price);
   } else if (const std::string reason = options.no_try_reason(); !reason.empty()) {
     add(lines, "no leap will be tried: " + reason);
   } else if (static_cast<double>(cost.least) > cost.allowed) {
-    add(lines, "nothing will be tried: that takes at least " + std::to_string(cost.least) +
-                   " forward passes of a sequence, and leapverify.max_overhead = " +
-                   number_text(options.controller.max_overhead) + " allows " +
-                   std::to_string(static_cast<std::int64_t>(cost.allowed)));
+    add(lines, "nothing will be tried: that takes at least " + price);
   } else if (options.gate == GateSource::kNextBatch &&
              options.verification.rule == policy::Rule::kSequential &&
              sequences < kBatchToAcceptMuch) {

@@ -420,17 +420,18 @@ Summary Trainer::Implementation::train() {
     }
     // The last follows its validation.
     if (due(run.checkpoint_every) && saved_step_ != step_ && !last) save();
-    if (has_free_rate() && optimizer_->status().ledger.accepted > went_back) {
-      went_back = optimizer_->status().ledger.accepted;
-      const std::int64_t best = optimizer_->status().best_step;
+    const Status status = optimizer_->status();
+    if (has_free_rate() && status.ledger.accepted > went_back) {
+      went_back = status.ledger.accepted;
+      const std::int64_t best = status.best_step;
       note("step " + std::to_string(step_) + ": went back to " +
            (best == 0 ? "where the run began" : "the average of step " + std::to_string(best)) +
            ", which is better on held-out data");
     }
-    if (!saw_off && !optimizer_->status().off_reason.empty()) {
+    if (!saw_off && !status.off_reason.empty()) {
       saw_off = true;
       note((has_free_rate() ? "no looks from here on: " : "leaps are off from here on: ") +
-           optimizer_->status().off_reason);
+           status.off_reason);
     }
     if (speculation_ && speculation_->failures() > failures) {
       failures = speculation_->failures();

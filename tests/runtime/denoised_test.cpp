@@ -844,23 +844,11 @@ TEST(Denoised, AFreeRateTakesTheStrideOfAdaptersWhereLittleIsTrained) {
   EXPECT_EQ(stride(true), 2 * policy::RateOptions::free_stride(100, false));
 }
 
-/// The contents of a list of weights in the wrapper's state.
-std::vector<at::Tensor> listed(const ToyRun& run, const std::string& prefix) {
-  std::vector<at::Tensor> found;
-  for (const auto& [name, tensor] : run.leaps->state().tensors) {
-    if (name.rfind(prefix, 0) == 0) found.push_back(tensor.clone());
-  }
-  return found;
-}
-
 json rate_state(const ToyRun& run) { return json::parse(run.leaps->state().json).at("rate"); }
 
 TEST(Denoised, AFreeRateKnowsHowStraightItsIteratesWent) {
   ToyRun run;
-  std::vector<at::Tensor> start;
-  for (const at::Tensor& parameter : run.model->parameters()) {
-    start.push_back(parameter.detach().clone());
-  }
+  const std::vector<at::Tensor> start = weights_of(run);
   run.wrap(free_rate());
   std::vector<at::Tensor> last = start;
   double path = 0;
@@ -911,12 +899,7 @@ TEST(Denoised, AFreeRatesWayBeginsAnewInARunOfAnotherLengthOrKind) {
 }
 
 bool has_weights(const ToyRun& run, const std::vector<at::Tensor>& expected) {
-  const std::vector<at::Tensor> parameters = run.model->parameters();
-  if (parameters.size() != expected.size()) return false;
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    if (!bitwise_equal(parameters[i].detach(), expected[i])) return false;
-  }
-  return true;
+  return bitwise_equal(weights_of(run), expected);
 }
 
 TEST(Denoised, AFreeRateEndsAtTheAverageOfItsIterates) {

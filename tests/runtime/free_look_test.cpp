@@ -30,25 +30,10 @@ Options looked_at() {
   return options;
 }
 
-std::vector<at::Tensor> listed(const ToyRun& run, const std::string& prefix) {
-  std::vector<at::Tensor> found;
-  for (const auto& [name, tensor] : run.leaps->state().tensors) {
-    if (name.rfind(prefix, 0) == 0) found.push_back(tensor.clone());
-  }
-  return found;
-}
-
-std::vector<at::Tensor> weights_of(const ToyRun& run) {
-  std::vector<at::Tensor> weights;
-  for (const at::Tensor& parameter : run.model->parameters()) {
-    weights.push_back(parameter.detach().clone());
-  }
-  return weights;
-}
-
-bool same(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b) {
-  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(),
-                                            [](auto& x, auto& y) { return bitwise_equal(x, y); });
+Options not_looked_at() {
+  Options options = looked_at();
+  options.rate.looks = 0;
+  return options;
 }
 
 std::vector<std::int64_t> steps_of(const std::vector<json>& events) {
@@ -66,20 +51,19 @@ double rate_in_force(const ToyRun& run) {
 void make_worse_than(ToyRun& run, const std::vector<at::Tensor>& weights, std::int64_t from,
                      double by) {
   run.change_losses = [&run, weights, from, by](const at::Tensor& losses) {
-    return run.progress.data < from || same(weights_of(run), weights) ? losses : losses + by;
+    return run.progress.data < from || bitwise_equal(weights_of(run), weights) ? losses
+                                                                               : losses + by;
   };
 }
 
 TEST(FreeLook, WhatIsShownToBeBetterLeavesNoTrace) {
-  Options without = looked_at();
-  without.rate.looks = 0;
   ToyRun unseen;
-  unseen.wrap(without);
+  unseen.wrap(not_looked_at());
   unseen.train(100);
   ToyRun run;
   run.wrap(looked_at());
   run.change_losses = [&run](const at::Tensor& losses) {
-    return same(weights_of(run), listed(run, "kept_average.")) ? losses + 10 : losses;
+    return bitwise_equal(weights_of(run), listed(run, "kept_average.")) ? losses + 10 : losses;
   };
   run.train(100);
   EXPECT_TRUE(bitwise_equal(unseen.everything(), run.everything()));
@@ -110,13 +94,14 @@ TEST(FreeLook, ComparesTheAveragesOfNowAndOfTheLookBefore) {
   run.train(7);
   const std::vector<at::Tensor> first = listed(run, "iterate_average.");
   ASSERT_GE(evaluated.size(), 2u);
-  EXPECT_TRUE(same(evaluated[0], first));
-  EXPECT_TRUE(same(evaluated[1], start)) << "where the run began is the first to be better than";
+  EXPECT_TRUE(bitwise_equal(evaluated[0], first));
+  EXPECT_TRUE(bitwise_equal(evaluated[1], start))
+      << "where the run began is the first to be better than";
   evaluated.clear();
   run.train(18);
   ASSERT_GE(evaluated.size(), 2u);
-  EXPECT_TRUE(same(evaluated[0], listed(run, "iterate_average.")));
-  EXPECT_TRUE(same(evaluated[1], first));
+  EXPECT_TRUE(bitwise_equal(evaluated[0], listed(run, "iterate_average.")));
+  EXPECT_TRUE(bitwise_equal(evaluated[1], first));
 }
 
 TEST(FreeLook, GoesBackToAnAverageThatWasBetterAtHalfOfTheRate) {
@@ -130,10 +115,10 @@ TEST(FreeLook, GoesBackToAnAverageThatWasBetterAtHalfOfTheRate) {
   const double before = rate_in_force(run);
   const auto moments = export_state(*run.base).tensors;
   run.train(1);
-  EXPECT_TRUE(same(weights_of(run), kept));
-  EXPECT_TRUE(same(listed(run, "iterate."), kept));
-  EXPECT_TRUE(same(listed(run, "iterate_average."), kept));
-  EXPECT_TRUE(same(listed(run, "average."), kept)) << "the stride is measured from here";
+  EXPECT_TRUE(bitwise_equal(weights_of(run), kept));
+  EXPECT_TRUE(bitwise_equal(listed(run, "iterate."), kept));
+  EXPECT_TRUE(bitwise_equal(listed(run, "iterate_average."), kept));
+  EXPECT_TRUE(bitwise_equal(listed(run, "average."), kept)) << "the stride is measured from here";
   EXPECT_EQ(export_state(*run.base).tensors.size(), moments.size());
   const json look = events_of(run, "leap").back();
   EXPECT_EQ(look.at("outcome"), "went_back");
@@ -149,9 +134,9 @@ TEST(FreeLook, GoesBackToAnAverageThatWasBetterAtHalfOfTheRate) {
     run.train(1);
     EXPECT_LE(rate_in_force(run), ceiling * (1 + 1e-12)) << step;
   }
-  EXPECT_FALSE(same(weights_of(run), kept)) << "it trains on";
+  EXPECT_FALSE(bitwise_equal(weights_of(run), kept)) << "it trains on";
   run.train(1);
-  EXPECT_TRUE(same(weights_of(run), kept)) << "nor does it end anywhere worse";
+  EXPECT_TRUE(bitwise_equal(weights_of(run), kept)) << "nor does it end anywhere worse";
   EXPECT_EQ(events_of(run, "leap").back().at("horizon"), kept_at - 100);
 }
 
@@ -163,12 +148,12 @@ TEST(FreeLook, WhatIsNotShownToBeBetterTakesNothingsPlace) {
   const std::vector<at::Tensor> start = weights_of(run);
   run.train(50);
   EXPECT_EQ(events_of(run, "leap").size(), 2u);
-  EXPECT_TRUE(same(listed(run, "kept_average."), start));
+  EXPECT_TRUE(bitwise_equal(listed(run, "kept_average."), start));
   EXPECT_EQ(events_of(run, "candidate").back().at("horizon"), -25);
   run.change_losses = nullptr;
   run.train(25);
   EXPECT_EQ(events_of(run, "candidate").back().at("horizon"), -57);
-  EXPECT_FALSE(same(listed(run, "kept_average."), start));
+  EXPECT_FALSE(bitwise_equal(listed(run, "kept_average."), start));
 }
 
 TEST(FreeLook, WhatIsNotShownToBeBetterHalvesTheRate) {
@@ -179,7 +164,7 @@ TEST(FreeLook, WhatIsNotShownToBeBetterHalvesTheRate) {
   run.change_losses = [](const at::Tensor& losses) { return losses * 0; };
   run.train(1);
   EXPECT_EQ(events_of(run, "leap").back().at("outcome"), "rejected");
-  EXPECT_FALSE(same(listed(run, "iterate."), iterate)) << "it stays where it is";
+  EXPECT_FALSE(bitwise_equal(listed(run, "iterate."), iterate)) << "it stays where it is";
   const json rate = events_of(run, "rate").back();
   EXPECT_EQ(rate.at("reason"), "no better average was shown");
   EXPECT_EQ(rate.at("to").get<double>(), 0.5 * rate.at("from").get<double>());
@@ -207,7 +192,7 @@ TEST(FreeLook, WhereTheRunEndsTheLowerLossDecides) {
   // Too little to be shown.
   run.change_losses = [&run](const at::Tensor& losses) {
     const at::Tensor turns = at::arange(losses.numel(), losses.options()).remainder(2) - 0.5;
-    const bool kept = same(weights_of(run), listed(run, "kept_average."));
+    const bool kept = bitwise_equal(weights_of(run), listed(run, "kept_average."));
     return kept ? 1 + turns * losses.numel() - 1e-3 : 1 - turns * losses.numel();
   };
   const std::vector<at::Tensor> start = weights_of(run);
@@ -216,7 +201,7 @@ TEST(FreeLook, WhereTheRunEndsTheLowerLossDecides) {
   run.train(25);
   EXPECT_EQ(events_of(run, "leap").back().at("outcome"), "went_back");
   EXPECT_EQ(events_of(run, "candidate").back().at("reason"), "the lower loss, where the run ends");
-  EXPECT_TRUE(same(weights_of(run), start));
+  EXPECT_TRUE(bitwise_equal(weights_of(run), start));
 }
 
 TEST(FreeLook, LeaveTheUsualShareToThoseThatAreToCome) {
@@ -243,7 +228,7 @@ TEST(FreeLook, GoesBackToTheStartWhereNothingIsBetter) {
   const std::vector<at::Tensor> start = weights_of(run);
   make_worse_than(run, start, 0, 10);
   run.train(7);
-  EXPECT_TRUE(same(weights_of(run), start));
+  EXPECT_TRUE(bitwise_equal(weights_of(run), start));
 }
 
 TEST(FreeLook, GoesBackFromWeightsThatAreNoNumbers) {
@@ -258,7 +243,7 @@ TEST(FreeLook, GoesBackFromWeightsThatAreNoNumbers) {
   run.train(26);
   EXPECT_TRUE(run.model->second->weight.isnan().any().item<bool>());
   run.train(1);
-  EXPECT_TRUE(same(weights_of(run), kept));
+  EXPECT_TRUE(bitwise_equal(weights_of(run), kept));
   EXPECT_EQ(events_of(run, "candidate").back().at("reason"), "the loss of now is not finite");
   run.train(43);
   for (const at::Tensor& weight : weights_of(run)) {
@@ -267,7 +252,7 @@ TEST(FreeLook, GoesBackFromWeightsThatAreNoNumbers) {
   for (const at::Tensor& buffer : run.model->buffers()) {
     EXPECT_TRUE(buffer.isfinite().all().item<bool>()) << "batch norm's statistics go back too";
   }
-  EXPECT_FALSE(same(weights_of(run), kept));
+  EXPECT_FALSE(bitwise_equal(weights_of(run), kept));
   EXPECT_EQ(run.leaps->status().off_reason, "");
 }
 
@@ -293,11 +278,11 @@ TEST(FreeLook, WhatIsANumberTakesThePlaceOfWhatIsNone) {
   run.wrap(looked_at());
   const std::vector<at::Tensor> start = weights_of(run);
   run.change_losses = [&run, start](const at::Tensor& losses) {
-    return same(weights_of(run), start) ? losses * kNaN : losses;
+    return bitwise_equal(weights_of(run), start) ? losses * kNaN : losses;
   };
   run.train(7);
   EXPECT_EQ(events_of(run, "candidate").back().at("reason"), "the earlier loss is not finite");
-  EXPECT_FALSE(same(listed(run, "kept_average."), start));
+  EXPECT_FALSE(bitwise_equal(listed(run, "kept_average."), start));
 }
 
 TEST(FreeLook, ALookOnTheWayUpToTheStrideSlowsNothingDown) {
@@ -387,9 +372,7 @@ TEST(FreeLook, AreAsManyAsTheCapPaysForAndEvenlySpaced) {
 
 TEST(FreeLook, AnEvaluatorThatFailsEndsThemAndNotTheRun) {
   ToyRun unseen;
-  Options without = looked_at();
-  without.rate.looks = 0;
-  unseen.wrap(without);
+  unseen.wrap(not_looked_at());
   unseen.train(100);
   ToyRun run;
   run.wrap(looked_at());
@@ -401,10 +384,8 @@ TEST(FreeLook, AnEvaluatorThatFailsEndsThemAndNotTheRun) {
 }
 
 TEST(FreeLook, AStateWithoutThemIsGoneOnFrom) {
-  Options without = looked_at();
-  without.rate.looks = 0;
   ToyRun run;
-  run.wrap(without);
+  run.wrap(not_looked_at());
   run.train(40);
   const LeapVerifyState unseen = run.leaps->state();
   run.wrap(looked_at());
@@ -412,7 +393,7 @@ TEST(FreeLook, AStateWithoutThemIsGoneOnFrom) {
   run.train(18);
   EXPECT_EQ(events_of(run, "candidate").back().at("horizon"), -17) << "it was kept when it began";
   const LeapVerifyState seen = run.leaps->state();
-  run.wrap(without);
+  run.wrap(not_looked_at());
   run.leaps->restore(seen);
   run.train(20);
   EXPECT_TRUE(listed(run, "kept_average.").empty());
@@ -440,7 +421,7 @@ TEST(FreeLook, RanksGoBackTogether) {
       },
       std::chrono::seconds(20));
   EXPECT_THAT(thrown, Each(IsEmpty()));
-  EXPECT_TRUE(same(weights_of(*runs[0]), weights_of(*runs[1])));
+  EXPECT_TRUE(bitwise_equal(weights_of(*runs[0]), weights_of(*runs[1])));
   for (const auto& run : runs) {
     EXPECT_EQ(events_of(*run, "leap").back().at("outcome"), "went_back");
   }
@@ -448,11 +429,9 @@ TEST(FreeLook, RanksGoBackTogether) {
 
 TEST(FreeLook, TakeOneMoreCopyOfTheWeightsAndTwoOfTheBuffers) {
   ToyRun run;
-  Options options = looked_at();
-  run.wrap(options);
+  run.wrap(looked_at());
   const std::int64_t with = run.leaps->memory_bytes();
-  options.rate.looks = 0;
-  run.wrap(options);
+  run.wrap(not_looked_at());
   std::int64_t weights = 0;
   for (const at::Tensor& weight : run.model->parameters()) weights += 4 * weight.numel();
   for (const at::Tensor& buffer : run.model->buffers()) weights += 2 * buffer.nbytes();

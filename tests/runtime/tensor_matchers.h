@@ -34,6 +34,19 @@ inline ::testing::AssertionResult bitwise_equal(const at::Tensor& a, const at::T
   return ::testing::AssertionSuccess();
 }
 
+/// Lists of tensors, each bitwise equal.
+inline ::testing::AssertionResult bitwise_equal(const std::vector<at::Tensor>& a,
+                                                const std::vector<at::Tensor>& b) {
+  if (a.size() != b.size()) {
+    return ::testing::AssertionFailure() << a.size() << " tensors against " << b.size();
+  }
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const ::testing::AssertionResult same = bitwise_equal(a[i], b[i]);
+    if (!same) return ::testing::AssertionFailure() << "tensor " << i << ": " << same.message();
+  }
+  return ::testing::AssertionSuccess();
+}
+
 /// Lists of named tensors: same names in the same order, each bitwise equal.
 inline ::testing::AssertionResult bitwise_equal(
     const std::vector<std::pair<std::string, at::Tensor>>& a,

@@ -255,6 +255,24 @@ inline Options eager_options() {
   return options;
 }
 
+/// Copies of all weights, frozen ones too.
+inline std::vector<at::Tensor> weights_of(const ToyRun& run) {
+  std::vector<at::Tensor> weights;
+  for (const at::Tensor& parameter : run.model->parameters()) {
+    weights.push_back(parameter.detach().clone());
+  }
+  return weights;
+}
+
+/// Copies of a list of weights in the wrapper's state.
+inline std::vector<at::Tensor> listed(const ToyRun& run, const std::string& prefix) {
+  std::vector<at::Tensor> found;
+  for (const auto& [name, tensor] : run.leaps->state().tensors) {
+    if (name.rfind(prefix, 0) == 0) found.push_back(tensor.clone());
+  }
+  return found;
+}
+
 inline std::vector<nlohmann::json> events_of(const ToyRun& run, const std::string& kind) {
   std::vector<nlohmann::json> events;
   for (const std::string& line : run.trace) {

@@ -204,11 +204,11 @@ class LeapVerify(torch.optim.Optimizer):
         Returns:
             What the base optimizer returns.
         """
-        if not self._options.enabled:
-            return self.base_optimizer.step() if closure is None else self.base_optimizer.step(closure)
-        if self._stands_still():
-            if self._live.engine is not None:
-                self._live.engine.stand_still()
+        enabled = self._options.enabled
+        stands_still = enabled and self._stands_still()
+        if stands_still and self._live.engine is not None:
+            self._live.engine.stand_still()
+        if stands_still or not enabled:
             return self.base_optimizer.step() if closure is None else self.base_optimizer.step(closure)
         engine = self._fitting_engine()
         if closure is None and not engine.has_gradients():
