@@ -5,13 +5,12 @@ Usage: any_rate.py FOLDER [--device cpu|cuda] [--arenas pretrain digits ...] [--
                    [--seconds N] [--jobs 2] [--smoke]
 
 Needs what time_to_target.py needs, and scikit-learn. In each arena (bench/harness/arenas.py) the base optimizer alone is
-tuned first: rate × warm-up at seed 0, factors of 2 apart, until the best rate of each warm-up has worse neighbours on
-both sides; the best of all is run at --seeds others. Arenas called NAME-SCHEDULE tune it with other schedules,
-and those of pretrain run the methods there too. Then each method is run from 1/256 to 8 times the rate that is best at
-the arena's own warm-up. Prodigy, D-Adaptation and
-prodigy-plus-schedule-free find their rate themselves and are run once a seed. A --variant is
-LeapVerify with other options. One line of FOLDER/any_rate.jsonl a run; what is there is not run again, so it can be
-stopped at any time and called again. bench/report.py renders the folder.
+tuned first: rate × warm-up at seed 0 (digits, which scatter, at three), factors of 2 apart, until the best rate of each
+warm-up has worse neighbours on both sides; the best of all is run at --seeds others. Arenas called NAME-SCHEDULE tune it
+with other schedules, and those of pretrain run the methods there too. Then each method is run from 1/256 to 8 times the
+rate that is best at the arena's own warm-up. Prodigy, D-Adaptation and prodigy-plus-schedule-free find their rate
+themselves and are run once a seed. A --variant is LeapVerify with other options. One line of FOLDER/any_rate.jsonl a run;
+what is there is not run again, so it can be stopped at any time and called again. bench/report.py renders the folder.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from runs_in_parts import Line, RunsInParts, parse, parser_of
 KEY = ("arena", "method", "variant", "rate", "warmup", "seed", "purpose")
 WARMUPS = (0.0, 0.1, 0.3)
 #: Rates from 1/256 to 8 times the best, by how many times they are apart.
-MULTIPLES = {2: tuple(2.0**k for k in range(-8, 4)), 4: tuple(2.0**k for k in range(-8, 4, 2))}
+MULTIPLES = {2: tuple(2.0**k for k in range(-8, 4)), 4: (*(2.0**k for k in range(-8, 4, 2)), 8.0)}
 #: Where grids begin, as a multiple of what people start with, and how far they may grow on one side.
 GUESS = 16
 MOST_WIDENINGS = 8
@@ -51,6 +50,7 @@ class Plan:
     lowest_rate: float
     warmup: float
     seeds: int = 3
+    tuning_seeds: tuple[int, ...] = (0,)
     warmups: tuple[float, ...] = WARMUPS
     multiples: tuple[float, ...] = MULTIPLES[2]
     widenings: int = MOST_WIDENINGS
@@ -71,13 +71,14 @@ def wanted(lines: list[Line], arena: str, methods: list[str], plan: Plan) -> lis
                 "purpose": purpose, "steps": plan.steps}
         return {**made, "options": options} if options else made
 
-    jobs = [job("alone", rate, 0, "tune", warmup) for warmup in plan.warmups for rate in grid(mine, warmup, plan)]
+    jobs = [job("alone", rate, seed, "tune", warmup) for seed in plan.tuning_seeds for warmup in plan.warmups
+            for rate in grid(mine, warmup, plan)]
     known = {key_of(line) for line in mine}
     own = own_rate(mine, plan.warmup)
     if any(key_of(one) not in known for one in jobs) or own is None:
         return jobs
     best = best_of(tuning(mine))
-    # Not at the seed that chose it.
+    # Not at the seeds that chose it.
     jobs += [job("alone", best["rate"], seed, "confirm", best["warmup"]) for seed in range(1, plan.seeds + 1)]
     for seed in range(1, plan.seeds + 1):
         for method in methods:
@@ -97,7 +98,7 @@ def grid(lines: list[Line], warmup: float, plan: Plan) -> list[float]:
     stands at the edge."""
     guess = GUESS * plan.lowest_rate
     rates = [guess / 2, guess, guess * 2]
-    finals = tuning(lines).get(warmup, {})
+    finals = tuning(lines, len(plan.tuning_seeds)).get(warmup, {})
     for _ in range(plan.widenings):
         if any(rate not in finals for rate in rates):
             break
@@ -141,7 +142,7 @@ def main() -> int:
     for name in arguments.arenas:
         about = ARENAS[name]
         common = {"lowest_rate": about.lowest_rate, "warmup": about.recipe.warmup, "seeds": arguments.seeds,
-                  "variants": variants}
+                  "tuning_seeds": about.tuning_seeds, "variants": variants}
         plans[name] = (Plan(SMOKE_STEPS, **common, warmups=(about.recipe.warmup,), multiples=(0.125, 1.0), widenings=0)
                        if arguments.smoke else Plan(about.steps, **common, multiples=MULTIPLES[arguments.apart]))
     log = arguments.folder / "any_rate.jsonl"

@@ -17,13 +17,20 @@ def is_lost(line: Line) -> bool:
     return not ended(line) and ("diverged" in line.get("failed", "") or "final" in line)
 
 
-def tuning(lines: list[Line]) -> dict[float, dict[float, float | None]]:
-    """{warm-up: {rate: final loss, None where the run diverged}} of the base optimizer's grids in an arena."""
-    found: dict[float, dict[float, float | None]] = {}
+def tuning(lines: list[Line], runs: int = 1) -> dict[float, dict[float, float | None]]:
+    """{warm-up: {rate: final loss, the median over seeds, None where one diverged}} of the base optimizer's grids in an
+    arena, at rates with so many runs."""
+    found: dict[float, dict[float, list[float | None]]] = {}
     for line in lines:
         if line["purpose"] == "tune" and (ended(line) or is_lost(line)):
-            found.setdefault(line["warmup"], {})[line["rate"]] = line["final"] if ended(line) else None
-    return {warmup: dict(sorted(finals.items())) for warmup, finals in sorted(found.items())}
+            found.setdefault(line["warmup"], {}).setdefault(line["rate"], []).append(line["final"] if ended(line) else None)
+    return {warmup: {rate: _median(finals) for rate, finals in sorted(rates.items()) if len(finals) >= runs}
+            for warmup, rates in sorted(found.items())}
+
+
+def _median(finals: list[float | None]) -> float | None:
+    known = [final for final in finals if final is not None]
+    return statistics.median(known) if len(known) == len(finals) else None
 
 
 def best_of(tuned: dict[float, dict[float, float | None]]) -> Line:

@@ -63,10 +63,10 @@ def variant(predictor, reference, on_accept):
     return f"{predictor} / {reference} / {on_accept}"
 
 
-# What the defaults are.
-AUTO = variant("ema_trend", "denoised", "rate")
+# What the preset verified is.
+VERIFIED = variant("ema_trend", "denoised", "rate")
 
-# The variants that reach the lowest losses beside the defaults.
+# The variants that reach the lowest losses beside it.
 BEST = [variant(predictor, "denoised", "rate") for predictor in ("outer_momentum", "low_rank", "least_squares")]
 
 
@@ -75,22 +75,23 @@ AMPLE = [variant("ema_trend", "denoised", on_accept) + " / max_overhead 0.05" fo
 
 
 # From a rate below the schedule's, and down to 0 at the end.
-START = AUTO + " / rate.start 0.0625 / rate.anneal 0.2"
+START = VERIFIED + " / rate.start 0.0625 / rate.anneal 0.2"
 
 
-# Needs no learning rate.
+# Presets that need no learning rate.
 FREE = "free"
+AUTO = "auto"
 
 
 def options_of(name):
-    """Overrides of a variant: "bare", "free", or predictor / reference / on_accept and perhaps more over the preset verified."""
+    """Overrides of a variant: "bare", "free", "auto", or predictor / reference / on_accept and perhaps more over the preset verified."""
     if name == "bare":
         return {"leapverify.enabled": "false"}
-    if name == FREE:
-        return {"leapverify.enabled": "true", "leapverify.preset": "free"}
+    if name in (FREE, AUTO):
+        return {"leapverify.enabled": "true", "leapverify.preset": name}
     predictor, reference, on_accept, *more = name.split(" / ")
-    # Curves are of interest for the default only; scoring them takes a fifth of a run.
-    scoring = {"run.eval_average": "true"} if name == AUTO else {"run.eval_every": 0}
+    # Curves are of interest for the preset alone; scoring them takes a fifth of a run.
+    scoring = {"run.eval_average": "true"} if name == VERIFIED else {"run.eval_every": 0}
     return {**scoring, "leapverify.enabled": "true", "leapverify.preset": "verified", "leapverify.predictor": predictor,
             "leapverify.reference": reference, "leapverify.on_accept": on_accept,
             **{f"leapverify.{key}": value for key, value in (one.split(" ") for one in more)}}
@@ -100,8 +101,9 @@ def runs_of(grid, rates):
     """(variant, rate, seed), the most telling first."""
     for rate in rates:
         yield "bare", rate, 0
-        yield AUTO, rate, 0
+        yield VERIFIED, rate, 0
     for rate in rates:
+        yield AUTO, rate, 0
         yield FREE, rate, 0
     if grid == "start":
         for rate in rates:
@@ -112,7 +114,7 @@ def runs_of(grid, rates):
             for rate in rates:
                 yield name, rate, 0
         for seed in (1, 2):
-            for name in ["bare", AUTO, *BEST]:
+            for name in ["bare", VERIFIED, AUTO, *BEST]:
                 for rate in rates:
                     yield name, rate, seed
         return
@@ -128,7 +130,7 @@ def runs_of(grid, rates):
     for seed in (1, 2):
         for rate in rates:
             yield "bare", rate, seed
-            yield AUTO, rate, seed
+            yield VERIFIED, rate, seed
 
 
 def model_of(scale):

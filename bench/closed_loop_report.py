@@ -4,13 +4,13 @@ import math
 import statistics
 
 import inference
-from closed_loop import AUTO, first_below
+from closed_loop import VERIFIED, first_below
 from measured import ended
 from pictures import learning_rates, picture, short, style
 
-#: Beside the bare optimizer and the default, that many of the variants that ran at every rate are drawn.
+#: Beside the bare optimizer and the preset verified, that many of the variants that ran at every rate are drawn.
 OTHERS_DRAWN = 3
-NAMES = {"bare": "bare optimizer", AUTO: f"default ({AUTO})"}
+NAMES = {"bare": "bare optimizer", VERIFIED: f"preset verified ({VERIFIED})"}
 
 
 class Losses:
@@ -95,26 +95,26 @@ def difference_row(name, pairs):
 
 
 def difference_table(losses):
-    """The default against the bare optimizer of the same rate and seed."""
+    """The preset verified against the bare optimizer of the same rate and seed."""
     rows = []
     for rate in losses.rates:
-        pairs = losses.pairs(AUTO, [rate])
+        pairs = losses.pairs(VERIFIED, [rate])
         if pairs:
             rows.append(difference_row(short(rate), pairs))
-    pairs = losses.pairs(AUTO, losses.rates)
+    pairs = losses.pairs(VERIFIED, losses.rates)
     if len(rows) > 1:
         rows.append(difference_row("all", pairs))
     if not rows:
         return []
-    return ["Final loss of the default less that of the bare run of the same rate and seed: the median, its 95 % "
+    return ["Final loss of the preset verified less that of the bare run of the same rate and seed: the median, its 95 % "
             "interval (paired BCa bootstrap), the seeds that were better, worse and equal, and the chance of so uneven "
             "a split (two-sided sign test).", "",
-            "| learning rate | n | default − bare | interval | better, worse, equal | p |", "|--:|--:|--:|---|---|--:|",
+            "| learning rate | n | verified − bare | interval | better, worse, equal | p |", "|--:|--:|--:|---|---|--:|",
             *rows, ""]
 
 
 def headway_table(losses):
-    """When the default has passed the final loss of the bare run at the same rate, by seed. What verification costs up
+    """When the preset verified has passed the final loss of the bare run at the same rate, by seed. What verification costs up
     to there is at most the whole run's in the table."""
     def cell(curve, loss):
         step = first_below(curve or [], loss)
@@ -123,29 +123,29 @@ def headway_table(losses):
     rows = []
     for line in sorted(losses.lines, key=lambda line: (line["lr"], line["seed"])):
         bare = losses.finals("bare", line["lr"])
-        if line["variant"] == AUTO and ended(line) and line["seed"] in bare:
+        if line["variant"] == VERIFIED and ended(line) and line["seed"] in bare:
             steps = [cell(line.get(curve), bare[line["seed"]]) for curve in ("curve", "average_curve")]
             rows.append(f"| {short(line['lr'])} | {line['seed']} | {steps[0]} | {steps[1]} |")
-    return [f"Steps of {losses.steps} until {AUTO} has reached the final loss of the bare run at the same rate, "
+    return [f"Steps of {losses.steps} until {VERIFIED} has reached the final loss of the bare run at the same rate, "
             "verification not included, with its weights and with their running average; n = 1 each, so no interval.",
             "",
             "| learning rate | seed | steps | with the average |", "|--:|--:|--:|--:|", *rows]
 
 
 def ranking(losses):
-    """Which variant a default would be: at seed 0, which all have, over the rates that a variant was run at."""
+    """Which variant the preset would be: at seed 0, which all have, over the rates that a variant was run at."""
     def mean(name):
         finals = [losses.finals(name, rate).get(0, math.nan) for rate in losses.rates]
         return statistics.fmean(finals)
 
     means = {name: mean(name) for name in losses.variants}
     ranked = sorted((name for name in means if math.isfinite(means[name])), key=means.get)
-    if AUTO not in ranked or len(ranked) < 2:
+    if VERIFIED not in ranked or len(ranked) < 2:
         return []
     shown = ranked[:5] + [name for name in NAMES if name in ranked[5:]]
     return ["Of the variants with a loss at every rate, by its mean over the rates at seed 0: "
             + "; ".join(f"{ranked.index(name) + 1}. {name} {means[name]:.3f}" for name in shown)
-            + f" (of {len(ranked)}). The default, {AUTO}, is to be among the first and bitwise the bare run where nothing "
+            + f" (of {len(ranked)}). The preset verified, {VERIFIED}, is to be among the first and bitwise the bare run where nothing "
             "verifies; differences of a single run's scatter decide nothing.", ""]
 
 
@@ -155,7 +155,7 @@ def draw_losses(losses, file):
         for index, name in enumerate(losses.best_others(), 2):
             one = style.run_style(index)
             seeds = losses.seeds(name)
-            fewer = "" if seeds == losses.seeds(AUTO) else f", seed {', '.join(map(str, seeds))} only"
+            fewer = "" if seeds == losses.seeds(VERIFIED) else f", seed {', '.join(map(str, seeds))} only"
             axes.plot(losses.rates, [losses.median(name, rate) for rate in losses.rates], color=one.color,
                       linestyle=one.line, linewidth=1, label=name + fewer)
         # The bare optimizer's line is wide enough to be seen where the other lies on it.
@@ -171,7 +171,7 @@ def draw_losses(losses, file):
                       marker=one.marker, markersize=6.5 - 2 * index, label=NAMES[name], zorder=3)
         learning_rates(axes, losses.rates)
         axes.set_ylabel(f"validation loss, {losses.unit}")
-        seeds = len(losses.seeds(AUTO))
+        seeds = len(losses.seeds(VERIFIED))
         axes.set_title(f"Final loss after {losses.steps} steps: median and range of {seeds} seeds" if seeds > 1 else
                        f"Final loss after {losses.steps} steps, one seed")
         handles, labels = axes.get_legend_handles_labels()

@@ -184,24 +184,30 @@ def python_overhead(folder):
     return figures
 
 
+#: Names of the variants of whole runs; the preset verified is named by what it does.
+COSTS = {"bare": "bare", "auto": "preset auto"}
+
+
 def cost(folder):
-    """The runs in which every try is rejected; of those at the slow rate there is one each."""
+    """The runs at the tuned rate, where every try is rejected; of those at the slow rate there is one each."""
     lines = folder.lines("cost")
     # Older logs say it in a line after the rounds.
     tuned = next((line["lr"] for line in lines if "round" in line or "rounds" in line), None)
     runs = [line for line in lines if "variant" in line and ended(line)]
     figures = {}
-    bare_rounds, verified_rounds = (
-        {line.get("round", place): line for place, line in enumerate(
-            line for line in runs if line["lr"] == tuned and (line["variant"] == "bare") == is_bare)}
-        for is_bare in (True, False))
-    both = sorted(bare_rounds.keys() & verified_rounds.keys())
-    for name in ("train_seconds", "cpu_seconds"):
-        bare, verified = ([of_rounds[number][name] for number in both] for of_rounds in (bare_rounds, verified_rounds))
-        if both:
-            figures[f"whole run, {name}, every try rejected ÷ bare"] = ratios(verified, bare)
-            figures[f"whole run, {name}, every try rejected"] = clock(verified, "s")
-            figures[f"whole run, {name}, bare"] = clock(bare, "s")
+    rounds = defaultdict(dict)
+    for line in runs:
+        if line["lr"] == tuned:
+            of_variant = rounds[COSTS.get(line["variant"], "every try rejected")]
+            of_variant[line.get("round", len(of_variant))] = line
+    bare = rounds.pop("bare", {})
+    for what, own in rounds.items():
+        both = sorted(bare.keys() & own.keys())
+        for name in ("train_seconds", "cpu_seconds") if both else ():
+            times, bare_times = ([of_rounds[number][name] for number in both] for of_rounds in (own, bare))
+            figures[f"whole run, {name}, {what} ÷ bare"] = ratios(times, bare_times)
+            figures[f"whole run, {name}, {what}"] = clock(times, "s")
+            figures[f"whole run, {name}, bare"] = clock(bare_times, "s")
     slow = {line["variant"]: line for line in runs if line["lr"] != tuned}
     for name, line in slow.items():
         figures[f"{name} at {line['lr']:g}: final loss"] = Paired("nats", COUNTED, by_seed={0: line["final"]})

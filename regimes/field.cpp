@@ -37,6 +37,12 @@ std::string number_text(double value) {
   return std::string(buffer, result.ptr);
 }
 
+std::string list_text(const std::vector<std::string>& items) {
+  std::string text;
+  for (const std::string& item : items) text += (text.empty() ? "" : ", ") + item;
+  return "[" + text + "]";
+}
+
 void FieldValidator::field(const std::string& name, std::int64_t& value, const Range& range,
                            const char*) {
   if (!range.contains(static_cast<double>(value))) {
@@ -56,6 +62,37 @@ void FieldValidator::field(const std::string& name, std::vector<std::int64_t>& v
       throw InvalidOption(full(name), std::to_string(item), range.text("an integer"));
     }
   }
+}
+
+void FieldTexts::field(const std::string& name, std::int64_t& value, const Range&, const char*) {
+  add(name, std::to_string(value));
+}
+
+void FieldTexts::field(const std::string& name, double& value, const Range&, const char*) {
+  add(name, number_text(value));
+}
+
+void FieldTexts::field(const std::string& name, bool& value, const char*) {
+  add(name, value ? "true" : "false");
+}
+
+void FieldTexts::field(const std::string& name, std::string& value, const char*) {
+  add(name, value);
+}
+
+void FieldTexts::field(const std::string& name, std::vector<std::int64_t>& value, const Range&,
+                       const char*) {
+  std::vector<std::string> items;
+  for (const std::int64_t item : value) items.push_back(std::to_string(item));
+  add(name, list_text(items));
+}
+
+void FieldTexts::field(const std::string& name, std::vector<std::string>& value, const char*) {
+  add(name, list_text(value));
+}
+
+void FieldTexts::field(const std::string& name, const Choice& choice, const char*) {
+  add(name, choice.get());
 }
 
 }  // namespace leapverify

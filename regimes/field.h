@@ -8,6 +8,7 @@
 #include <functional>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace leapverify {
@@ -133,6 +134,42 @@ class FieldValidator : public FieldVisitor {
   void field(const std::string&, std::vector<std::string>&, const char*) override {}
   void field(const std::string&, const Choice&, const char*) override {}
 };
+
+/// An option by its full name, and what it is set to.
+struct FieldText {
+  std::string name;
+  std::string value;
+};
+
+/// Collects all fields as text, in order.
+class FieldTexts : public FieldVisitor {
+ public:
+  void field(const std::string& name, std::int64_t& value, const Range&, const char*) override;
+  void field(const std::string& name, double& value, const Range&, const char*) override;
+  void field(const std::string& name, bool& value, const char*) override;
+  void field(const std::string& name, std::string& value, const char*) override;
+  void field(const std::string& name, std::vector<std::int64_t>& value, const Range&,
+             const char*) override;
+  void field(const std::string& name, std::vector<std::string>& value, const char*) override;
+  void field(const std::string& name, const Choice& choice, const char*) override;
+
+  std::vector<FieldText> texts;
+
+ private:
+  void add(const std::string& name, std::string value) {
+    texts.push_back({full(name), std::move(value)});
+  }
+};
+
+template <class Options>
+std::vector<FieldText> field_texts(Options options) {
+  FieldTexts visitor;
+  options.describe(visitor);
+  return visitor.texts;
+}
+
+/// "[a, b]".
+std::string list_text(const std::vector<std::string>& items);
 
 /// Checks every field of `options` against its range.
 template <class Options>

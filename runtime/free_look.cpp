@@ -37,25 +37,69 @@ bool LeapVerify::Implementation::look_is_due() const {
   return affords(forwards_of_look(first_helping()) + (canary_passed_ ? 0 : forwards_of_canary()));
 }
 
-policy::Decision LeapVerify::Implementation::judge_earlier(Point& earlier, Point& reference,
-                                                           Comparison& comparison) {
+void LeapVerify::Implementation::look_at_run() {
+  LookEvent event;
+  event.step = step_;
+  event.best_step = *kept_step_;
+  const double rate = rate_.free_value();
+  const std::optional<std::int64_t> forwards =
+      with_weights_lent([&](LeapTransaction& transaction) { look_with(transaction, event); });
+  if (!forwards) return;
+  const bool went_back = event.outcome == LookOutcome::kWentBack;
+  if (went_back) require_same_weights("weights after the look at step ");
+  ++ledger().looks;
+  if (went_back) ++ledger().went_back;
+  event.forwards = *forwards;
+  event.false_accepts = ledger().false_accepts;
+  event.gate_passes = gate_passes();
+  emit(to_json(event));
+  if (rate != rate_.free_value()) {
+    trace_rate(went_back ? "an earlier average is better" : "no better average was shown");
+  }
+}
+
+void LeapVerify::Implementation::look_with(LeapTransaction& transaction, LookEvent& event) {
+  event.digest_before = weights_.digest();
+  Comparison comparison{transaction, nullptr, {}, std::nullopt};
+  Point now{0, 0, std::nullopt, {}, &iterates_->average(), &buffer_backup_};
+  Point best{1, *kept_step_ - step_, std::nullopt, {}, &kept_average_, &kept_buffers_};
+  know_losses(now, std::min(first_helping(), verifier_.max_pairs()), comparison);
+  event.decision = judge(now, best, comparison);
+  book_chance(event.decision);
+  if (event.decision.verdict == policy::Verdict::kAccepted) {
+    event.outcome = LookOutcome::kWentBack;
+  } else if (event.decision.refuted) {
+    event.outcome = LookOutcome::kBetter;
+  }
+  if (options_.trace_losses) {
+    event.losses = now.first_losses(event.decision.pairs);
+    event.best_losses = best.first_losses(event.decision.pairs);
+  }
+  follow_look(event, transaction);
+  event.digest_after = weights_.digest();
+}
+
+policy::Decision LeapVerify::Implementation::judge(Point& now, Point& best,
+                                                   Comparison& comparison) {
   const std::int64_t to_come = looks_of_run() - looks_until(step_);
-  policy::Decision decision =
-      compare(reference, earlier, comparison, to_come * forwards_of_usual_look());
+  policy::Decision decision = compare(now, best, comparison, to_come * forwards_of_usual_look());
   if (decision.pairs == 0) return decision;
-  const bool is_finite = std::isfinite(decision.reference_loss);
-  const bool earlier_is_finite = std::isfinite(decision.candidate_loss);
-  if (!is_finite && !earlier_is_finite) {
+  const bool now_is_finite = std::isfinite(decision.reference_loss);
+  const bool best_is_finite = std::isfinite(decision.candidate_loss);
+  if (!now_is_finite && !best_is_finite) {
     throw NotFinite("neither of the compared held-out losses is finite");
   }
-  if (!is_finite) {
+  if (!now_is_finite) {
     decision.verdict = policy::Verdict::kAccepted;
     decision.reason = "the loss of now is not finite";
-  } else if (!earlier_is_finite) {
+  } else if (!best_is_finite) {
     decision.refuted = true;
-    decision.reason = "the earlier loss is not finite";
-  } else if (to_come == 0 && decision.verdict != policy::Verdict::kAccepted && !decision.refuted &&
-             decision.candidate_loss < decision.reference_loss) {
+    decision.reason = "the best loss is not finite";
+  } else if (decision.verdict == policy::Verdict::kAccepted) {
+    decision.reason = "the capital betted on the best so far reached 1 / alpha";
+  } else if (decision.refuted) {
+    decision.reason = "the capital betted on the average of now reached 1 / alpha";
+  } else if (to_come == 0 && decision.candidate_loss < decision.reference_loss) {
     // Nothing is lost by it where the run ends.
     decision.verdict = policy::Verdict::kAccepted;
     decision.reason = "the lower loss, where the run ends";
@@ -63,23 +107,17 @@ policy::Decision LeapVerify::Implementation::judge_earlier(Point& earlier, Point
   return decision;
 }
 
-LeapVerify::Implementation::SearchResult LeapVerify::Implementation::looked_back_on_run(
-    Point& reference, Comparison& comparison) {
-  Point earlier{++comparison.points, *kept_step_ - step_, std::nullopt, {},
-                &kept_average_,      &kept_buffers_};
-  CandidateEvent event = place_candidate(earlier, comparison);
-  event.decision = judge_earlier(earlier, reference, comparison);
-  const policy::Decision& decision = event.decision;
-  book_chance(decision);
-  add_losses(event, reference, earlier);
-  emit(to_json(event));
-  SearchResult result;
-  result.looked_back = decision.verdict == policy::Verdict::kAccepted;
-  // Only what is shown to be better takes its place.
-  result.refuted = decision.refuted;
-  result.is_open = !result.looked_back && !result.refuted && decision.pairs > 0;
-  result.has_diverged = decision.pairs > 0 && !std::isfinite(decision.reference_loss);
-  return result;
+void LeapVerify::Implementation::follow_look(const LookEvent& event, LeapTransaction& transaction) {
+  if (event.outcome == LookOutcome::kWentBack) {
+    go_back(!std::isfinite(event.decision.reference_loss), transaction);
+    return;
+  }
+  transaction.roll_back();
+  if (event.outcome == LookOutcome::kBetter) {
+    keep_average();
+  } else if (event.decision.pairs > 0) {
+    slow_down();
+  }
 }
 
 void LeapVerify::Implementation::slow_down() {

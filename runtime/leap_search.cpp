@@ -9,58 +9,69 @@
 #include <utility>
 
 namespace leapverify {
+
+std::optional<std::int64_t> LeapVerify::Implementation::with_weights_lent(
+    const std::function<void(LeapTransaction&)>& action) {
+  const std::int64_t forwards_before = ledger().forwards();
+  const auto forwards = [&] { return ledger().forwards() - forwards_before; };
+  std::string refusal;
+  try {
+    replicas_.run([&] {
+      if (snapshots_) snapshots_->let_weights_change();
+      const Lent lent(weights_lent_);
+      TensorList own;
+      LeapTransaction transaction(weights_, backup(own), moves_buffers() ? &buffers_ : nullptr,
+                                  &buffer_backup_);
+      if (!canary_passed_) refusal = canary(transaction);
+      canary_passed_ = refusal.empty();
+      if (canary_passed_) action(transaction);
+    });
+  } catch (const CollectiveError&) {
+    throw;
+  } catch (const NotFinite& error) {
+    emit(failure_event(step_, error_text(error), forwards(), /*off=*/false));
+    return std::nullopt;
+  } catch (const std::exception& error) {
+    // What failed on one rank may have failed after others had landed.
+    require_same_weights("weights after a leap that failed at step ");
+    fail(error_text(error), forwards());
+    return std::nullopt;
+  }
+  if (!refusal.empty()) {
+    off_reason_ = refusal;
+    emit(failure_event(step_, off_reason_, forwards(), /*off=*/true));
+    return std::nullopt;
+  }
+  failures_in_row_ = 0;
+  return forwards();
+}
+
 void LeapVerify::Implementation::try_leap(const std::vector<std::int64_t>& horizons,
                                           const TrainingBatch* batch) {
   LeapEvent event;
   event.step = step_;
-  const std::int64_t forwards_before = ledger().forwards();
   SearchResult found;
-  const auto forwards = [&] { return ledger().forwards() - forwards_before; };
-  const auto record_failure = [&] {
+  const std::optional<std::int64_t> forwards = with_weights_lent(
+      [&](LeapTransaction& transaction) { found = try_with(horizons, batch, transaction, event); });
+  if (!forwards) {
     controller_.record(false);
     controller_.end_cascade();
-  };
-  try {
-    replicas_.run([&] { off_reason_ = try_within(horizons, batch, event, found); });
-  } catch (const CollectiveError&) {
-    throw;
-  } catch (const NotFinite& error) {
-    record_failure();
-    emit(failure_event(step_, error_text(error), forwards(), /*off=*/false));
-    return;
-  } catch (const std::exception& error) {
-    // What failed on one rank may have failed after others had landed.
-    require_same_weights("weights after a leap that failed at step ");
-    record_failure();
-    fail(error_text(error), forwards());
     return;
   }
-  if (!off_reason_.empty()) {
-    record_failure();
-    emit(failure_event(step_, off_reason_, forwards(), /*off=*/true));
-    return;
-  }
-  if (event.outcome == LeapOutcome::kCommitted || event.outcome == LeapOutcome::kWentBack) {
-    require_same_weights("weights after the leap at step ");
-  }
+  event.forwards = *forwards;
+  const bool committed = event.outcome == LeapOutcome::kCommitted;
+  if (committed) require_same_weights("weights after the leap at step ");
   const std::optional<Point>& winner = found.winner;
-  failures_in_row_ = 0;
-  event.forwards = forwards();
-  if (found.looked_back && !iterates_) {
+  if (found.looked_back) {
     controller_.record_look_back();
   } else {
-    controller_.record(winner.has_value() || found.looked_back);
+    controller_.record(winner.has_value());
   }
-  const bool committed = event.outcome == LeapOutcome::kCommitted;
   if (verifier_.false_accept_rate()) event.false_accepts = ledger().false_accepts;
   event.gate_passes = gate_passes();
   event.link = controller_.record_link(step_, committed ? event.horizon : 0);
   if (committed) ledger().steps_saved += event.value->steps_saved;
   emit(to_json(event));
-  if (iterates_) {
-    trace_rate(event.outcome == LeapOutcome::kWentBack ? "an earlier average is better"
-                                                       : "no better average was shown");
-  }
   if (winner && options_.adapts_rate() && raise_rate(*winner)) {
     ledger().raising_forwards += event.forwards;
   }
@@ -69,20 +80,11 @@ void LeapVerify::Implementation::try_leap(const std::vector<std::int64_t>& horiz
   }
 }
 
-std::string LeapVerify::Implementation::try_within(const std::vector<std::int64_t>& horizons,
-                                                   const TrainingBatch* batch, LeapEvent& event,
-                                                   SearchResult& found) {
-  if (snapshots_) snapshots_->let_weights_change();
-  const Lent lent(weights_lent_);
-  TensorList own;
-  LeapTransaction transaction(weights_, backup(own), moves_buffers() ? &buffers_ : nullptr,
-                              &buffer_backup_);
-  if (!canary_passed_) {
-    if (std::string reason = canary(transaction); !reason.empty()) return reason;
-    canary_passed_ = true;
-  }
+LeapVerify::Implementation::SearchResult LeapVerify::Implementation::try_with(
+    const std::vector<std::int64_t>& horizons, const TrainingBatch* batch,
+    LeapTransaction& transaction, LeapEvent& event) {
   event.digest_before = weights_.digest();
-  found = search(horizons, batch, transaction);
+  SearchResult found = search(horizons, batch, transaction);
   if (found.winner) {
     event.horizon = found.winner->horizon;
     event.outcome = options_.mode == Mode::kShadow ? LeapOutcome::kShadow
@@ -90,21 +92,13 @@ std::string LeapVerify::Implementation::try_within(const std::vector<std::int64_
                                                    : LeapOutcome::kRateOnly;
     if (options_.leaps()) event.value = worth(*found.winner, transaction);
   }
-  if (found.looked_back && iterates_) {
-    event.outcome = LeapOutcome::kWentBack;
-    event.horizon = *kept_step_ - step_;
-  }
   if (event.outcome == LeapOutcome::kCommitted) {
     land(*found.winner, transaction);
-  } else if (event.outcome == LeapOutcome::kWentBack) {
-    go_back(found.has_diverged, transaction);
   } else {
     transaction.roll_back();
-    if (iterates_ && found.refuted) keep_average();
-    if (found.is_open) slow_down();
   }
   event.digest_after = weights_.digest();
-  return "";
+  return found;
 }
 
 void LeapVerify::Implementation::land(const Point& winner, LeapTransaction& transaction) {
@@ -196,11 +190,8 @@ void LeapVerify::Implementation::trace_rate(const char* reason) {
 void LeapVerify::Implementation::add_losses(CandidateEvent& event, const Point& reference,
                                             const Point& candidate) const {
   if (!options_.trace_losses) return;
-  const auto compared = [&](const Point& point) -> std::vector<double> {
-    return {point.losses.begin(), point.losses.begin() + event.decision.pairs};
-  };
-  event.reference_losses = compared(reference);
-  event.candidate_losses = compared(candidate);
+  event.reference_losses = reference.first_losses(event.decision.pairs);
+  event.candidate_losses = candidate.first_losses(event.decision.pairs);
 }
 
 bool LeapVerify::Implementation::looked_back(Point& reference, Comparison& comparison) {
@@ -243,7 +234,6 @@ LeapVerify::Implementation::SearchResult LeapVerify::Implementation::search(
   }
   know_losses(reference, first, comparison);
   const double first_reference = policy::summarize(reference.losses).mean;
-  if (iterates_) return looked_back_on_run(reference, comparison);
   if (!std::isfinite(first_reference)) {
     throw NotFinite(
         "a held-out loss is not finite where training is: it has diverged, or a sequence has "

@@ -209,7 +209,7 @@ void LeapVerify::Implementation::follow(bool has_batch) {
     limit_stride();
   }
   if (observes && off_reason_.empty()) observe(has_batch);
-  if (look_is_due()) try_leap({}, nullptr);
+  if (look_is_due()) look_at_run();
   if (!observes) return;
   const bool tries_go_on =
       off_reason_.empty() && !situation().gate_used_up &&

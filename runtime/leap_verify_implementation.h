@@ -98,6 +98,10 @@ class LeapVerify::Implementation {
     const TensorList* buffers = nullptr;
     /// Of a candidate that was placed.
     std::optional<Placement> placement = std::nullopt;
+
+    std::vector<double> first_losses(std::int64_t count) const {
+      return {losses.begin(), losses.begin() + count};
+    }
   };
   /// What the points of one try are compared on.
   struct Comparison {
@@ -115,12 +119,8 @@ class LeapVerify::Implementation {
   struct SearchResult {
     std::optional<Point> winner;
     bool looked_back = false;
-    /// Of a candidate it was shown that it is no gain; of an earlier average, that it is worse.
+    /// Of a candidate it was shown that it is no gain.
     bool refuted = false;
-    /// Of an earlier average, that losses were compared and told neither.
-    bool is_open = false;
-    /// The losses of now are no numbers.
-    bool has_diverged = false;
     /// Of the portfolio, whose candidate has won.
     std::optional<std::size_t> member = std::nullopt;
   };
@@ -257,12 +257,15 @@ class LeapVerify::Implementation {
   /// The longest leap that the trust region allows. Synchronises where it is bounded.
   double longest_leap() const;
   bool looked_back(Point& reference, Comparison& comparison);
-  /// The same with a free rate, for the average that was kept.
-  SearchResult looked_back_on_run(Point& reference, Comparison& comparison);
-  policy::Decision judge_earlier(Point& earlier, Point& reference, Comparison& comparison);
-  /// With a free rate: makes the average that was kept that of now, and the weights.
+  /// With a free rate: holds the average of now against the best so far.
+  void look_at_run();
+  void look_with(LeapTransaction& transaction, LookEvent& event);
+  policy::Decision judge(Point& now, Point& best, Comparison& comparison);
+  /// Keeps the average of now, goes on at half of the rate, or goes back.
+  void follow_look(const LookEvent& event, LeapTransaction& transaction);
+  /// Makes the average that was kept that of now, and the weights.
   void go_back(bool has_diverged, LeapTransaction& transaction);
-  /// With a free rate: halves it, as of a run that was not shown to have got better.
+  /// Halves a free rate, as of a run that was not shown to have got better.
   void slow_down();
   /// Keeps the average of now for the looks to come.
   void keep_average();
@@ -336,12 +339,15 @@ class LeapVerify::Implementation {
   void add_losses(CandidateEvent& event, const Point& reference, const Point& candidate) const;
   /// Holds the loss after some more training against its forecast; `winner`: the best so far, or null.
   policy::Decision settle(Point& candidate, const Point* winner, Comparison& comparison);
+  /// Runs what places other weights, after the canary, and puts back what it leaves. Returns the forwards
+  /// that it took, or nothing where it failed, which is traced.
+  std::optional<std::int64_t> with_weights_lent(
+      const std::function<void(LeapTransaction&)>& action);
   /// Tries on gate sequences, or on the batch unless it is null.
   void try_leap(const std::vector<std::int64_t>& horizons, const TrainingBatch* batch);
-  /// Within a try: what `event` then holds, up to and with the landing. Returns why leaps must stay
-  /// off, where the canary says so.
-  std::string try_within(const std::vector<std::int64_t>& horizons, const TrainingBatch* batch,
-                         LeapEvent& event, SearchResult& found);
+  /// Within a try: up to and with the landing.
+  SearchResult try_with(const std::vector<std::int64_t>& horizons, const TrainingBatch* batch,
+                        LeapTransaction& transaction, LeapEvent& event);
   /// Sequences that the canary is evaluated on, three times; each rank has one.
   std::int64_t canary_sequences() const { return std::max(2, replicas_.size()); }
   /// Why the evaluator cannot be trusted with candidates; empty when it can. Leaves the weights as

@@ -66,6 +66,28 @@ ordered_json event_at(const char* kind, std::int64_t step) {
   return {{"event", kind}, {"step", step}};
 }
 
+/// What losses were compared, where they were.
+void add_decision(ordered_json& out, const policy::Decision& decision, const char* reference,
+                  const char* candidate) {
+  if (decision.pairs == 0) return;
+  out[reference] = number(decision.reference_loss);
+  out[candidate] = number(decision.candidate_loss);
+  out["limit"] = number(decision.limit);
+  out["pairs"] = decision.pairs;
+  if (decision.capital_for) out["capital_for"] = number(*decision.capital_for);
+  if (decision.capital_against) out["capital_against"] = number(*decision.capital_against);
+}
+
+/// What a try or a look took, and what it left.
+template <class Event>
+void add_end(ordered_json& out, const Event& event) {
+  out["forwards"] = event.forwards;
+  if (event.false_accepts) out["false_accepts"] = number(*event.false_accepts);
+  out["gate_passes"] = number(event.gate_passes);
+  out["digest_before"] = hex(event.digest_before);
+  out["digest_after"] = hex(event.digest_after);
+}
+
 json points_json(const std::vector<policy::LossPoint>& points) {
   json out = json::array();
   for (const policy::LossPoint& point : points) out.push_back({point.step, point.loss});
@@ -129,21 +151,26 @@ std::string to_json(const CandidateEvent& event) {
   out["verdict"] = name_of(event.decision.verdict);
   out["reason"] = event.decision.reason;
   out["non_finite"] = event.non_finite;
-  if (event.decision.pairs > 0) {
-    out["reference_loss"] = number(event.decision.reference_loss);
-    out["candidate_loss"] = number(event.decision.candidate_loss);
-    out["limit"] = number(event.decision.limit);
-    out["pairs"] = event.decision.pairs;
-    if (event.decision.capital_for) out["capital_for"] = number(*event.decision.capital_for);
-    if (event.decision.capital_against) {
-      out["capital_against"] = number(*event.decision.capital_against);
-    }
-    if (!event.reference_losses.empty()) {
-      out["reference_losses"] = numbers(event.reference_losses);
-      out["candidate_losses"] = numbers(event.candidate_losses);
-    }
+  add_decision(out, event.decision, "reference_loss", "candidate_loss");
+  if (!event.reference_losses.empty()) {
+    out["reference_losses"] = numbers(event.reference_losses);
+    out["candidate_losses"] = numbers(event.candidate_losses);
   }
   out["digest"] = hex(event.digest);
+  return out.dump();
+}
+
+std::string to_json(const LookEvent& event) {
+  ordered_json out = event_at("look", event.step);
+  out["outcome"] = name_of(event.outcome);
+  out["best_step"] = event.best_step;
+  out["reason"] = event.decision.reason;
+  add_decision(out, event.decision, "loss", "best_loss");
+  if (!event.losses.empty()) {
+    out["losses"] = numbers(event.losses);
+    out["best_losses"] = numbers(event.best_losses);
+  }
+  add_end(out, event);
   return out.dump();
 }
 
@@ -158,11 +185,7 @@ std::string to_json(const LeapEvent& event) {
     out["fall_per_step"] = number(event.value->fall_per_step);
     out["steps_saved"] = number(event.value->steps_saved);
   }
-  out["forwards"] = event.forwards;
-  if (event.false_accepts) out["false_accepts"] = number(*event.false_accepts);
-  out["gate_passes"] = number(event.gate_passes);
-  out["digest_before"] = hex(event.digest_before);
-  out["digest_after"] = hex(event.digest_after);
+  add_end(out, event);
   return out.dump();
 }
 
@@ -205,6 +228,8 @@ json to_json_state(const policy::Controller::State& state) {
           {"tries", ledger.tries},
           {"candidates", ledger.candidates},
           {"accepted", ledger.accepted},
+          {"looks", ledger.looks},
+          {"went_back", ledger.went_back},
           {"false_accepts", ledger.false_accepts},
           {"rejections_in_row", state.rejections_in_row},
           {"observations_to_wait", state.observations_to_wait},
@@ -279,6 +304,8 @@ policy::Controller::State controller_state_from_json(const json& data) {
   state.ledger.tries = data.at("tries");
   state.ledger.candidates = data.at("candidates");
   state.ledger.accepted = data.at("accepted");
+  state.ledger.looks = data.at("looks");
+  state.ledger.went_back = data.at("went_back");
   state.ledger.false_accepts = data.at("false_accepts");
   state.rejections_in_row = data.at("rejections_in_row");
   state.observations_to_wait = data.at("observations_to_wait");

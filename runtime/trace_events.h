@@ -41,21 +41,20 @@ struct CandidateEvent {
   std::vector<double> candidate_losses;
 };
 
-enum class LeapOutcome { kCommitted, kRejected, kShadow, kRateOnly, kWentBack };
+enum class LeapOutcome { kCommitted, kRejected, kShadow, kRateOnly };
 
 template <>
 struct EnumNames<LeapOutcome> {
   static constexpr Named<LeapOutcome> names[] = {{LeapOutcome::kCommitted, "committed"},
                                                  {LeapOutcome::kRejected, "rejected"},
                                                  {LeapOutcome::kShadow, "shadow"},
-                                                 {LeapOutcome::kRateOnly, "rate_only"},
-                                                 {LeapOutcome::kWentBack, "went_back"}};
+                                                 {LeapOutcome::kRateOnly, "rate_only"}};
 };
 
 struct LeapEvent {
   std::int64_t step = 0;
   LeapOutcome outcome = LeapOutcome::kRejected;
-  /// Of the winner; 0 when there was none; negative where the run went back.
+  /// Of the winner; 0 when there was none.
   std::int64_t horizon = 0;
   /// Of a leap, where it was measured.
   std::optional<policy::Value> value;
@@ -69,6 +68,34 @@ struct LeapEvent {
   std::uint64_t digest_after = 0;
 };
 
+/// The average of now against the best one so far: it is better, neither was shown, or it is worse.
+enum class LookOutcome { kBetter, kNotShown, kWentBack };
+
+template <>
+struct EnumNames<LookOutcome> {
+  static constexpr Named<LookOutcome> names[] = {{LookOutcome::kBetter, "better"},
+                                                 {LookOutcome::kNotShown, "not_shown"},
+                                                 {LookOutcome::kWentBack, "went_back"}};
+};
+
+struct LookEvent {
+  std::int64_t step = 0;
+  LookOutcome outcome = LookOutcome::kNotShown;
+  /// Of the best average so far, 0: where the run began.
+  std::int64_t best_step = 0;
+  /// Its reference is the average of now, its candidate the best one so far.
+  policy::Decision decision;
+  /// Of each pair that the decision was taken on; empty unless they are traced.
+  std::vector<double> losses;
+  std::vector<double> best_losses;
+  std::int64_t forwards = 0;
+  /// Of the run so far.
+  std::optional<double> false_accepts;
+  double gate_passes = 0;
+  std::uint64_t digest_before = 0;
+  std::uint64_t digest_after = 0;
+};
+
 /// What the decisions of a run rest on, as the text of a JSON object.
 std::string settings_json(Options options, std::int64_t memory_bytes, double step_cost);
 /// `start` at step 0, `resume` later.
@@ -76,6 +103,7 @@ std::string settings_event(std::int64_t step, const std::string& settings);
 std::string to_json(const ObservationEvent& event);
 std::string to_json(const CandidateEvent& event);
 std::string to_json(const LeapEvent& event);
+std::string to_json(const LookEvent& event);
 std::string rate_event(std::int64_t step, double from, double to, const std::string& reason,
                        const policy::RateScale& rate);
 std::string failure_event(std::int64_t step, const std::string& reason, std::int64_t forwards,

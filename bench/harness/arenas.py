@@ -24,6 +24,8 @@ class Arena:
     recipe: Recipe = Recipe()
     #: False: in the any-rate bench the base optimizer is tuned there, and nothing else is run.
     has_methods: bool = True
+    #: Of the any-rate bench's tuning, none of those that it compares at.
+    tuning_seeds: tuple[int, ...] = (0,)
 
 
 _PRETRAIN = Arena(400, 2.5e-4)
@@ -36,12 +38,16 @@ TEXT_ARENAS = {
     "lora": Arena(200, 2e-4, "headers", pretrained=True, adapters=True),
 }
 
-ARENAS = {
+_COSINE = {
     **TEXT_ARENAS,
     "pretrain-large-batch": _LARGE_BATCH,
-    "digits": Arena(400, 2.5e-4, "digits"),
-    **{f"{name}-{kind}": replace(arena, recipe=Recipe(schedule=kind), has_methods=name == "pretrain")
-       for name, arena in {**TEXT_ARENAS, "pretrain-large-batch": _LARGE_BATCH}.items() for kind in SCHEDULES[1:]},
+    "digits": Arena(400, 2.5e-4, "digits", tuning_seeds=(0, 101, 102)),
     "pretrain-sgd": replace(_PRETRAIN, lowest_rate=2.5e-2, recipe=Recipe(optimizer="sgd")),
     "pretrain-muon": replace(_PRETRAIN, recipe=Recipe(optimizer="muon")),
+}
+
+ARENAS = {
+    **_COSINE,
+    **{f"{name}-{kind}": replace(arena, recipe=replace(arena.recipe, schedule=kind), has_methods=name == "pretrain")
+       for name, arena in _COSINE.items() for kind in SCHEDULES[1:]},
 }

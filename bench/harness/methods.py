@@ -136,7 +136,8 @@ class LeapVerify(Method):
         if status["off_reason"]:
             raise RuntimeError(f"leaps went off: {status['off_reason']}")
         return {"cost_steps": status["forwards"] / self.evaluator.step_cost, "tries": status["tries"],
-                "accepted": status["accepted"], "rate_scale": status["learning_rate_scale"]}
+                "accepted": status["accepted"], "looks": status["looks"], "went_back": status["went_back"],
+                "rate_scale": status["learning_rate_scale"]}
 
 
 def _count(batch: Any) -> int:

@@ -100,8 +100,8 @@ void print_summary(const trainer::Summary& summary, const trainer::Config& confi
     if (config.leapverify.options.rate.looks > 0) {
       std::printf(
           "looks at held-out loss: %lld, after which it went back: %lld; %.2f %% of all cost\n",
-          static_cast<long long>(summary.ledger.tries),
-          static_cast<long long>(summary.ledger.accepted), 100 * summary.overhead);
+          static_cast<long long>(summary.ledger.looks),
+          static_cast<long long>(summary.ledger.went_back), 100 * summary.overhead);
     }
     if (!summary.off_reason.empty()) {
       std::printf("no looks were made after this: %s\n", summary.off_reason.c_str());

@@ -396,7 +396,7 @@ Summary Trainer::Implementation::train() {
   const auto due = [&](std::int64_t every) { return every > 0 && step_ / every > before / every; };
   bool saw_off = false;
   std::int64_t failures = 0;
-  std::int64_t went_back = optimizer_->status().ledger.accepted;
+  std::int64_t went_back = optimizer_->status().ledger.went_back;
   bool stopped = stops(/*logged=*/true);
   torch::Tensor loss;
   while (step_ < run.steps && !stopped && !reached_target()) {
@@ -421,8 +421,8 @@ Summary Trainer::Implementation::train() {
     // The last follows its validation.
     if (due(run.checkpoint_every) && saved_step_ != step_ && !last) save();
     const Status status = optimizer_->status();
-    if (has_free_rate() && status.ledger.accepted > went_back) {
-      went_back = status.ledger.accepted;
+    if (status.ledger.went_back > went_back) {
+      went_back = status.ledger.went_back;
       const std::int64_t best = status.best_step;
       note("step " + std::to_string(step_) + ": went back to " +
            (best == 0 ? "where the run began" : "the average of step " + std::to_string(best)) +

@@ -36,6 +36,9 @@ struct Ledger {
   std::int64_t tries = 0;
   std::int64_t candidates = 0;
   std::int64_t accepted = 0;
+  /// With rate.looks, and after how many of them the run went back.
+  std::int64_t looks = 0;
+  std::int64_t went_back = 0;
   /// Upper bound of the expected number of candidates that were accepted though they gain nothing,
   /// looks back included: the sum of their chances, where the rule bounds them.
   double false_accepts = 0;

@@ -3,6 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
+#include <string>
+#include <vector>
 
 namespace leapverify {
 
@@ -195,12 +198,6 @@ void check_positions(const Options& options) {
   if (options.data == DataPolicy::kSkip) throw InvalidOption("data", name_of(options.data), legal);
 }
 
-std::string list_text(const std::vector<std::string>& names) {
-  std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
-  return "[" + text + "]";
-}
-
 /// Links of a cascade lie as far apart as their horizon.
 void check_cascade(const Options& options, const policy::Portfolio& portfolio) {
   if (options.controller.cascade == 1) return;
@@ -244,8 +241,31 @@ void check_batch_norm(const Options& options, const policy::Portfolio& portfolio
   }
 }
 
-constexpr const char* kTriesNothing =
-    " with rate.free (presets auto and free), which tries no candidates; preset: verified does";
+/// Whether a run whose rate is free, or a look at it, reads an option.
+bool read_by_free_rate(const std::string& option) {
+  // A checkpoint's signal must be that of the options.
+  static const std::set<std::string> read = {"enabled",
+                                             "observe_every",
+                                             "probes",
+                                             "reference",
+                                             "denoise_decay",
+                                             "rate.free",
+                                             "rate.growth",
+                                             "rate.stride",
+                                             "rate.looks",
+                                             "detector.signal",
+                                             "max_overhead",
+                                             "max_gate_passes",
+                                             "trace_losses",
+                                             "verification.rule",
+                                             "verification.alpha",
+                                             "verification.sequences",
+                                             "verification.margin",
+                                             "verification.pilot",
+                                             "verification.clip",
+                                             "verification.max_sequences"};
+  return read.count(option) > 0;
+}
 
 void check_free_rate(const Options& options, bool averages) {
   if (!averages) {
@@ -258,42 +278,17 @@ void check_free_rate(const Options& options, bool averages) {
                         "at most " + number_text(policy::RateOptions::kFreeLargestStride) +
                             " with rate.free; where none is given it is 0.05 to 0.5 mostly");
   }
-  const Options unread = Options::free_rate();
-  const auto check = [](const char* field, const auto& value, const auto& legal) {
-    if (value == legal) return;
-    throw InvalidOption(field, number_text(static_cast<double>(value)),
-                        number_text(static_cast<double>(legal)) +
-                            " with rate.free (presets auto and free), which does not read it; "
+  const std::vector<FieldText> given = field_texts(options);
+  const std::vector<FieldText> usual = field_texts(Options());
+  for (std::size_t i = 0; i < given.size(); ++i) {
+    if (given[i].value == usual[i].value || read_by_free_rate(given[i].name)) continue;
+    throw InvalidOption(given[i].name, given[i].value,
+                        usual[i].value +
+                            " with rate.free (presets auto and free), which tries no candidates; "
                             "preset: verified does");
-  };
-  check("rate.start", options.rate.start, unread.rate.start);
-  check("rate.largest", options.rate.largest, unread.rate.largest);
-  check("rate.smallest", options.rate.smallest, unread.rate.smallest);
-  check("rate.look_back", options.rate.look_back, unread.rate.look_back);
-  check("rate.max_hold", options.rate.max_hold, unread.rate.max_hold);
-  check("rate.anneal", options.rate.anneal, unread.rate.anneal);
-  const auto check_choice = [](const char* field, auto value, auto legal) {
-    if (value == legal) return;
-    throw InvalidOption(field, name_of(value), std::string(name_of(legal)) + kTriesNothing);
-  };
-  if (!options.controller.horizons.empty()) {
-    std::vector<std::string> given;
-    for (const std::int64_t steps : options.controller.horizons) {
-      given.push_back(std::to_string(steps));
-    }
-    throw InvalidOption("horizons", list_text(given), std::string("[]") + kTriesNothing);
   }
-  check_choice("predictor", options.predictor.kind, unread.predictor.kind);
-  check_choice("least_regime", options.controller.least_regime, unread.controller.least_regime);
-  check_choice("snapshots", options.snapshots, unread.snapshots);
-  check_choice("moments", options.moments, unread.moments);
-  check_choice("on_accept", options.on_accept, unread.on_accept);
-  check_choice("mode", options.mode, unread.mode);
-  check_choice("when", options.verification.when, unread.verification.when);
-  check_choice("batch_norm", options.batch_norm, unread.batch_norm);
-  check_choice("gate", options.gate, unread.gate);
   if (options.rate.looks > 0 && options.verification.rule != policy::Rule::kSequential) {
-    throw InvalidOption("rule", name_of(options.verification.rule),
+    throw InvalidOption("verification.rule", name_of(options.verification.rule),
                         "sequential with rate.looks, which go by what is shown to be worse");
   }
 }

@@ -15,7 +15,7 @@ BENCH = pathlib.Path(__file__).parents[2] / "bench" / "any_rate.py"
 sys.path.insert(0, str(BENCH.parent))
 import any_rate as bench  # noqa: E402
 from any_rate_report import times  # noqa: E402
-from any_rate_runs import Arena, arenas_of, is_bracketed  # noqa: E402
+from any_rate_runs import Arena, arenas_of, is_bracketed, tuning  # noqa: E402
 from corpus import fingerprint  # noqa: E402
 from harness import SCHEDULES  # noqa: E402
 from harness.arenas import ARENAS  # noqa: E402
@@ -56,6 +56,18 @@ class Planning(unittest.TestCase):
                          {(64, 0.0, 1), (64, 0.0, 2)}, "at the best warm-up, and not at the seed that found it")
         falling = until_nothing_is_left(lambda job: 3 + abs(job["rate"] - 1))
         self.assertEqual(sorted(rates(falling, purpose="tune", warmup=0.1)), [0.5, 1, 2, 4, 8, 16, 32])
+
+    def test_where_runs_scatter_the_median_over_seeds_is_tuned(self):
+        def loss(job):
+            # At seed 0 the largest rate has luck.
+            return 1.0 if (job["seed"], job["rate"]) == (0, 32) else 3 + abs(job["rate"] - 16)
+
+        lines = until_nothing_is_left(loss, plan=replace(PLAN, tuning_seeds=(0, 101, 102), warmups=(0.1,)))
+        tuned = [(line["rate"], line["seed"]) for line in lines if line["purpose"] == "tune"]
+        self.assertEqual(sorted(tuned), [(rate, seed) for rate in (8, 16, 32) for seed in (0, 101, 102)])
+        self.assertEqual(set(rates(lines, purpose="confirm")), {16})
+        self.assertEqual(tuning(lines), {0.1: {8: 11, 16: 3, 32: 19}})
+        self.assertEqual(tuning(lines[:4], 3), {0.1: {}}, "of rates that all seeds were run at")
 
     def test_all_is_held_against_the_best_schedule(self):
         def tuned(arena, final):

@@ -94,17 +94,19 @@ class Cost(Folder):
     def lines(self):
         return [json.loads(line) for line in (self.folder / "cost.jsonl").read_text().splitlines()]
 
-    def test_is_of_two_runs_in_turns_and_of_two_slow_ones(self):
+    def test_is_of_three_runs_in_turns_and_of_three_slow_ones(self):
         result = self.cost("--rounds", "2")
         self.assertEqual(result.returncode, 0, result.stderr)
         lines = self.lines()
         self.assertEqual({line["steps"] for line in lines}, {1000})
-        default = lines[1]["variant"]
+        default = run_cost.VERIFIED
         self.assertEqual([(line["variant"], line.get("round"), line["lr"]) for line in lines],
-                         [("bare", 0, 8e-3), (default, 0, 8e-3), (default, 1, 8e-3), ("bare", 1, 8e-3),
-                          ("bare", None, 5e-4), (default, None, 5e-4)])
+                         [("bare", 0, 8e-3), (default, 0, 8e-3), ("auto", 0, 8e-3),
+                          (default, 1, 8e-3), ("auto", 1, 8e-3), ("bare", 1, 8e-3),
+                          ("bare", None, 5e-4), (default, None, 5e-4), ("auto", None, 5e-4)])
         figures = measured.cost(ResultsFolder(self.folder))
         self.assertEqual(figures["whole run, train_seconds, every try rejected ÷ bare"].values, (1, 1))
+        self.assertEqual(figures["whole run, train_seconds, preset auto ÷ bare"].values, (1, 1))
         self.assertEqual(figures[f"{default} at 0.0005: steps to the bare run's final loss"].value, 1000)
 
     def test_goes_on_where_it_was(self):
@@ -120,7 +122,7 @@ class Cost(Folder):
         self.program.write_text(STAND_IN.replace("#!/bin/sh", FAILS_ONCE))
         result = self.cost("--rounds", "3")
         self.assertEqual(result.returncode, 1)
-        default = run_cost.AUTO
+        default = run_cost.VERIFIED
         self.assertEqual(result.stderr.splitlines(), [f"error: {default} at 0.008: no such luck"])
         lines = self.lines()
         self.assertEqual([line["failed"] for line in lines if "failed" in line], ["no such luck"])
@@ -167,9 +169,9 @@ class RealProgram(unittest.TestCase):
             closed_loop, cost = ([json.loads(line) for line in (folder / "results" / name).read_text().splitlines()]
                                  for name in ("closed_loop.jsonl", "cost.jsonl"))
             self.assertEqual([line for line in [*closed_loop, *cost] if "failed" in line], [])
-            self.assertGreater(max(line["tries"] for line in closed_loop if line["variant"] == run_cost.AUTO), 0)
-            self.assertEqual({line["variant"] for line in closed_loop} & {"bare", "free"}, {"bare", "free"})
-            self.assertEqual(len(cost), 12)
+            self.assertGreater(max(line["tries"] for line in closed_loop if line["variant"] == run_cost.VERIFIED), 0)
+            self.assertEqual({line["variant"] for line in closed_loop} & {"bare", "free", "auto"}, {"bare", "free", "auto"})
+            self.assertEqual(len(cost), 18)
             result = subprocess.run([sys.executable, BENCH / "report.py", folder / "results"], capture_output=True, text=True)
             self.assertEqual(result.returncode, 0, result.stderr)
             report = (folder / "results" / "report.md").read_text()

@@ -66,6 +66,16 @@ TEST(Field, RefusalInGroupCarriesTheFullName) {
   }
 }
 
+TEST(Field, AllAreTextByFullName) {
+  Outer options;
+  options.colour = Colour::kBlue;
+  std::vector<std::string> lines;
+  for (const FieldText& field : field_texts(options))
+    lines.push_back(field.name + ": " + field.value);
+  EXPECT_THAT(lines,
+              testing::ElementsAre("count: 3", "list: [1, 2]", "colour: blue", "inner.share: 0.5"));
+}
+
 TEST(Field, EveryItemOfAListIsChecked) {
   Outer options;
   options.list = {5, 0};

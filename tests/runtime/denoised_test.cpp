@@ -1078,7 +1078,7 @@ TEST(Denoised, AFreeRateThatCannotBeIsRefused) {
     change(options);
     try {
       options.validate();
-      ADD_FAILURE() << "accepted";
+      ADD_FAILURE() << field << " accepted";
     } catch (const InvalidOption& error) {
       EXPECT_EQ(error.field(), field);
     }
@@ -1096,7 +1096,12 @@ TEST(Denoised, AFreeRateThatCannotBeIsRefused) {
   refused("rate.anneal", [](Options& o) { o.rate.anneal = 0.2; });
   refused("gate", [](Options& o) { o.gate = GateSource::kNextBatch; });
   refused("batch_norm", [](Options& o) { o.batch_norm = BatchNormPolicy::kRecompute; });
-  refused("when", [](Options& o) { o.verification.when = policy::When::kRaced; });
+  refused("verification.when", [](Options& o) { o.verification.when = policy::When::kRaced; });
+  refused("first_leap", [](Options& o) { o.controller.first_leap = 20; });
+  refused("max_backoff", [](Options& o) { o.controller.max_backoff = 2; });
+  refused("trust_norm", [](Options& o) { o.trust_norm = 0.2; });
+  refused("horizons", [](Options& o) { o.controller.horizons = {10}; });
+  refused("detector.hysteresis", [](Options& o) { o.detector.hysteresis = 7; });
 }
 
 TEST(Denoised, WithoutProbesTheFallOfTheLossIsThatOfTheReferences) {

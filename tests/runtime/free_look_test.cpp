@@ -67,21 +67,22 @@ TEST(FreeLook, WhatIsShownToBeBetterLeavesNoTrace) {
   };
   run.train(100);
   EXPECT_TRUE(bitwise_equal(unseen.everything(), run.everything()));
-  const std::vector<json> looks = events_of(run, "leap");
+  const std::vector<json> looks = events_of(run, "look");
   EXPECT_EQ(steps_of(looks), (std::vector<std::int64_t>{7, 25, 57, 100}));
+  std::int64_t best = 0;
   for (const json& look : looks) {
-    EXPECT_EQ(look.at("outcome"), "rejected");
+    EXPECT_EQ(look.at("outcome"), "better");
+    EXPECT_EQ(look.at("best_step"), best);
     EXPECT_EQ(look.at("digest_before"), look.at("digest_after"));
+    EXPECT_GT(look.at("pairs"), 0);
+    EXPECT_GT(look.at("best_loss").get<double>(), look.at("loss").get<double>() + 5);
+    best = look.at("step");
   }
-  std::int64_t before = 0;
-  for (const json& earlier : events_of(run, "candidate")) {
-    const std::int64_t step = earlier.at("step");
-    EXPECT_EQ(earlier.at("horizon"), before - step);
-    EXPECT_GT(earlier.at("pairs"), 0);
-    before = step;
-  }
-  EXPECT_EQ(run.leaps->status().ledger.tries, 4);
-  EXPECT_EQ(run.leaps->status().ledger.accepted, 0);
+  EXPECT_EQ(run.leaps->status().best_step, 100);
+  EXPECT_EQ(run.leaps->status().ledger.looks, 4);
+  EXPECT_EQ(run.leaps->status().ledger.went_back, 0);
+  EXPECT_EQ(run.leaps->status().ledger.tries, 0) << "no candidates are";
+  EXPECT_THAT(events_of(run, "candidate"), IsEmpty());
   EXPECT_GT(run.leaps->status().overhead, 0);
 }
 
@@ -120,14 +121,14 @@ TEST(FreeLook, GoesBackToAnAverageThatWasBetterAtHalfOfTheRate) {
   EXPECT_TRUE(bitwise_equal(listed(run, "iterate_average."), kept));
   EXPECT_TRUE(bitwise_equal(listed(run, "average."), kept)) << "the stride is measured from here";
   EXPECT_EQ(export_state(*run.base).tensors.size(), moments.size());
-  const json look = events_of(run, "leap").back();
+  const json look = events_of(run, "look").back();
   EXPECT_EQ(look.at("outcome"), "went_back");
-  EXPECT_EQ(look.at("horizon"), kept_at - 57);
-  EXPECT_EQ(events_of(run, "candidate").back().at("verdict"), "accepted");
+  EXPECT_EQ(look.at("best_step"), kept_at);
+  EXPECT_EQ(look.at("reason"), "the capital betted on the best so far reached 1 / alpha");
   const json rate = events_of(run, "rate").back();
   EXPECT_EQ(rate.at("reason"), "an earlier average is better");
   EXPECT_EQ(rate.at("to").get<double>(), 0.5 * rate.at("from").get<double>());
-  EXPECT_EQ(run.leaps->status().ledger.accepted, 1);
+  EXPECT_EQ(run.leaps->status().ledger.went_back, 1);
   const double ceiling = rate_in_force(run);
   EXPECT_LT(ceiling, 0.6 * before);
   for (int step = 58; step < 100; ++step) {
@@ -137,7 +138,7 @@ TEST(FreeLook, GoesBackToAnAverageThatWasBetterAtHalfOfTheRate) {
   EXPECT_FALSE(bitwise_equal(weights_of(run), kept)) << "it trains on";
   run.train(1);
   EXPECT_TRUE(bitwise_equal(weights_of(run), kept)) << "nor does it end anywhere worse";
-  EXPECT_EQ(events_of(run, "leap").back().at("horizon"), kept_at - 100);
+  EXPECT_EQ(events_of(run, "look").back().at("best_step"), kept_at);
 }
 
 TEST(FreeLook, WhatIsNotShownToBeBetterTakesNothingsPlace) {
@@ -147,12 +148,13 @@ TEST(FreeLook, WhatIsNotShownToBeBetterTakesNothingsPlace) {
   run.change_losses = [](const at::Tensor& losses) { return losses * 0; };
   const std::vector<at::Tensor> start = weights_of(run);
   run.train(50);
-  EXPECT_EQ(events_of(run, "leap").size(), 2u);
+  EXPECT_EQ(events_of(run, "look").size(), 2u);
   EXPECT_TRUE(bitwise_equal(listed(run, "kept_average."), start));
-  EXPECT_EQ(events_of(run, "candidate").back().at("horizon"), -25);
+  EXPECT_EQ(events_of(run, "look").back().at("best_step"), 0);
   run.change_losses = nullptr;
   run.train(25);
-  EXPECT_EQ(events_of(run, "candidate").back().at("horizon"), -57);
+  EXPECT_EQ(events_of(run, "look").back().at("best_step"), 0);
+  EXPECT_EQ(run.leaps->status().best_step, 57);
   EXPECT_FALSE(bitwise_equal(listed(run, "kept_average."), start));
 }
 
@@ -163,7 +165,7 @@ TEST(FreeLook, WhatIsNotShownToBeBetterHalvesTheRate) {
   const std::vector<at::Tensor> iterate = listed(run, "iterate.");
   run.change_losses = [](const at::Tensor& losses) { return losses * 0; };
   run.train(1);
-  EXPECT_EQ(events_of(run, "leap").back().at("outcome"), "rejected");
+  EXPECT_EQ(events_of(run, "look").back().at("outcome"), "not_shown");
   EXPECT_FALSE(bitwise_equal(listed(run, "iterate."), iterate)) << "it stays where it is";
   const json rate = events_of(run, "rate").back();
   EXPECT_EQ(rate.at("reason"), "no better average was shown");
@@ -197,10 +199,10 @@ TEST(FreeLook, WhereTheRunEndsTheLowerLossDecides) {
   };
   const std::vector<at::Tensor> start = weights_of(run);
   run.train(75);
-  for (const json& look : events_of(run, "leap")) EXPECT_EQ(look.at("outcome"), "rejected");
+  for (const json& look : events_of(run, "look")) EXPECT_EQ(look.at("outcome"), "not_shown");
   run.train(25);
-  EXPECT_EQ(events_of(run, "leap").back().at("outcome"), "went_back");
-  EXPECT_EQ(events_of(run, "candidate").back().at("reason"), "the lower loss, where the run ends");
+  EXPECT_EQ(events_of(run, "look").back().at("outcome"), "went_back");
+  EXPECT_EQ(events_of(run, "look").back().at("reason"), "the lower loss, where the run ends");
   EXPECT_TRUE(bitwise_equal(weights_of(run), start));
 }
 
@@ -216,7 +218,7 @@ TEST(FreeLook, LeaveTheUsualShareToThoseThatAreToCome) {
     return 1 + 0.1 * turns * (++sign % 2 == 0 ? 1 : -1);
   };
   run.train(100);
-  const std::vector<json> looks = events_of(run, "candidate");
+  const std::vector<json> looks = events_of(run, "look");
   ASSERT_EQ(looks.size(), 3u);
   for (const json& look : looks) EXPECT_EQ(look.at("pairs"), 48);
   EXPECT_EQ(looks.front().at("reason"), "overhead cap reached");
@@ -244,7 +246,7 @@ TEST(FreeLook, GoesBackFromWeightsThatAreNoNumbers) {
   EXPECT_TRUE(run.model->second->weight.isnan().any().item<bool>());
   run.train(1);
   EXPECT_TRUE(bitwise_equal(weights_of(run), kept));
-  EXPECT_EQ(events_of(run, "candidate").back().at("reason"), "the loss of now is not finite");
+  EXPECT_EQ(events_of(run, "look").back().at("reason"), "the loss of now is not finite");
   run.train(43);
   for (const at::Tensor& weight : weights_of(run)) {
     EXPECT_TRUE(weight.isfinite().all().item<bool>());
@@ -269,7 +271,7 @@ TEST(FreeLook, WhereBothLossesAreNoNumbersThatIsSaidAndNothingChanges) {
   EXPECT_EQ(events_of(run, "failure").back().at("off"), false);
   EXPECT_GE(rate_in_force(run), before) << "it was not slowed down";
   EXPECT_LE(events_of(run, "rate").size(), rates + 1);
-  EXPECT_TRUE(events_of(run, "leap").empty());
+  EXPECT_TRUE(events_of(run, "look").empty());
   run.train(75);
 }
 
@@ -281,7 +283,7 @@ TEST(FreeLook, WhatIsANumberTakesThePlaceOfWhatIsNone) {
     return bitwise_equal(weights_of(run), start) ? losses * kNaN : losses;
   };
   run.train(7);
-  EXPECT_EQ(events_of(run, "candidate").back().at("reason"), "the earlier loss is not finite");
+  EXPECT_EQ(events_of(run, "look").back().at("reason"), "the best loss is not finite");
   EXPECT_FALSE(bitwise_equal(listed(run, "kept_average."), start));
 }
 
@@ -293,7 +295,7 @@ TEST(FreeLook, ALookOnTheWayUpToTheStrideSlowsNothingDown) {
     run.wrap(options);
     run.change_losses = [](const at::Tensor& losses) { return losses * 0; };
     run.train(4);
-    EXPECT_EQ(events_of(run, "candidate").size(), looks == 0 ? 0u : 4u);
+    EXPECT_EQ(events_of(run, "look").size(), looks == 0 ? 0u : 4u);
     EXPECT_LT(json::parse(run.leaps->state().json).at("rate").at("reach"),
               policy::RateOptions::free_stride(100, false));
     return rate_in_force(run);
@@ -308,10 +310,10 @@ TEST(FreeLook, TheLastIsAStepEarlierForEachThatStoodStill) {
   run.train(60);
   run.leaps->stand_still();
   run.train(38);
-  EXPECT_EQ(events_of(run, "leap").back().at("step"), 98);
-  const std::size_t looks = events_of(run, "leap").size();
+  EXPECT_EQ(events_of(run, "look").back().at("step"), 98);
+  const std::size_t looks = events_of(run, "look").size();
   run.train(5);
-  EXPECT_EQ(events_of(run, "leap").size(), looks) << "none in a run that goes on";
+  EXPECT_EQ(events_of(run, "look").size(), looks) << "none in a run that goes on";
 }
 
 TEST(FreeLook, ProbesArePaidForFirst) {
@@ -322,7 +324,7 @@ TEST(FreeLook, ProbesArePaidForFirst) {
   ToyRun run;
   run.wrap(options);
   run.train(100);
-  EXPECT_EQ(steps_of(events_of(run, "leap")), (std::vector<std::int64_t>{25, 100}));
+  EXPECT_EQ(steps_of(events_of(run, "look")), (std::vector<std::int64_t>{25, 100}));
   EXPECT_LE(run.leaps->status().ledger.forwards(), run.leaps->try_cost(kToyBatch).allowed);
 }
 
@@ -341,9 +343,9 @@ TEST(FreeLook, ARunThatWentBackIsResumedBitwise) {
   whole.wrap(options);
   train(whole, 100);
   std::vector<std::string> outcomes;
-  for (const json& look : events_of(whole, "leap")) outcomes.push_back(look.at("outcome"));
+  for (const json& look : events_of(whole, "look")) outcomes.push_back(look.at("outcome"));
   EXPECT_THAT(outcomes, testing::Contains("went_back"));
-  EXPECT_THAT(outcomes, testing::Contains("rejected"));
+  EXPECT_THAT(outcomes, testing::Contains("better"));
   for (const int stop : {1, 6, 7, 25, 40, 56, 57, 58, 99}) {
     expect_resumed_is(whole, options, stop, 100, train);
   }
@@ -357,7 +359,7 @@ TEST(FreeLook, AreAsManyAsTheCapPaysForAndEvenlySpaced) {
     run.wrap(options);
     const TryCost cost = run.leaps->try_cost(kToyBatch);
     run.train(100);
-    const auto steps = steps_of(events_of(run, "leap"));
+    const auto steps = steps_of(events_of(run, "look"));
     EXPECT_EQ(cost.looks, static_cast<std::int64_t>(steps.size()));
     EXPECT_LE(run.leaps->status().ledger.forwards(), cost.allowed);
     return steps;
@@ -391,7 +393,7 @@ TEST(FreeLook, AStateWithoutThemIsGoneOnFrom) {
   run.wrap(looked_at());
   run.leaps->restore(unseen);
   run.train(18);
-  EXPECT_EQ(events_of(run, "candidate").back().at("horizon"), -17) << "it was kept when it began";
+  EXPECT_EQ(events_of(run, "look").back().at("best_step"), 40) << "it was kept when it began";
   const LeapVerifyState seen = run.leaps->state();
   run.wrap(not_looked_at());
   run.leaps->restore(seen);
@@ -423,7 +425,7 @@ TEST(FreeLook, RanksGoBackTogether) {
   EXPECT_THAT(thrown, Each(IsEmpty()));
   EXPECT_TRUE(bitwise_equal(weights_of(*runs[0]), weights_of(*runs[1])));
   for (const auto& run : runs) {
-    EXPECT_EQ(events_of(*run, "leap").back().at("outcome"), "went_back");
+    EXPECT_EQ(events_of(*run, "look").back().at("outcome"), "went_back");
   }
 }
 

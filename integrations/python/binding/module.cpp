@@ -93,6 +93,8 @@ class Engine {
     out["candidates"] = now.ledger.candidates;
     out["accepted"] = now.ledger.accepted;
     out["false_accepts"] = now.ledger.false_accepts;
+    out["looks"] = now.ledger.looks;
+    out["went_back"] = now.ledger.went_back;
     out["forwards"] = now.ledger.forwards();
     out["steps_saved"] = now.ledger.steps_saved;
     out["overhead"] = now.overhead;

@@ -63,9 +63,9 @@ def sink(live: Live, trace: str | Callable[[dict[str, Any]], None] | None) -> Ca
         rest = "leaps are off for the rest of the run" if failure["off"] else "training goes on without this try"
         warnings.warn(f"LeapVerify at step {failure['step']}: {failure['reason']}; {rest}")
 
-    def tell_of_way_back(leap: dict[str, Any]) -> None:
-        if leap["horizon"] == -leap["step"]:
-            warnings.warn(f"LeapVerify at step {leap['step']}: went back to where the run began, for nothing that it made is "
+    def tell_of_way_back(look: dict[str, Any]) -> None:
+        if look["best_step"] == 0:
+            warnings.warn(f"LeapVerify at step {look['step']}: went back to where the run began, for nothing that it made is "
                           "shown to be better on held-out data")
 
     def take(event: str) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from leapverify.ledger import forwards_until, tries_of
 from leapverify.runs import Run
-from leapverify.trace_events import Observation
+from leapverify.trace_events import Look, Observation
 
 _GATE = "gate"
 _SHARES = ((0.25, "a quarter"), (0.5, "half"), (0.75, "three quarters"))
@@ -70,7 +70,7 @@ def smoothed(curve: Curve) -> Curve:
 
 def held_out_curve(run: Run) -> Curve:
     """Validation; without metrics what the trace holds: the probes' loss, else that of the weights
-    which candidates were compared with."""
+    which candidates were compared with, or of the averages that were looked at."""
     validation = _curve("validation", [(line.step, line.loss) for line in run.validation])
     if validation.steps:
         return validation
@@ -80,7 +80,9 @@ def held_out_curve(run: Run) -> Curve:
         return probes
     compared = [(one.step, [c.reference_loss for c in one.candidates if c.pairs > 0])
                 for one in tries_of(run.events)]
-    return _curve(_GATE, [(step, losses[0]) for step, losses in compared if losses])
+    looked_at = [(event.step, event.loss) for event in run.events
+                 if isinstance(event, Look) and event.pairs > 0]
+    return _curve(_GATE, looked_at or [(step, losses[0]) for step, losses in compared if losses])
 
 
 def comparable_to(run: Run, reference: Run) -> bool:

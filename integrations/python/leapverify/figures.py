@@ -35,9 +35,9 @@ from leapverify.figure_style import (
     inline_svg,
     run_style,
 )
-from leapverify.ledger import Try, tries_of
+from leapverify.ledger import LOOK_VERDICTS, tries_of
 from leapverify.runs import Run
-from leapverify.trace_events import REGIMES, Observation, RateChange
+from leapverify.trace_events import REGIMES, Failure, Look, Observation, RateChange
 
 _MOST_POINTS = 1500
 #: Of a picture, in inches.
@@ -151,11 +151,20 @@ def _height_of_marks(run: Run) -> Callable[[int], float]:
     return lambda step: (training if training.steps and step < begin else held_out).at(step)
 
 
-def _plot_marks(axes: Axes, run: Run, tries: Sequence[Try]) -> None:
+def _verdicts(run: Run) -> list[tuple[int, str]]:
+    """(step, verdict) of tries and looks."""
+    if not run.is_free:
+        return [(one.step, one.verdict) for one in tries_of(run.events)]
+    return [(event.step, LOOK_VERDICTS[event.outcome] if isinstance(event, Look) else "failure")
+            for event in run.events if isinstance(event, (Look, Failure))]
+
+
+def _plot_marks(axes: Axes, run: Run) -> None:
     height = _height_of_marks(run)
+    verdicts = _verdicts(run)
     # Those that changed nothing lie below.
     for order, (verdict, mark) in enumerate(reversed(list(MARKS.items()))):
-        steps = [one.step for one in tries if one.verdict == verdict]
+        steps = [step for step, own in verdicts if own == verdict]
         if steps:
             axes.plot(steps, [height(step) for step in steps], linestyle="none",
                       marker=mark.marker, markersize=mark.size, markeredgecolor=mark.color,
@@ -223,24 +232,26 @@ def _end_label(axes: Axes, curve: Curve) -> None:
 
 
 def steps_figure(run: Run, prefix: str) -> str:
-    """Losses with every try, regimes and learning rate, all against steps."""
+    """Losses with every try or look, regimes where they matter and learning rate, all against steps."""
+    has_regimes = run.leaps_on and not run.is_free
     with matplotlib.rc_context(STYLE):
-        regimes = [(0.16, 0.5)] if run.leaps_on else []
+        regimes = [(0.16, 0.5)] if has_regimes else []
         figure, panels = _stacked(_WIDTH, [(3.7, 0.5), *regimes, (1.15, 0.5)])
         losses, rates = panels[0], panels[-1]
         _plot_losses(losses, lambda curve: curve.steps, run)
-        _plot_marks(losses, run, tries_of(run.events))
+        _plot_marks(losses, run)
         _end_label(losses, held_out_curve(run))
         if losses.get_legend_handles_labels()[0]:
             losses.legend(loc="upper right")
-        if run.leaps_on:
+        if has_regimes:
             _plot_regimes(panels[1], run)
         if run.training or not run.leaps_on:
             _plot_rates(rates, [(run, RunStyle(INK, None, ""))])
         else:
             _plot_factors(rates, run)
         _step_axis(rates, run.steps)
-        return inline_svg(figure, prefix, "Losses, tries, regimes and learning rate against steps")
+        what = "Losses, tries, regimes" if has_regimes else "Losses, looks" if run.leaps_on else "Losses"
+        return inline_svg(figure, prefix, f"{what} and learning rate against steps")
 
 
 def time_figure(run: Run, prefix: str) -> str:

@@ -13,14 +13,16 @@ from leapverify.trace_events import (
     Event,
     Failure,
     Leap,
+    Look,
     Observation,
     RateChange,
     Settings,
 )
 
 #: Verdicts on a try, those that changed the run first.
-VERDICTS = ("leap committed", "rate raised", "rate lowered", "went back", "accepted, rate kept", "shadow",
-            "rejected", "failure")
+VERDICTS = ("leap committed", "rate raised", "rate lowered", "accepted, rate kept", "shadow", "rejected", "failure")
+#: Those on a look, by its outcome.
+LOOK_VERDICTS = {"went_back": "went back", "not_shown": "slowed down", "better": "better than before"}
 
 # Reasons of rate events; any other change follows the schedule or the options.
 _RAISED = "a candidate verified"
@@ -46,8 +48,6 @@ class Try:
             return "failure"
         if self.leap.outcome in ("committed", "shadow"):
             return "leap committed" if self.leap.outcome == "committed" else "shadow"
-        if self.leap.outcome == "went_back":
-            return "went back"
         if self.leap.outcome == "rate_only":
             return "rate raised" if self.raised else "accepted, rate kept"
         return "rate lowered" if self.lowered else "rejected"
@@ -82,11 +82,8 @@ def tries_of(events: Iterable[Event]) -> list[Try]:
     tries: list[Try] = []
     open_try: Try | None = None
     regime = "transition"
-    looks = 0
     for event in events:
-        if isinstance(event, Settings):
-            looks = event.options.count("rate.looks") if event.options.has("rate.looks") else 0
-        elif isinstance(event, Observation):
+        if isinstance(event, Observation):
             regime = event.regime
             open_try = Try(event.step, regime) if event.tries else None
         elif isinstance(event, RateChange):
@@ -94,12 +91,8 @@ def tries_of(events: Iterable[Event]) -> list[Try]:
                 open_try.lowered = event
             elif event.reason == _RAISED and tries:
                 tries[-1].raised = event
-        elif isinstance(event, Candidate):
-            # A look at a run whose rate is free follows no observation.
-            open_try = open_try or Try(event.step, regime)
+        elif isinstance(event, Candidate) and open_try:
             open_try.candidates.append(event)
-        elif isinstance(event, Failure) and looks and open_try is None:
-            tries.append(Try(event.step, regime, failure=event))
         elif open_try and isinstance(event, (Leap, Failure)):
             if isinstance(event, Leap):
                 open_try.leap = event
@@ -126,8 +119,13 @@ class Ledger:
     lowered: int
     failures: int
     candidates: int
+    #: At a run whose learning rate is free, and after how many of them it went back.
+    looks: int
+    went_back: int
+    is_free: bool
     steps_saved: float
     probe_forwards: int
+    #: Of looks too.
     try_forwards: int
     #: Those of tries that raised the rate, which the cap does not count.
     raising_forwards: int
@@ -172,9 +170,9 @@ def _probe_forwards(events: Iterable[Event], until: float = math.inf) -> int:
 
 
 def _end_forwards(events: Iterable[Event], until: float = math.inf) -> int:
-    """Of tries, and of observations that failed."""
+    """Of tries and looks, and of observations that failed."""
     return sum(event.forwards for event in events
-               if isinstance(event, (Leap, Failure)) and event.step <= until)
+               if isinstance(event, (Leap, Look, Failure)) and event.step <= until)
 
 
 def forwards_until(events: Sequence[Event], step: float) -> int:
@@ -190,7 +188,7 @@ def _false_accepts(events: Iterable[Event]) -> float | None:
             chance = event.chance_of_one
             if chance is not None and total is None:
                 total = 0.0
-        elif isinstance(event, Candidate) and event.pairs > 0 and chance is not None:
+        elif isinstance(event, (Candidate, Look)) and event.pairs > 0 and chance is not None:
             total = (total or 0.0) + chance
     return total
 
@@ -213,6 +211,8 @@ def ledger_of(run: Run) -> Ledger | None:
     verdicts = Counter(one.verdict for one in tries)
     observations = [event for event in events if isinstance(event, Observation)]
     leaps = [event for event in events if isinstance(event, Leap)]
+    looks = [event for event in events if isinstance(event, Look)]
+    ended = [event for event in events if isinstance(event, (Leap, Look))]
     failures = [event for event in events if isinstance(event, Failure)]
     rates = [event.after for event in events if isinstance(event, RateChange)]
     growth = settings.options.number("rate.growth")
@@ -229,12 +229,15 @@ def ledger_of(run: Run) -> Ledger | None:
         lowered=sum(one.lowered is not None for one in tries),
         failures=len(failures),
         candidates=sum(isinstance(event, Candidate) for event in events),
+        looks=len(looks),
+        went_back=sum(one.outcome == "went_back" for one in looks),
+        is_free=settings.is_free,
         steps_saved=saved,
         probe_forwards=_probe_forwards(events),
         try_forwards=_end_forwards(events),
         raising_forwards=sum(one.forwards for one in tries if one.is_paid_by_its_raise(growth)),
         false_accepts=_false_accepts(events),
-        gate_passes=leaps[-1].gate_passes if leaps else 0.0,
+        gate_passes=ended[-1].gate_passes if ended else 0.0,
         budget=_budget(settings, run.steps, saved),
         rate_scale=rates[-1] if rates else 1.0,
         off_reason=next((event.reason for event in failures if event.off), ""),

@@ -20,7 +20,7 @@ from .evaluators import Evaluator, ModelAlone
 from .training import StepRunner, TrainingBatch
 
 # Of what state_dict() holds under "leapverify".
-_STATE_VERSION = 3
+_STATE_VERSION = 4
 
 
 def asks_for_losses(preset: str = "verified", **options: Any) -> bool:
@@ -232,8 +232,8 @@ class LeapVerify(torch.optim.Optimizer):
 
     def status(self) -> dict[str, Any]:
         """step, regime, tries, candidates, accepted, false_accepts (expected), forwards (of one sequence), steps_saved,
-        overhead (share of all cost so far), learning_rate_scale, best_step (of preset "auto": of its best average, whose looks
-        are the tries, accepted where it went back), and off_reason where leaps are off for good."""
+        overhead (share of all cost so far), learning_rate_scale, of preset "auto" looks, went_back (after so many of them) and
+        best_step (of the best average so far), and off_reason where leaps or looks are off for good."""
         return self._fitting_engine().status() if self._options.enabled else {}
 
     def memory_bytes(self) -> int:

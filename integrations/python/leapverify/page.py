@@ -14,11 +14,13 @@ from leapverify.runs import Run
 from leapverify.summary import summary_of
 from leapverify.tables import (
     LEAP_COLUMNS,
+    LOOK_COLUMNS,
     REACHED_COLUMNS,
     Row,
     leap_rows,
     ledger_rows,
     level_rows,
+    look_rows,
     result_rows,
 )
 
@@ -73,8 +75,8 @@ def _levels(runs: Sequence[Run]) -> str:
     return ('<h3>At equal loss</h3><div class="scroll"><table class="levels"><thead>'
             f"<tr><th>held-out loss of</th><th>nats</th>{names}</tr>"
             f"<tr><th></th><th></th>{columns}</tr></thead><tbody>{body}</tbody></table></div>"
-            + _paragraph("When a run was first scored at or below the loss. Cost: what probes and "
-                         "tries took until then, in training steps. Speed: in steps, cost "
+            + _paragraph("When a run was first scored at or below the loss. Cost: what probes, tries "
+                         "and looks took until then, in training steps. Speed: in steps, cost "
                          f"included, against {runs[reference].name}.", "note"))
 
 
@@ -128,25 +130,29 @@ def _ledger(runs: Sequence[Run]) -> str:
 
 
 def _leaps(run: Run) -> str:
-    tries = tries_of(run.events)
-    if not tries:
-        return _paragraph("No leap was tried.", "muted") if run.leaps_on else ""
-    head = "".join(f"<th>{words}</th>" for words in LEAP_COLUMNS)
+    """The table of tries, or of looks at a run whose learning rate is free."""
+    what = "looks" if run.is_free else "tries"
+    columns = LOOK_COLUMNS if run.is_free else LEAP_COLUMNS
+    rows = look_rows(run.events) if run.is_free else leap_rows(tries_of(run.events))
+    if not rows:
+        return _paragraph(f"There were no {what}.", "muted") if run.leaps_on else ""
+    head = "".join(f"<th>{words}</th>" for words in columns)
     body = "".join("<tr>" + "".join(f'<td class="lines">{_text(cell)}</td>' for cell in row)
-                   + "</tr>" for row in leap_rows(tries[:_MOST_TRIES]))
+                   + "</tr>" for row in rows[:_MOST_TRIES])
     table = (f'<div class="scroll"><table class="leaps"><thead><tr>{head}</tr></thead>'
              f"<tbody>{body}</tbody></table></div>")
-    if len(tries) > _MOST_TRIES:
-        table += _paragraph(f"{len(tries) - _MOST_TRIES} more are in the trace.", "note")
-    return _folded(f"The {len(tries)} tries, and the reason of each verdict", table,
-                   len(tries) <= _SHORT_TABLE)
+    if len(rows) > _MOST_TRIES:
+        table += _paragraph(f"{len(rows) - _MOST_TRIES} more are in the trace.", "note")
+    return _folded(f"The {len(rows)} {what}, and the reason of each verdict", table,
+                   len(rows) <= _SHORT_TABLE)
 
 
 def _run(run: Run, index: int, is_alone: bool) -> str:
     scored = held_out_curve(run).kind
     losses = ("" if run.training or run.validation else
               f"The run has no metrics: losses are those of its trace ({scored}). ")
-    marks = "Marks: tries, at the step and with the verdict. " if run.leaps_on else ""
+    what = "looks at held-out loss" if run.is_free else "tries"
+    marks = f"Marks: {what}, at the step and with the verdict. " if run.leaps_on else ""
     heading = "Curves" if is_alone else _text(run.name)
     return "".join([
         f"<section><h2>{heading}</h2>",

@@ -64,6 +64,10 @@ class Run:
     def leaps_on(self) -> bool:
         return self.settings is not None and self.settings.enabled
 
+    @property
+    def is_free(self) -> bool:
+        return self.settings is not None and self.settings.is_free
+
     @cached_property
     def steps(self) -> int:
         """Steps done, as far as the files tell."""

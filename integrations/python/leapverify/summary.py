@@ -34,6 +34,11 @@ def _verification_tiles(run: Run) -> list[Tile]:
     ledger = ledger_of(run) if run.leaps_on else None
     if ledger is None:
         return [Tile("off", "LeapVerify")]
+    if ledger.is_free:
+        back = "never" if ledger.went_back == 0 else f"{count(ledger.went_back)} times" if ledger.went_back > 1 else "once"
+        looks = "look" if ledger.looks == 1 else "looks"
+        return [Tile(count(ledger.looks), f"{looks} at held-out loss; went back {back}"),
+                Tile(f"{100 * ledger.overhead:.1f} %", "of all cost for looks")]
     return [Tile(f"{count(ledger.accepted)} of {count(ledger.tries)}", "tries accepted"),
             Tile(f"{100 * ledger.overhead:.1f} %", "of all cost for probes and tries")]
 

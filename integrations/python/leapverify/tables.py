@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from leapverify.comparison import Level, average_curve, held_out_curve
-from leapverify.ledger import Ledger, Try, ledger_of
+from leapverify.ledger import LOOK_VERDICTS, Ledger, Try, ledger_of
 from leapverify.runs import Run
-from leapverify.trace_events import Candidate
+from leapverify.trace_events import Candidate, Event, Failure, Look
 
 NONE = "–"
 
@@ -85,7 +85,7 @@ def _false_accepts(ledger: Ledger) -> str:
 
 def _forwards(ledger: Ledger) -> str:
     return (f"{count(ledger.forwards)} ({count(ledger.probe_forwards)} probes, "
-            f"{count(ledger.try_forwards)} tries)")
+            f"{count(ledger.try_forwards)} {'looks' if ledger.is_free else 'tries'})")
 
 
 def _cap(ledger: Ledger) -> str:
@@ -101,30 +101,44 @@ def _time_spent(ledger: Ledger, run: Run) -> str:
     return NONE if seconds is None else f"about {duration(ledger.overhead * seconds)}"
 
 
+def _rate_at_end(ledger: Ledger, run: Run) -> str:
+    # A free one is no factor on a schedule.
+    if ledger.is_free and run.training:
+        return f"{run.training[-1].rate:.3g}"
+    return f"{ledger.rate_scale:.3g} × its schedule"
+
+
 def _waits(ledger: Ledger) -> str:
     waits = sorted(ledger.waits.items(), key=lambda item: -item[1])
     return "; ".join(f"{count(number)} {reason}" for reason, number in waits) or NONE
 
 
-_LEDGER: Sequence[tuple[str, Callable[[Ledger, Run], str]]] = (
+#: In runs that try candidates, and in those whose learning rate is free.
+_OF_TRIES: Sequence[tuple[str, Callable[[Ledger, Run], str]]] = (
     ("observations", lambda ledger, _: count(ledger.observations)),
     ("tries", lambda ledger, _: count(ledger.tries)),
     ("candidates", lambda ledger, _: count(ledger.candidates)),
     ("tries accepted", lambda ledger, _: _accepted(ledger)),
     ("looks back that lowered the rate", lambda ledger, _: count(ledger.lowered)),
+    ("steps saved by committed leaps", lambda ledger, _: f"{ledger.steps_saved:.1f}"),
+    ("outside the cap, for they raised the rate",
+     lambda ledger, _: count(ledger.raising_forwards)),
+    ("observations without a try", lambda ledger, _: _waits(ledger)),
+)
+_OF_LOOKS: Sequence[tuple[str, Callable[[Ledger, Run], str]]] = (
+    ("looks at held-out loss", lambda ledger, _: count(ledger.looks)),
+    ("looks after which it went back", lambda ledger, _: count(ledger.went_back)),
+)
+_OF_ALL: Sequence[tuple[str, Callable[[Ledger, Run], str]]] = (
     ("failures", lambda ledger, _: count(ledger.failures)),
     ("false accepts expected", lambda ledger, _: _false_accepts(ledger)),
-    ("steps saved by committed leaps", lambda ledger, _: f"{ledger.steps_saved:.1f}"),
     ("forwards of one sequence", lambda ledger, _: _forwards(ledger)),
     ("the same in training steps", lambda ledger, _: f"{ledger.cost_in_steps:.1f}"),
     ("the same in time", _time_spent),
     ("share of all cost", lambda ledger, _: f"{100 * ledger.overhead:.2f} %"),
     ("counted against the cap", lambda ledger, _: _cap(ledger)),
-    ("outside the cap, for they raised the rate",
-     lambda ledger, _: count(ledger.raising_forwards)),
-    ("learning rate at the end", lambda ledger, _: f"{ledger.rate_scale:.3g} × its schedule"),
-    ("observations without a try", lambda ledger, _: _waits(ledger)),
-    ("leaps were switched off", lambda ledger, _: ledger.off_reason or NONE),
+    ("learning rate at the end", _rate_at_end),
+    ("switched off during the run", lambda ledger, _: ledger.off_reason or NONE),
 )
 
 
@@ -133,8 +147,10 @@ def ledger_rows(runs: Sequence[Run]) -> list[Row]:
     ledgers = [ledger_of(run) if run.leaps_on else None for run in runs]
     if not any(ledgers):
         return []
-    rows = [Row(name, [value(ledger, run) if ledger else NONE
-                       for ledger, run in zip(ledgers, runs)]) for name, value in _LEDGER]
+    rows = [Row(name, [value(ledger, run) if ledger and ledger.is_free in kinds else NONE
+                       for ledger, run in zip(ledgers, runs)])
+            for kinds, entries in (((False,), _OF_TRIES), ((True,), _OF_LOOKS), ((False, True), _OF_ALL))
+            for name, value in entries]
     return [row for row in rows if set(row.values) != {NONE}]
 
 
@@ -190,6 +206,25 @@ def _reasons(one: Try) -> str:
 def _saved(one: Try) -> str:
     saved = one.leap.steps_saved if one.leap else None
     return NONE if saved is None else f"{saved:.1f}"
+
+
+LOOK_COLUMNS = ("step", "verdict", "best so far", "loss there", "loss now", "sequences", "forwards",
+                "reason")
+
+
+def _look_row(event: Look | Failure) -> Sequence[str]:
+    if isinstance(event, Failure):
+        return (count(event.step), "failure", NONE, NONE, NONE, NONE, count(event.forwards),
+                event.reason)
+    losses = [f"{loss:.4f}" if math.isfinite(loss) else NONE for loss in (event.best_loss, event.loss)]
+    best = f"step {count(event.best_step)}" if event.best_step else "the start"
+    return (count(event.step), LOOK_VERDICTS[event.outcome], best, *losses, count(event.pairs),
+            count(event.forwards), event.reason)
+
+
+def look_rows(events: Sequence[Event]) -> list[Sequence[str]]:
+    """A row for each look at a run whose learning rate is free, and for each that failed."""
+    return [_look_row(event) for event in events if isinstance(event, (Look, Failure))]
 
 
 def leap_rows(tries: Sequence[Try]) -> list[Sequence[str]]:

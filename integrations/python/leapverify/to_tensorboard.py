@@ -15,7 +15,7 @@ from leapverify import command
 from leapverify._core import FileError
 from leapverify.ledger import Try, tries_of
 from leapverify.runs import FILES, PathLike, Run, read_runs
-from leapverify.trace_events import REGIMES, Failure, Leap, Observation, RateChange, Settings
+from leapverify.trace_events import REGIMES, Failure, Leap, Look, Observation, RateChange, Settings
 
 
 class Scalar(NamedTuple):
@@ -69,8 +69,15 @@ def _of_tries(tries: Sequence[Try]) -> Iterator[Scalar]:
             yield Scalar("leaps/steps_saved", one.step, saved)
 
 
+def _of_looks(run: Run) -> Iterator[Scalar]:
+    for event in run.events:
+        if isinstance(event, Look) and event.pairs > 0:
+            yield Scalar("looks/loss", event.step, event.loss)
+            yield Scalar("looks/best_loss", event.step, event.best_loss)
+
+
 def _of_costs(run: Run) -> Iterator[Scalar]:
-    """The share of probes and tries in all cost so far."""
+    """The share of probes, tries and looks in all cost so far."""
     forwards = probes = 0
     step_cost = 0.0
     for event in run.events:
@@ -79,7 +86,7 @@ def _of_costs(run: Run) -> Iterator[Scalar]:
         spent = 0
         if isinstance(event, Observation) and event.probe_loss is not None:
             spent = probes
-        elif isinstance(event, (Leap, Failure)):
+        elif isinstance(event, (Leap, Look, Failure)):
             spent = event.forwards
         if spent > 0:
             forwards += spent
@@ -89,7 +96,7 @@ def _of_costs(run: Run) -> Iterator[Scalar]:
 
 def scalars_of(run: Run) -> list[Scalar]:
     """Every scalar, those of one tag by step."""
-    return [*_of_metrics(run), *_of_observations(run), *_of_tries(tries_of(run.events)),
+    return [*_of_metrics(run), *_of_observations(run), *_of_tries(tries_of(run.events)), *_of_looks(run),
             *_of_costs(run)]
 
 

@@ -15,7 +15,8 @@ from leapverify.json_lines import Fields, read_lines
 TRACE_SCHEMA = 1
 
 REGIMES = ("chaotic", "transition", "stable")
-OUTCOMES = ("committed", "rejected", "shadow", "rate_only", "went_back")
+OUTCOMES = ("committed", "rejected", "shadow", "rate_only")
+LOOK_OUTCOMES = ("better", "not_shown", "went_back")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,11 @@ class Settings:
     @property
     def enabled(self) -> bool:
         return self.options.flag("enabled")
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the learning rate is free: nothing is tried, the run may be looked at."""
+        return self.enabled and self.options.has("rate.free") and self.options.flag("rate.free")
 
     @property
     def chance_of_one(self) -> float | None:
@@ -85,6 +91,24 @@ class Leap:
 
 
 @dataclass(frozen=True)
+class Look:
+    """At a run whose learning rate is free."""
+
+    step: int
+    outcome: str
+    #: Of the best average before; 0: where the run began.
+    best_step: int
+    reason: str
+    #: Sequences that losses were compared on; 0 where they were not.
+    pairs: int
+    #: At the average of then, and at the best one before.
+    loss: float
+    best_loss: float
+    forwards: int
+    gate_passes: float
+
+
+@dataclass(frozen=True)
 class RateChange:
     step: int
     before: float
@@ -101,7 +125,7 @@ class Failure:
     off: bool
 
 
-Event = Union[Settings, Observation, Candidate, Leap, RateChange, Failure]
+Event = Union[Settings, Observation, Candidate, Leap, Look, RateChange, Failure]
 
 
 def _settings(line: Fields) -> Settings:
@@ -138,6 +162,15 @@ def _leap(line: Fields) -> Leap:
                 line.optional_number("gain_lower_bound"), line.optional_number("steps_saved"))
 
 
+def _look(line: Fields) -> Look:
+    compared = line.has("pairs")
+    return Look(line.count("step"), line.choice("outcome", LOOK_OUTCOMES), line.count("best_step"),
+                line.text("reason"), line.count("pairs") if compared else 0,
+                line.number("loss") if compared else math.nan,
+                line.number("best_loss") if compared else math.nan, line.count("forwards"),
+                line.number("gate_passes"))
+
+
 def _rate(line: Fields) -> RateChange:
     return RateChange(line.count("step"), line.number("from"), line.number("to"),
                       line.text("reason"))
@@ -154,6 +187,7 @@ _READERS: Mapping[str, Callable[[Fields], Event]] = {
     "observation": _observation,
     "candidate": _candidate,
     "leap": _leap,
+    "look": _look,
     "rate": _rate,
     "failure": _failure,
 }

@@ -196,7 +196,7 @@ class Training(ProgramTest):
         result = self.train(run, "--set", "run.keep_checkpoints=9")
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn("leapverify   free rate, ends at the average, 8 looks at held-out loss, ", result.stdout)
-        looks = self.events(run, "leap")
+        looks = self.events(run, "look")
         self.assertEqual([look["step"] for look in looks], [1, 4, 9, 15, 24, 34, 46, 60])
         backward = [look for look in looks if look["outcome"] == "went_back"]
         self.assertIn(f"looks at held-out loss: 8, after which it went back: {len(backward)}; ", result.stdout)

@@ -27,6 +27,8 @@ SHARDED = {**ACCEPTING, "predictor": "least_squares", "on_accept": "both", "refe
 
 
 FREE = {"preset": "free", "planned_steps": 60}
+# Looks at 4, 15, 34 and 60.
+AUTO = {"preset": "auto", "planned_steps": 60, "rate.looks": 4, "max_overhead": float("inf"), "verification.max_sequences": 64}
 
 
 def net():
@@ -34,7 +36,7 @@ def net():
     return nn.Sequential(nn.Linear(8, 33), nn.Tanh(), nn.Linear(33, 1), nn.Flatten(0))
 
 
-def evaluator_of(model, noise=0.0, fails=False):
+def evaluator_of(model, noise=0.0, fails=False, sign=1.0):
     x = inputs(999, 128)
 
     class Evaluator(leapverify.BatchEvaluator):
@@ -45,11 +47,11 @@ def evaluator_of(model, noise=0.0, fails=False):
             losses, vectors = super().evaluate(sequences, activations)
             if fails and dist.get_rank() == 1:
                 raise RuntimeError("mine")
-            return losses + noise * dist.get_rank(), vectors
+            return sign * losses + noise * dist.get_rank(), vectors
     return Evaluator(model, [(x, target(x))], lambda m, b: squared(m(b[0]), b[1]), sequences_per_step=32)
 
 
-def train(rank, kind, options, steps, noise=0.0, fails=False):
+def train(rank, kind, options, steps, noise=0.0, fails=False, sign=1.0):
     model = net()
     if kind.startswith("fsdp"):
         # The last layer is the root's own, which stays whole after a forward pass.
@@ -64,7 +66,7 @@ def train(rank, kind, options, steps, noise=0.0, fails=False):
     events = []
     optimizer = base
     if options is not None:
-        gate = evaluator_of(wrapped, noise, fails)
+        gate = evaluator_of(wrapped, noise, fails, sign)
         options = {**options, "probes": 0, "detector.signal": "delta_cosine"}
         optimizer = leapverify.LeapVerify(base, gate, trace=events.append, **group, **options)
     for step in range(steps):
@@ -124,7 +126,7 @@ def on_two_ranks(*jobs):
 
 def verdicts(events):
     return [(e["step"], e.get("horizon"), e.get("verdict"), e.get("outcome"), e.get("reason"))
-            for e in events if e["event"] in ("candidate", "leap", "failure")]
+            for e in events if e["event"] in ("candidate", "leap", "look", "failure")]
 
 
 def equal(a, b):
@@ -134,14 +136,17 @@ def equal(a, b):
 class TwoRanks(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
+        # The stale one breaks what comes after it.
         names = ["ddp bare", "ddp rejecting", "ddp accepting", "ddp noisy", "ddp failing", "fsdp bare", "fsdp rejecting",
-                 "fsdp sharded", "fsdp failing", "ddp whole", "fsdp stale", "ddp next batch", "torn", "unlike", "ddp given",
-                 "ddp free", "fsdp free"]
+                 "fsdp sharded", "fsdp failing", "ddp whole", "ddp next batch", "torn", "unlike", "ddp given",
+                 "ddp free", "fsdp free", "ddp auto", "fsdp auto", "ddp auto worse", "fsdp auto worse", "fsdp stale"]
         jobs = [("ddp", None, 60), ("ddp", REJECTING, 60), ("ddp", ACCEPTING, 60), ("ddp", EAGER, 60, 1e-3),
                 ("ddp", EAGER, 60, 0.0, True), ("fsdp", None, 60), ("fsdp", REJECTING, 60), ("fsdp", SHARDED, 60),
-                ("fsdp", EAGER, 60, 0.0, True), ("ddp", SHARDED, 60), ("fsdp stale", ACCEPTING, 20),
+                ("fsdp", EAGER, 60, 0.0, True), ("ddp", SHARDED, 60),
                 ("ddp", NEXT_BATCH, 60), ("torn", ACCEPTING, 60), ("unlike", EAGER, 60), ("ddp given", ACCEPTING, 60),
-                ("ddp", FREE, 60), ("fsdp", FREE, 60)]
+                ("ddp", FREE, 60), ("fsdp", FREE, 60), ("ddp", AUTO, 60, 1e-3), ("fsdp", AUTO, 60, 1e-3),
+                ("ddp", AUTO, 60, 1e-3, False, -1.0), ("fsdp", AUTO, 60, 1e-3, False, -1.0),
+                ("fsdp stale", ACCEPTING, 20)]
         cls.found = dict(zip(names, on_two_ranks(*jobs), strict=True))
 
     def check_same_on_both(self, name):
@@ -231,6 +236,18 @@ class TwoRanks(unittest.TestCase):
         self.check_same_on_both("ddp free")
         self.assertGreater(len(rates("ddp free")), 5)
         torch.testing.assert_close(rates("fsdp free"), rates("ddp free"), rtol=1e-2, atol=0.0)
+
+    def test_ranks_look_and_go_back_together(self):
+        start = [p.detach() for p in net().parameters()]
+        for kind in ("ddp", "fsdp"):
+            weights, events = self.check_same_on_both(f"{kind} auto")
+            looks = [(e["step"], e["outcome"], e["best_step"]) for e in events if e["event"] == "look"]
+            self.assertEqual(looks, [(4, "better", 0), (15, "better", 4), (34, "better", 15), (60, "not_shown", 34)])
+            self.assertTrue(equal(weights, self.found[f"{kind} free"][0][0]), "what is shown to be better leaves no trace")
+            weights, events = self.check_same_on_both(f"{kind} auto worse")
+            self.assertEqual([e["outcome"] for e in events if e["event"] == "look"], 4 * ["went_back"])
+            self.assertTrue(equal(weights, start), "bitwise where it began")
+            self.assertFalse([e for e in events if e["event"] == "failure"])
 
 
 if __name__ == "__main__":

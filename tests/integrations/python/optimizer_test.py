@@ -182,7 +182,7 @@ class Promises(unittest.TestCase):
             run.train(1)
         self.assertEqual(run.kinds("failure"), [])
         # Kept anew when the parameters changed, after steps 3 and 19.
-        self.assertEqual([(event["step"], event["horizon"]) for event in run.kinds("candidate")], [(10, -7), (39, -20)])
+        self.assertEqual([(event["step"], event["best_step"]) for event in run.kinds("look")], [(10, 3), (39, 19)])
 
     def test_auto_is_loaded_bitwise_whatever_the_weights_of_the_checkpoint(self):
         whole = Run(AUTO).train(40)

@@ -19,11 +19,11 @@ from leapverify import figure_style
 PROGRAM = sys.argv.pop(1)
 LEDGER_NAMES = [
     "observations", "tries", "candidates", "tries accepted",
-    "looks back that lowered the rate", "failures", "false accepts expected",
-    "steps saved by committed leaps", "forwards of one sequence", "the same in training steps",
-    "the same in time", "share of all cost", "counted against the cap",
-    "outside the cap, for they raised the rate", "learning rate at the end",
-    "observations without a try", "leaps were switched off"]
+    "looks back that lowered the rate", "steps saved by committed leaps",
+    "outside the cap, for they raised the rate", "observations without a try", "failures",
+    "false accepts expected", "forwards of one sequence", "the same in training steps",
+    "the same in time", "share of all cost", "counted against the cap", "learning rate at the end",
+    "switched off during the run"]
 
 
 def environment(**more):
@@ -59,20 +59,45 @@ class Numbers(ReportTest):
             str(len(of["candidate"])),
             "4 (leaps committed 1, rate raised 3)",
             "1",
+            f"{saved:.1f}",
+            str(raising),
+            "1 too few snapshots; 1 back-off after rejections",
             str(len(of["failure"])),
             f"at most {0.05 * compared:.2f}",
-            f"{saved:.1f}",
             f"{forwards} ({probes} probes, {spent} tries)",
             f"{forwards / 48:.1f}",
             f"about 0:{seconds:02}",
             f"{100 * share:.2f} %",
             f"{forwards - raising} of {int(budget)} forwards "
             f"({100 * (forwards - raising) / budget:.0f} %)",
-            str(raising),
             f"{of['rate'][-1]['to']:.3g} × its schedule",
-            "1 too few snapshots; 1 back-off after rejections",
             '<no> "batch" came']
         self.assertEqual(self.page(run).column("ledger"), dict(zip(LEDGER_NAMES, expected)))
+
+    def test_a_run_that_was_looked_at(self):
+        run = small_runs.looked_at_run(self.folder / "run")
+        page = self.page(run)
+        ledger = page.column("ledger")
+        self.assertEqual({name: ledger[name] for name in list(ledger)[:5]}, {
+            "looks at held-out loss": "3", "looks after which it went back": "1", "failures": "1",
+            "false accepts expected": "at most 0.15", "forwards of one sequence": "231 (0 probes, 231 looks)"})
+        self.assertEqual(ledger["learning rate at the end"], "0.0003")
+        self.assertFalse({"tries", "candidates", "steps saved by committed leaps"} & set(ledger))
+        head, *rows = page.tables["leaps"]
+        self.assertEqual(rows, [list(map(str, row)) for row in (
+            (3, "better than before", "the start", "4.6000", "4.1000", 32, 70, small_runs.LOOK_REASONS["better"]),
+            (50, "slowed down", "step 3", "3.4010", "3.4000", 48, 96, "overhead cap reached"),
+            (113, "went back", "step 3", "2.8000", "2.9000", 32, 64, small_runs.LOOK_REASONS["went_back"]),
+            (200, "failure", "–", "–", "–", "–", 1, "out of memory"))])
+        self.assertEqual(head[1:5], ["verdict", "best so far", "loss there", "loss now"])
+        for words in ("looks at held-out loss; went back once", "better than before (1)", "slowed down (1)",
+                      "went back (1)", "failure (1)"):
+            self.assertIn(words, page.words)
+        self.assertNotIn("regime", page.words)
+
+    def test_looks_alone_give_the_losses(self):
+        run = small_runs.looked_at_run(self.folder / "run", [])
+        self.assertEqual(self.page(run).column("results")["held-out loss at the end"], "2.900")
 
     def test_ledger_of_other_rules_caps_and_portfolios(self):
         def value(name, **options):

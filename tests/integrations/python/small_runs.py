@@ -97,6 +97,37 @@ def every_verdict():
     ]
 
 
+LOOK_REASONS = {"better": "the capital betted on the average of now reached 1 / alpha",
+                "went_back": "the capital betted on the best so far reached 1 / alpha",
+                "not_shown": "overhead cap reached"}
+
+
+def look(step, outcome, best_step, loss, best_loss, pairs, forwards):
+    return {"event": "look", "step": step, "outcome": outcome, "best_step": best_step,
+            "reason": LOOK_REASONS[outcome], "loss": loss, "best_loss": best_loss,
+            "limit": loss - 0.0001, "pairs": pairs, "capital_for": 1.0, "capital_against": 23.0,
+            "forwards": forwards, "false_accepts": 0.05, "gate_passes": 0.1,
+            "digest_before": DIGEST, "digest_after": DIGEST}
+
+
+def looked_at():
+    """A trace of a free rate with each outcome of a look, and one that failed."""
+    return [
+        start(probes=0, rate__free=True, rate__looks=4, on_accept="rate"),
+        rate(2, 0.001, 0.1, "the stride is found"),
+        look(3, "better", 0, 4.1, 4.6, 32, 70),
+        {**observation(10, None), "reason": "with rate.free no candidates are tried"},
+        look(50, "not_shown", 3, 3.4, 3.401, 48, 96), rate(50, 0.1, 0.05, "no better average was shown"),
+        look(113, "went_back", 3, 2.9, 2.8, 32, 64), rate(113, 0.05, 0.025, "an earlier average is better"),
+        {"event": "failure", "step": 200, "reason": "out of memory", "forwards": 1, "off": False},
+    ]
+
+
+def looked_at_run(folder, lines=None):
+    trace = [{key: value for key, value in line.items() if value is not None} for line in looked_at()]
+    return write_run(folder, trace, metrics(2.1) if lines is None else lines)
+
+
 def write_lines(path, lines):
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 

@@ -178,7 +178,7 @@ class TrainerTest(unittest.TestCase):
         self.assertAlmostEqual(told * 16 / 15, at_average, places=4)
         self.assertGreater(abs(at_average - at_weights), 1e-3)
         events = read_trace(pathlib.Path(self.path) / "trace.jsonl")
-        self.assertEqual([e["step"] for e in events if e["event"] == "leap"], [7, 26])
+        self.assertEqual([e["step"] for e in events if e["event"] == "look"], [7, 26])
         saved = transformers.GPT2LMHeadModel.from_pretrained(self.path + "/checkpoint-13").eval()
         inputs = torch.stack([torch.as_tensor(row["input_ids"]) for row in EVAL])
         with torch.no_grad():
