@@ -74,10 +74,11 @@ def wanted(lines: list[Line], arena: str, methods: list[str], plan: Plan) -> lis
     jobs = [job("alone", rate, seed, "tune", warmup) for seed in plan.tuning_seeds for warmup in plan.warmups
             for rate in grid(mine, warmup, plan)]
     known = {key_of(line) for line in mine}
-    own = own_rate(mine, plan.warmup)
+    seeds = len(plan.tuning_seeds)
+    own = own_rate(mine, plan.warmup, seeds)
     if any(key_of(one) not in known for one in jobs) or own is None:
         return jobs
-    best = best_of(tuning(mine))
+    best = best_of(tuning(mine, seeds))
     # Not at the seeds that chose it.
     jobs += [job("alone", best["rate"], seed, "confirm", best["warmup"]) for seed in range(1, plan.seeds + 1)]
     for seed in range(1, plan.seeds + 1):
@@ -127,7 +128,7 @@ def variant_of(text: str) -> tuple[str, Line]:
 def main() -> int:
     sys.path.insert(0, str(Path(__file__).parent))
     from harness.arenas import ARENAS
-    from harness.train import BASE, make_base
+    from harness.train import make_bases
 
     parser = parser_of(__doc__, list(ARENAS), METHODS, seeds=3)
     parser.add_argument("--variant", action="append", type=variant_of, default=[], metavar="NAME=JSON")
@@ -160,8 +161,8 @@ def main() -> int:
     if any(line["device"] != arguments.device or line["steps"] not in {plan.steps for plan in plans.values()}
            for line in runs.lines if line["arena"] in plans):
         parser.error(f"{log} holds runs of another device or length: name another folder")
-    if any(ARENAS[name].pretrained for name in plans):
-        make_base(runs.size, SMOKE_STEPS if arguments.smoke else BASE["steps"], arguments.folder, runs.texts)
+    make_bases(runs.size, [ARENAS[name] for name in plans], arguments.folder, runs.texts,
+               SMOKE_STEPS if arguments.smoke else None)
     return 0 if runs.go() else 1
 
 

@@ -28,11 +28,10 @@ def tuning_table(arenas):
         finals = arena.confirmed
         found = f"{statistics.median(finals):.4f} ({min(finals):.4f} to {max(finals):.4f}; n = {len(finals)})" if finals else ""
         edges = [f"{warmup:g}" for warmup, grid in arena.tuned.items() if not is_bracketed(grid)]
-        runs = sum(map(len, arena.tuned.values()))
-        rows.append(f"| {arena.name} | {short(arena.best['rate'])} | {arena.best['warmup']:g} | {found} | {runs} | "
+        rows.append(f"| {arena.name} | {short(arena.best['rate'])} | {arena.best['warmup']:g} | {found} | {arena.tuning_runs} | "
                     f"{'warm-up ' + ', '.join(edges) if edges else 'none'} | {short(arena.own_rate) if arena.own_rate else ''} |")
     return ["The base optimizer alone, tuned: the best rate and warm-up (a share of the steps), its final validation loss over "
-            "seeds (where an arena was tuned with other schedules too, all is held against the schedule that is best at the seed of the "
+            "seeds (where an arena was tuned with other schedules too, all is held against the schedule that is best at the seeds of the "
             "tuning), how many runs the tuning took, which grids end without a worse neighbour on both sides, and the best rate "
             "at the arena's own warm-up, of which all rates below are multiples.", "",
             "| arena | rate | warm-up | final loss | runs | open grids | own rate |", "|---|--:|--:|--:|--:|---|--:|", *rows]
@@ -90,13 +89,15 @@ def summary_table(arenas):
             faster = statistics.median(arena.speed_ups(good)) if good else 0
             counts = sorted({len(own) for own in runs.values()})
             each = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+            looked_at = [line for line in good if line.get("looks", 0) > 0]
+            back = f"{sum(line['went_back'] > 0 for line in looked_at)} of {len(looked_at)}" if looked_at else ""
             rows.append(f"| {arena.name} | {label} | {len(runs)} of {each} | " + " | ".join(cells)
-                        + f" | {f'{faster:.2f}' if faster else 'not reached'} | {statistics.median(spent) if spent else 0:.1f} |")
+                        + f" | {f'{faster:.2f}' if faster else 'not reached'} | {statistics.median(spent) if spent else 0:.1f} | {back} |")
     return ["The worst final loss (medians over seeds) from any rate of a range, above the tuned optimizer's, in %; the "
-            "steps of a run over those to the tuned optimizer's loss; and what verification took, in % of the training steps "
-            "(medians over all runs).", "",
-            "| arena | method | rates, of so many runs each | " + " | ".join(RANGES) + " | speed-up | verification |",
-            "|---|---|--:|" + "--:|" * len(RANGES) + "--:|--:|", *rows]
+            "steps of a run over those to the tuned optimizer's loss; what verification took, in % of the training steps "
+            "(medians over all runs); and how many of the runs that were looked at went back.", "",
+            "| arena | method | rates, of so many runs each | " + " | ".join(RANGES) + " | speed-up | verification | went back |",
+            "|---|---|--:|" + "--:|" * len(RANGES) + "--:|--:|--:|", *rows]
 
 
 def draw(arenas, file):

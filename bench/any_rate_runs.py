@@ -40,9 +40,9 @@ def best_of(tuned: dict[float, dict[float, float | None]]) -> Line:
     return {"rate": rate, "warmup": warmup, "final": final}
 
 
-def own_rate(lines: list[Line], warmup: float) -> float | None:
-    """The best rate at a warm-up; None where no run has ended."""
-    finals = {rate: final for rate, final in tuning(lines).get(warmup, {}).items() if final is not None}
+def own_rate(lines: list[Line], warmup: float, runs: int = 1) -> float | None:
+    """The best rate at a warm-up, of those with so many runs; None where none of them ended."""
+    finals = {rate: final for rate, final in tuning(lines, runs).get(warmup, {}).items() if final is not None}
     return min(finals, key=lambda rate: finals[rate]) if finals else None
 
 
@@ -66,11 +66,14 @@ class Arena:
     def __init__(self, name: str, lines: list[Line]):
         self.name = name
         self.lines = lines
-        self.tuned = tuning(lines)
+        tune = [line for line in lines if line["purpose"] == "tune"]
+        self.tuning_runs = len(tune)
+        self.tuning_seeds = len({line["seed"] for line in tune})
+        self.tuned = tuning(lines, self.tuning_seeds)
         self.best = best_of(self.tuned)
         #: Of the warm-up that all other runs have.
         self.own_warmup = next((line["warmup"] for line in lines if line["purpose"] == "range"), None)
-        self.own_rate = own_rate(lines, self.own_warmup) if self.own_warmup is not None else None
+        self.own_rate = own_rate(lines, self.own_warmup, self.tuning_seeds) if self.own_warmup is not None else None
         #: Of those that differ in the schedule, the one in which the base optimizer is best.
         self.best_tuned = self
 

@@ -175,11 +175,13 @@ def train(program, text, scale, name, rate, seed, **more):
     curve = [[m["step"], m["validation_loss"]] for m in metrics if "validation_loss" in m]
     average = [[m["step"], m["average_validation_loss"]] for m in metrics if "average_validation_loss" in m]
     leaps = [event for event in trace if event["event"] == "leap"]
-    forwards = sum(event["forwards"] for event in leaps)
+    looks = [event for event in trace if event["event"] == "look"]
+    forwards = sum(event["forwards"] for event in leaps + looks)
     cost = next((event["step_cost"] for event in trace if event["event"] == "start"), math.inf)
     return {**line, "final": curve[-1][1], "tries": len(leaps),
             "train_seconds": [m["seconds"] for m in metrics if "seconds" in m][-1],
             "accepted": sum(event["outcome"] != "rejected" for event in leaps),
+            "looks": len(looks), "went_back": sum(event["outcome"] == "went_back" for event in looks),
             "cost_steps": round(forwards / cost, 1),
             "rates": [[event["step"], event["to"]] for event in trace if event["event"] == "rate"],
             "curve": curve, "average_curve": average}

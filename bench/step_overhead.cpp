@@ -2,8 +2,8 @@
 // with LeapVerify enabled, in turns, as ratios within one run. idle: nothing is ever due. observing:
 // the defaults, with the average at every step and a snapshot of it at every tenth; its mean holds
 // the snapshots, which the median leaves out. striding: the same with a rate.stride that never binds.
-// free: rate.free, with both averages and at every tenth step the distance from one. On a GPU it is the
-// model of the preset demo-gpu.
+// free: a run of rate.free, with both averages, at every tenth step the distance from one, and the waypoints.
+// Looks are no part of it. On a GPU it is the model of the preset demo-gpu.
 // Usage: bench_step_overhead [ROUNDS] [cpu|cuda]. Prints one JSON object a step and one summary
 // each.
 #include <leapverify/integrations/models/pretrained_model.h>
@@ -120,6 +120,7 @@ int main(int argc, char** argv) {
   const Setting setting = setting_on(device);
   torch::manual_seed(0);
   constexpr std::int64_t kNever = std::int64_t{1} << 40;
+  constexpr int kWarmUp = 20;
   leapverify::Options off;
   off.enabled = false;
   leapverify::Options idle;
@@ -131,13 +132,13 @@ int main(int argc, char** argv) {
   leapverify::Options striding = observing;
   striding.rate.stride = 1e3;
   leapverify::Options free = leapverify::Options::free_rate();
-  free.planned_steps = kNever;
+  free.planned_steps = kWarmUp + rounds;
   Subject subjects[] = {{"idle", setting, idle},
                         {"observing", setting, observing},
                         {"striding", setting, striding},
                         {"free", setting, free}};
 
-  for (int i = -20; i < rounds; ++i) {
+  for (int i = -kWarmUp; i < rounds; ++i) {
     const Times base = timed_step(setting, *bare.model, bare.adamw, [&] { bare.adamw.step(); });
     for (Subject& subject : subjects) {
       const Times leaps =

@@ -153,7 +153,7 @@ def runs_of(arguments: argparse.Namespace) -> RunsInParts:
 def main() -> int:
     sys.path.insert(0, str(Path(__file__).parent))
     from harness.arenas import TEXT_ARENAS
-    from harness.train import BASE, make_base
+    from harness.train import make_bases
 
     parser = parser_of(__doc__, list(TEXT_ARENAS), METHODS, seeds=5)
     arguments = parse(parser)
@@ -161,8 +161,8 @@ def main() -> int:
         runs = runs_of(arguments)
     except ValueError as error:
         parser.error(str(error))
-    if set(arguments.arenas) != {"pretrain"}:
-        make_base(runs.size, SMOKE_STEPS if arguments.smoke else BASE["steps"], arguments.folder, runs.texts)
+    make_bases(runs.size, [TEXT_ARENAS[name] for name in arguments.arenas], arguments.folder, runs.texts,
+               SMOKE_STEPS if arguments.smoke else None)
     return 0 if runs.go() else 1
 
 

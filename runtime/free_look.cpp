@@ -1,7 +1,6 @@
 // Looks at a run whose learning rate is free: while held-out sequences show that its average gets better
 // it goes on, else more slowly, or back to the best.
 #include <leapverify/runtime/leap_verify_implementation.h>
-#include <leapverify/runtime/policy/statistics.h>
 
 #include <algorithm>
 #include <cmath>
@@ -50,7 +49,6 @@ void LeapVerify::Implementation::look_at_run() {
   ++ledger().looks;
   if (went_back) ++ledger().went_back;
   event.forwards = *forwards;
-  event.false_accepts = ledger().false_accepts;
   event.gate_passes = gate_passes();
   emit(to_json(event));
   if (rate != rate_.free_value()) {
@@ -62,10 +60,9 @@ void LeapVerify::Implementation::look_with(LeapTransaction& transaction, LookEve
   event.digest_before = weights_.digest();
   Comparison comparison{transaction, nullptr, {}, std::nullopt};
   Point now{0, 0, std::nullopt, {}, &iterates_->average(), &buffer_backup_};
-  Point best{1, *kept_step_ - step_, std::nullopt, {}, &kept_average_, &kept_buffers_};
+  Point best{1, 0, std::nullopt, {}, &kept_average_, &kept_buffers_};
   know_losses(now, std::min(first_helping(), verifier_.max_pairs()), comparison);
-  event.decision = judge(now, best, comparison);
-  book_chance(event.decision);
+  event.decision = judge_look(now, best, comparison);
   if (event.decision.verdict == policy::Verdict::kAccepted) {
     event.outcome = LookOutcome::kWentBack;
   } else if (event.decision.refuted) {
@@ -79,8 +76,8 @@ void LeapVerify::Implementation::look_with(LeapTransaction& transaction, LookEve
   event.digest_after = weights_.digest();
 }
 
-policy::Decision LeapVerify::Implementation::judge(Point& now, Point& best,
-                                                   Comparison& comparison) {
+policy::Decision LeapVerify::Implementation::judge_look(Point& now, Point& best,
+                                                        Comparison& comparison) {
   const std::int64_t to_come = looks_of_run() - looks_until(step_);
   policy::Decision decision = compare(now, best, comparison, to_come * forwards_of_usual_look());
   if (decision.pairs == 0) return decision;
@@ -107,7 +104,7 @@ policy::Decision LeapVerify::Implementation::judge(Point& now, Point& best,
   return decision;
 }
 
-void LeapVerify::Implementation::follow_look(const LookEvent& event, LeapTransaction& transaction) {
+void LeapVerify::Implementation::follow_look(LookEvent& event, LeapTransaction& transaction) {
   if (event.outcome == LookOutcome::kWentBack) {
     go_back(!std::isfinite(event.decision.reference_loss), transaction);
     return;
@@ -115,18 +112,19 @@ void LeapVerify::Implementation::follow_look(const LookEvent& event, LeapTransac
   transaction.roll_back();
   if (event.outcome == LookOutcome::kBetter) {
     keep_average();
-  } else if (event.decision.pairs > 0) {
-    slow_down();
+  } else if (event.decision.pairs > 0 && slow_down()) {
+    event.outcome = LookOutcome::kSlowedDown;
   }
 }
 
-void LeapVerify::Implementation::slow_down() {
+bool LeapVerify::Implementation::slow_down() {
   // A rate that is still on its way up says nothing of that where it would end.
-  if (rate_.climbs_to_stride()) return;
+  if (rate_.climbs_to_stride()) return false;
   const double factor = rate_.slow_down();
   // Iterates weigh by the square of their rate: those to come would not be heard among those of before.
   iterates_->reweigh(factor * factor);
   kept_total_ *= factor * factor;
+  return true;
 }
 
 void LeapVerify::Implementation::go_back(bool has_diverged, LeapTransaction& transaction) {

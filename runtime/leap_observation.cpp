@@ -47,7 +47,7 @@ void LeapVerify::Implementation::observe(bool has_batch) {
       record_snapshots();
       cosine = walk();
       if (options_.probes > 0) {
-        const Evaluation probe = look(event);
+        const Evaluation probe = score_probes(event);
         if (activations_tell()) cosine = activation_cosine(probe.activations);
       }
     });
@@ -103,7 +103,7 @@ std::optional<double> LeapVerify::Implementation::walk() {
   return moves.cosine;
 }
 
-Evaluation LeapVerify::Implementation::look(ObservationEvent& event) {
+Evaluation LeapVerify::Implementation::score_probes(ObservationEvent& event) {
   ledger().probe_forwards += forwards_of(options_.probes);
   Evaluation probe = evaluate(numbers_from(0, options_.probes), activations_tell());
   probe_losses_ = to_host(probe.losses);

@@ -33,7 +33,7 @@ std::optional<std::int64_t> LeapVerify::Implementation::with_weights_lent(
     return std::nullopt;
   } catch (const std::exception& error) {
     // What failed on one rank may have failed after others had landed.
-    require_same_weights("weights after a leap that failed at step ");
+    require_same_weights("weights after a try or look that failed at step ");
     fail(error_text(error), forwards());
     return std::nullopt;
   }

@@ -44,6 +44,13 @@ bool trains_adapters(const TrainedModel& model) {
   return trained < all / 4;
 }
 
+/// As SGD and Muon do, not in Adam's way.
+bool keeps_momentum(const BaseOptimizer& base) {
+  const std::vector<MomentumCoefficient> momenta = base.momenta();
+  return std::any_of(momenta.begin(), momenta.end(),
+                     [](const auto& one) { return one.value > 0 && !one.is_first_beta; });
+}
+
 /// A rate below the schedule's needs tries to leave it.
 policy::RateOptions rate_options(const Options& options) {
   policy::RateOptions rate = options.rate;
@@ -143,9 +150,14 @@ void LeapVerify::Implementation::begin_step() {
   require_same_ranks();
   trace_settings();
   if (iterates_) iterates_->begin();
+  if (iterates_ && drawn_norm_ == 0) {
+    drawn_norm_ = drawn_norm();
+    largest_norm_ =
+        drawn_norm_ * (keeps_momentum(*base_) ? policy::RateOptions::kFreeGrownByMomentum : 1);
+  }
   if (path_sample_ && !path_sample_->has_begun()) {
     path_sample_->begin();
-    least_norm_ = least_norm();
+    begins_at_nothing_ = whole_distance(matrices_, nullptr) < kNothing * drawn_norm_;
   }
   if (average_ && step_ == 0) average_->start();
   if (looks() && !kept_step_) keep_average();
@@ -299,13 +311,18 @@ void LeapVerify::Implementation::find_matrices() {
   averaged_matrices_ = TensorList(std::move(averages));
 }
 
-double LeapVerify::Implementation::least_norm() const {
+double LeapVerify::Implementation::drawn_norm() const {
   double squares = 0;
   for (const at::Tensor& matrix : matrices_.tensors()) {
     squares += static_cast<double>(matrix.dim() > 0 ? matrix.size(0) : 1) / 3;
   }
-  const double usual = std::sqrt(over_shards({squares}).front());
-  return whole_distance(matrices_, nullptr) < kNothing * usual ? usual : 0;
+  return std::sqrt(over_shards({squares}).front());
+}
+
+double LeapVerify::Implementation::stride_norm() const {
+  if (iterates_ && begins_at_nothing_) return drawn_norm_;
+  const double norm = whole_distance(matrices_, nullptr);
+  return iterates_ ? std::min(norm, largest_norm_) : norm;
 }
 
 void LeapVerify::Implementation::take_waypoint() {
@@ -315,8 +332,7 @@ void LeapVerify::Implementation::take_waypoint() {
 }
 
 void LeapVerify::Implementation::limit_stride() {
-  const double norm = std::max(least_norm_, whole_distance(matrices_, nullptr));
-  const double distance = whole_distance(matrices_, &averaged_matrices_) / norm;
+  const double distance = whole_distance(matrices_, &averaged_matrices_) / stride_norm();
   // Weights that are not finite are for the training loop to tell.
   if (!std::isfinite(distance)) return;
   const double rate = rate_.free_value();

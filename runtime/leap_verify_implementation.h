@@ -208,7 +208,7 @@ class LeapVerify::Implementation {
   /// where they tell the regime and three snapshots are known. Synchronises.
   std::optional<double> walk();
   /// Scores the probes; with their activations where these tell the regime.
-  Evaluation look(ObservationEvent& event);
+  Evaluation score_probes(ObservationEvent& event);
   /// Mean cosine of the probes' activations to those of the last observation, if there are any, which
   /// they then replace.
   std::optional<double> activation_cosine(const at::Tensor& given);
@@ -260,13 +260,14 @@ class LeapVerify::Implementation {
   /// With a free rate: holds the average of now against the best so far.
   void look_at_run();
   void look_with(LeapTransaction& transaction, LookEvent& event);
-  policy::Decision judge(Point& now, Point& best, Comparison& comparison);
+  policy::Decision judge_look(Point& now, Point& best, Comparison& comparison);
   /// Keeps the average of now, goes on at half of the rate, or goes back.
-  void follow_look(const LookEvent& event, LeapTransaction& transaction);
+  void follow_look(LookEvent& event, LeapTransaction& transaction);
   /// Makes the average that was kept that of now, and the weights.
   void go_back(bool has_diverged, LeapTransaction& transaction);
-  /// Halves a free rate, as of a run that was not shown to have got better.
-  void slow_down();
+  /// Halves a free rate, as of a run that was not shown to have got better, unless it is on its way up to
+  /// the stride; returns whether it did.
+  bool slow_down();
   /// Keeps the average of now for the looks to come.
   void keep_average();
   /// How often a free run is looked at: rate.looks, or as often as the cap pays for usual looks, and once
@@ -303,9 +304,11 @@ class LeapVerify::Implementation {
   /// Whether the rate is lowered where the weights go far.
   bool bounds_stride() const;
   void find_matrices();
-  /// With a free rate: the norm that matrices which begin at 0 are taken to have, as torch would have
-  /// drawn them; 0 where they do not.
-  double least_norm() const;
+  /// The norm that the matrices would have as torch draws them, uniformly within ±1 ÷ √(inputs). Synchronises.
+  double drawn_norm() const;
+  /// What a stride is relative to: the norm of the matrices; a free rate's, where they begin at 0, that as
+  /// drawn, else at most that: long training makes them outgrow it, and no longer steps right. Synchronises.
+  double stride_norm() const;
   /// Tells the rate what the schedule says of this step.
   void follow_rates();
   std::int64_t waypoint_every() const {
@@ -415,7 +418,9 @@ class LeapVerify::Implementation {
   // Of a free rate.
   std::optional<IterateAverage> iterates_;
   std::optional<PathSample> path_sample_;
-  double least_norm_ = 0;
+  double drawn_norm_ = 0;
+  double largest_norm_ = 0;
+  bool begins_at_nothing_ = false;
   // With rate.looks: the best average that has verified, at first the start, with the buffers of then,
   // the sum of its weights, and the step, once there was one.
   TensorList kept_average_;

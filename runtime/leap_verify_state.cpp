@@ -93,7 +93,7 @@ LeapVerifyState LeapVerify::Implementation::state() const {
   }
   data["path_begun"] = path_sample_ && path_sample_->has_begun();
   data["waypoint_every"] = waypoint_every();
-  data["least_norm"] = least_norm_;
+  data["begins_at_nothing"] = begins_at_nothing_;
   if (path_sample_ && path_sample_->has_begun()) {
     add_list(path_sample_->first(), "path_first.", out.tensors);
     add_list(path_sample_->last(), "path_last.", out.tensors);
@@ -180,7 +180,7 @@ void LeapVerify::Implementation::restore(const LeapVerifyState& state) {
       restore_list(path_sample_->first(), "path_first.", state.tensors, source);
       restore_list(path_sample_->last(), "path_last.", state.tensors, source);
       path_sample_->restore();
-      least_norm_ = data.at("least_norm").get<double>();
+      begins_at_nothing_ = data.at("begins_at_nothing").get<bool>();
     } else {
       if (path_sample_) path_sample_->forget();
       rate_.forget_path();

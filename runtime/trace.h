@@ -11,7 +11,7 @@
 namespace leapverify {
 
 /// Version of the schema; the first event of every trace carries it.
-inline constexpr int kTraceSchema = 1;
+inline constexpr int kTraceSchema = 2;
 
 /// Takes one event: a JSON object without a line break.
 using TraceSink = std::function<void(const std::string& event)>;

@@ -82,7 +82,6 @@ void add_decision(ordered_json& out, const policy::Decision& decision, const cha
 template <class Event>
 void add_end(ordered_json& out, const Event& event) {
   out["forwards"] = event.forwards;
-  if (event.false_accepts) out["false_accepts"] = number(*event.false_accepts);
   out["gate_passes"] = number(event.gate_passes);
   out["digest_before"] = hex(event.digest_before);
   out["digest_after"] = hex(event.digest_after);
@@ -185,6 +184,7 @@ std::string to_json(const LeapEvent& event) {
     out["fall_per_step"] = number(event.value->fall_per_step);
     out["steps_saved"] = number(event.value->steps_saved);
   }
+  if (event.false_accepts) out["false_accepts"] = number(*event.false_accepts);
   add_end(out, event);
   return out.dump();
 }

@@ -68,13 +68,15 @@ struct LeapEvent {
   std::uint64_t digest_after = 0;
 };
 
-/// The average of now against the best one so far: it is better, neither was shown, or it is worse.
-enum class LookOutcome { kBetter, kNotShown, kWentBack };
+/// The average of now against the best one so far: it is better; neither was shown, which halves a rate that is no
+/// longer on its way up; or it is worse.
+enum class LookOutcome { kBetter, kNotShown, kSlowedDown, kWentBack };
 
 template <>
 struct EnumNames<LookOutcome> {
   static constexpr Named<LookOutcome> names[] = {{LookOutcome::kBetter, "better"},
                                                  {LookOutcome::kNotShown, "not_shown"},
+                                                 {LookOutcome::kSlowedDown, "slowed_down"},
                                                  {LookOutcome::kWentBack, "went_back"}};
 };
 
@@ -89,8 +91,6 @@ struct LookEvent {
   std::vector<double> losses;
   std::vector<double> best_losses;
   std::int64_t forwards = 0;
-  /// Of the run so far.
-  std::optional<double> false_accepts;
   double gate_passes = 0;
   std::uint64_t digest_before = 0;
   std::uint64_t digest_after = 0;

@@ -19,9 +19,9 @@ VALIDATION_SEQUENCES = 128
 AT_ONCE = 64
 
 
-def base_name(fingerprint: str) -> str:
-    """The file of the model that was pre-trained on a text."""
-    return f"base-{fingerprint}.pt"
+def base_name(fingerprint: str, steps: int) -> str:
+    """The file of the model that was pre-trained on a text for so many steps, or in a smoke run for fewer."""
+    return f"base-{fingerprint}-{steps}.pt"
 
 
 class TextTask:
@@ -41,8 +41,8 @@ class TextTask:
     def model(self, seed: int) -> nn.Module:
         torch.manual_seed(seed)
         model = Gpt(self.size).to(self.device)
-        if self.arena.pretrained:
-            base = self.folder / base_name(self.fingerprints["base_text"])
+        if self.arena.base_steps > 0:
+            base = self.folder / base_name(self.fingerprints["base_text"], self.arena.base_steps)
             model.load_state_dict(torch.load(base, map_location=self.device))
         if self.arena.adapters:
             import peft
@@ -128,8 +128,8 @@ def fingerprints_of(arena: Arena, texts: dict[str, str]) -> dict[str, str]:
         return text.read(data, torch.device("cpu"), texts.get(data)).fingerprint
 
     if arena.data == "digits":
-        return {"text": "scikit-learn's digits"}
-    return {"text": found(arena.data), **({"base_text": found("python")} if arena.pretrained else {})}
+        return {"text": f"scikit-learn's digits, {DigitsTask.COUNTS['train']} to train on"}
+    return {"text": found(arena.data), **({"base_text": found("python")} if arena.base_steps > 0 else {})}
 
 
 def task_of(arena: Arena, size: Size, device: torch.device, folder: Path, texts: dict[str, str]) -> Task:

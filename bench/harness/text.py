@@ -1,16 +1,19 @@
-"""Two real texts that every machine with PyTorch has, its Python sources and its C++ headers; or those of any folder."""
+"""Real texts that every machine with PyTorch has: its Python sources and its C++ headers, and the sources of sympy, which
+it depends on; or those of any folder."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-PATTERNS = {"python": "**/*.py", "headers": "include/**/*.h"}
+#: Package, and the files in it.
+TEXTS = {"python": ("torch", "**/*.py"), "headers": ("torch", "include/**/*.h"), "sympy": ("sympy", "**/*.py")}
 # Shares of the documents, by their hash: disjoint, whatever else is installed.
 SPLITS = {"train": 0.9, "gate": 0.05, "validation": 0.05}
 MOST_BYTES = 16 << 20
@@ -32,6 +35,13 @@ class Text:
         return data[(starts[:, None] + torch.arange(length)).to(data.device)].long()
 
 
+def _folder_of(package: str) -> Path:
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        raise ValueError(f"{package} is not installed, whose sources are trained on")
+    return Path(found.origin).parent
+
+
 def _split_of(path: Path) -> str:
     place = int.from_bytes(hashlib.sha256(path.as_posix().encode()).digest()[:8], "big") / 2**64
     for split, share in SPLITS.items():
@@ -43,9 +53,11 @@ def _split_of(path: Path) -> str:
 
 @functools.lru_cache
 def read(kind: str, device: torch.device, folder: str | None = None) -> Text:
-    """One of torch's texts, or all text below a folder in its place. Raises ValueError where a split is empty."""
-    root = Path(torch.__file__).parent if folder is None else Path(folder)
-    pattern = PATTERNS[kind] if folder is None else "**/*"
+    """One of those texts, or all text below a folder in its place. Raises ValueError where a split is empty."""
+    package, pattern = TEXTS[kind]
+    root = _folder_of(package)
+    if folder is not None:
+        root, pattern = Path(folder), "**/*"
     parts: dict[str, list[bytes]] = {split: [] for split in SPLITS}
     left = MOST_BYTES
     for path in sorted(root.glob(pattern)):

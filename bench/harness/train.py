@@ -6,19 +6,20 @@ import contextlib
 import math
 import resource
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from harness.arenas import ARENAS, TEXT_ARENAS
+from harness.arenas import ARENAS, TEXT_ARENAS, Arena
 from harness.methods import METHODS, LeapVerify, Method, Recipe, trained
 from harness.model import SIZES
 from harness.tasks import Task, base_name, task_of
 from torch import nn
 
-#: Of the model that arenas with `pretrained` start from, on the other text.
-BASE = {"steps": 1200, "rate": 4e-3, "seed": 1000}
+#: Of the models that arenas with `base_steps` start from.
+BASE = {"rate": 4e-3, "seed": 1000}
 POINTS = 40
 # So short a run would pay for no try.
 SMOKE_OPTIONS = {"observe_every": 5, "max_overhead": math.inf}
@@ -79,13 +80,19 @@ def _method(job: dict[str, Any], task: Task, recipe: Recipe) -> Method:
     return kind(model, job["rate"], job["steps"], recipe, task.gate(), task.losses, task.batch_size, **options)
 
 
-def make_base(size_name: str, steps: int, folder: Path, texts: dict[str, str]) -> None:
-    """The pre-trained model, once for all runs of a folder."""
+def make_bases(size_name: str, arenas: Iterable[Arena], folder: Path, texts: dict[str, str], most_steps: int | None = None) -> None:
+    """The pre-trained models of arenas, once for all runs of a folder."""
+    for base_steps in sorted({arena.base_steps for arena in arenas} - {0}):
+        _make_base(size_name, base_steps, min(base_steps, most_steps or base_steps), folder, texts)
+
+
+def _make_base(size_name: str, base_steps: int, steps: int, folder: Path, texts: dict[str, str]) -> None:
     device = torch.device("cuda" if size_name == "cuda" else "cpu")
     task = task_of(TEXT_ARENAS["pretrain"], SIZES[size_name], device, folder, texts)
-    path = folder / base_name(task.fingerprints["text"])
+    path = folder / base_name(task.fingerprints["text"], base_steps)
     if path.exists():
         return
+    print(f"pre-training {path.name}", flush=True)
     method = Method(task.model(BASE["seed"]), BASE["rate"], steps)
     for step in range(1, steps + 1):
         _step(method, task, task.batch(method.split, BASE["seed"], step))

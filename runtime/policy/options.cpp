@@ -144,7 +144,7 @@ void Options::describe(FieldVisitor& visitor) {
   visitor.choice("data", data, "the data after a committed leap: goes on, or K steps later");
   visitor.choice("batch_norm", batch_norm, "batch norm's statistics at a candidate");
   visitor.field("trace_losses", trace_losses,
-                "candidates in the trace carry the losses of the single sequences");
+                "candidates and looks in the trace carry the losses of the single sequences");
 }
 
 namespace {
@@ -282,6 +282,8 @@ void check_free_rate(const Options& options, bool averages) {
   const std::vector<FieldText> usual = field_texts(Options());
   for (std::size_t i = 0; i < given.size(); ++i) {
     if (given[i].value == usual[i].value || read_by_free_rate(given[i].name)) continue;
+    // The probes' activations tell a regime.
+    if (options.probes > 0 && given[i].name.rfind("detector.", 0) == 0) continue;
     throw InvalidOption(given[i].name, given[i].value,
                         usual[i].value +
                             " with rate.free (presets auto and free), which tries no candidates; "

@@ -34,6 +34,9 @@ struct RateOptions {
   static constexpr double kFreeFirstBeta = 0.5;
   static constexpr double kFreeMomentum = 0.75;
   static constexpr double kFreePull = 0.8;
+  /// How many times the norm that torch draws them with matrices have at the most, as strides are relative to
+  /// it, where the base keeps momentum as SGD and Muon do; else once.
+  static constexpr double kFreeGrownByMomentum = 1.6;
   /// With a longer stride weights go where nothing is learned.
   static constexpr double kFreeLargestStride = 2;
 

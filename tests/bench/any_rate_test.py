@@ -67,6 +67,12 @@ class Planning(unittest.TestCase):
         self.assertEqual(sorted(tuned), [(rate, seed) for rate in (8, 16, 32) for seed in (0, 101, 102)])
         self.assertEqual(set(rates(lines, purpose="confirm")), {16})
         self.assertEqual(tuning(lines), {0.1: {8: 11, 16: 3, 32: 19}})
+        # A log that one seed alone went on in.
+        lucky = {**lines[0], "rate": 64, "seed": 0, "final": 0.5}
+        self.assertEqual(Arena("pretrain", [*lines, lucky]).best["rate"], 16)
+        self.assertEqual({job["rate"] for job in bench.wanted([*lines, lucky], "pretrain", [],
+                                                              replace(PLAN, tuning_seeds=(0, 101, 102), warmups=(0.1,)))
+                          if job["purpose"] == "confirm"}, {16})
         self.assertEqual(tuning(lines[:4], 3), {0.1: {}}, "of rates that all seeds were run at")
 
     def test_all_is_held_against_the_best_schedule(self):

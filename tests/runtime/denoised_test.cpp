@@ -846,6 +846,40 @@ TEST(Denoised, AFreeRateTakesTheStrideOfAdaptersWhereLittleIsTrained) {
 
 json rate_state(const ToyRun& run) { return json::parse(run.leaps->state().json).at("rate"); }
 
+double norm_of_matrices(const std::vector<at::Tensor>& tensors) {
+  double squares = 0;
+  for (const at::Tensor& tensor : tensors) {
+    if (tensor.dim() > 1) squares += tensor.to(at::kDouble).square().sum().item<double>();
+  }
+  return std::sqrt(squares);
+}
+
+/// What the stride is relative to, of matrices so many times as large as torch drew them, in units of the norm that
+/// they are drawn with.
+double stride_is_relative_to(const char* optimizer, double times) {
+  ToyRun run(optimizer);
+  for (const at::Tensor& parameter : run.model->parameters()) {
+    const torch::NoGradGuard no_grad;
+    if (parameter.dim() > 1) parameter.detach().mul_(times);
+  }
+  run.wrap(free_rate());
+  std::vector<at::Tensor> moved = weights_of(run);
+  run.train(1);
+  const std::vector<at::Tensor> now = listed(run, "iterate.");
+  for (std::size_t i = 0; i < now.size(); ++i) moved[i] = now[i] - moved[i];
+  const double distance = free_rate().denoise_decay * norm_of_matrices(moved);
+  const double drawn = std::sqrt((32 + 1) / 3.0);
+  return distance / rate_state(run).at("distance").get<double>() / drawn;
+}
+
+TEST(Denoised, AStrideIsRelativeToTheNormButForMatricesThatHaveOutgrownTheirDraw) {
+  EXPECT_NEAR(stride_is_relative_to("adamw", 0.25), 0.25, 0.02);
+  EXPECT_NEAR(stride_is_relative_to("adamw", 8), 1, 0.02);
+  EXPECT_NEAR(stride_is_relative_to("sgd", 0.25), 0.25, 0.02);
+  EXPECT_NEAR(stride_is_relative_to("sgd", 8), 1.6, 0.02) << "with momentum they may grow";
+  EXPECT_NEAR(stride_is_relative_to("adamw", 0), 1, 0.02) << "they begin at 0";
+}
+
 TEST(Denoised, AFreeRateKnowsHowStraightItsIteratesWent) {
   ToyRun run;
   const std::vector<at::Tensor> start = weights_of(run);
@@ -1081,6 +1115,10 @@ TEST(Denoised, AFreeRateThatCannotBeIsRefused) {
       ADD_FAILURE() << field << " accepted";
     } catch (const InvalidOption& error) {
       EXPECT_EQ(error.field(), field);
+      if (field != "rate.free" && field != "rate.stride") {
+        EXPECT_THAT(error.legal(),
+                    testing::HasSubstr("which tries no candidates; preset: verified does"));
+      }
     }
   };
   refused("rate.free", [](Options& o) { o.reference = Reference::kCurrent; });
@@ -1102,6 +1140,37 @@ TEST(Denoised, AFreeRateThatCannotBeIsRefused) {
   refused("trust_norm", [](Options& o) { o.trust_norm = 0.2; });
   refused("horizons", [](Options& o) { o.controller.horizons = {10}; });
   refused("detector.hysteresis", [](Options& o) { o.detector.hysteresis = 7; });
+}
+
+TEST(Denoised, AFreeRateTakesWhatItOrItsLooksRead) {
+  const auto accepted = [](const std::function<void(Options&)>& change) {
+    Options options = Options::automatic();
+    options.planned_steps = 100;
+    const std::vector<FieldText> before = field_texts(options);
+    change(options);
+    const std::vector<FieldText> after = field_texts(options);
+    int changed = 0;
+    for (std::size_t i = 0; i < after.size(); ++i)
+      changed += before[i].value != after[i].value ? 1 : 0;
+    EXPECT_EQ(changed, 1);
+    EXPECT_NO_THROW(options.validate());
+  };
+  accepted([](Options& o) { o.observe_every = 5; });
+  accepted([](Options& o) { o.probes = 4; });
+  accepted([](Options& o) { o.denoise_decay = 0.8; });
+  accepted([](Options& o) { o.rate.growth = 2; });
+  accepted([](Options& o) { o.rate.stride = 0.2; });
+  accepted([](Options& o) { o.rate.looks = 0; });
+  accepted([](Options& o) { o.detector.signal = SignalKind::kActivationCosine; });
+  accepted([](Options& o) { o.controller.max_overhead = 0.1; });
+  accepted([](Options& o) { o.max_gate_passes = 2; });
+  accepted([](Options& o) { o.trace_losses = true; });
+  accepted([](Options& o) { o.verification.alpha = 0.01; });
+  accepted([](Options& o) { o.verification.sequences = 8; });
+  accepted([](Options& o) { o.verification.margin = 1e-3; });
+  accepted([](Options& o) { o.verification.pilot = 4; });
+  accepted([](Options& o) { o.verification.clip = 8; });
+  accepted([](Options& o) { o.verification.max_sequences = 64; });
 }
 
 TEST(Denoised, WithoutProbesTheFallOfTheLossIsThatOfTheReferences) {

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "runtime/tensor_matchers.h"
@@ -33,6 +34,13 @@ inline void expect_resumed_is(
   std::vector<std::string> stitched = first.trace;
   stitched.insert(stitched.end(), second.trace.begin(), second.trace.end());
   EXPECT_EQ(whole.trace, stitched) << "stopped at " << stop;
+  const policy::Ledger& expected = whole.leaps->status().ledger;
+  const policy::Ledger& ledger = second.leaps->status().ledger;
+  EXPECT_EQ(std::make_tuple(expected.forwards(), expected.tries, expected.accepted, expected.looks,
+                            expected.went_back),
+            std::make_tuple(ledger.forwards(), ledger.tries, ledger.accepted, ledger.looks,
+                            ledger.went_back))
+      << "stopped at " << stop;
 }
 
 }  // namespace leapverify

@@ -60,7 +60,7 @@ def sink(live: Live, trace: str | Callable[[dict[str, Any]], None] | None) -> Ca
         if failure["event"] != "failure" or (failure["reason"] in told and not failure["off"]):
             return
         told.add(failure["reason"])
-        rest = "leaps are off for the rest of the run" if failure["off"] else "training goes on without this try"
+        rest = "held-out losses are no longer asked for" if failure["off"] else "training goes on without this one"
         warnings.warn(f"LeapVerify at step {failure['step']}: {failure['reason']}; {rest}")
 
     def tell_of_way_back(look: dict[str, Any]) -> None:

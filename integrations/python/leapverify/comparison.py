@@ -80,9 +80,9 @@ def held_out_curve(run: Run) -> Curve:
         return probes
     compared = [(one.step, [c.reference_loss for c in one.candidates if c.pairs > 0])
                 for one in tries_of(run.events)]
-    looked_at = [(event.step, event.loss) for event in run.events
+    looked_at = [(event.step, event.loss_after) for event in run.events
                  if isinstance(event, Look) and event.pairs > 0]
-    return _curve(_GATE, looked_at or [(step, losses[0]) for step, losses in compared if losses])
+    return _curve(_GATE, sorted([*looked_at, *((step, losses[0]) for step, losses in compared if losses)]))
 
 
 def comparable_to(run: Run, reference: Run) -> bool:

@@ -56,6 +56,7 @@ MARKS = {
     "rate lowered": Mark("v", "#d55e00", True, 8),
     "went back": Mark("<", "#d55e00", True, 8),
     "slowed down": Mark("v", "#d55e00", False, 8),
+    "not shown to be better": Mark("o", "#8b93a0", False, 6),
     "better than before": Mark("o", "#009e73", True, 6),
     "accepted, rate kept": Mark("o", "#0072b2", False, 6),
     "shadow": Mark("D", "#5f6875", False, 6),

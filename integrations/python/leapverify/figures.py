@@ -35,9 +35,9 @@ from leapverify.figure_style import (
     inline_svg,
     run_style,
 )
-from leapverify.ledger import LOOK_VERDICTS, tries_of
+from leapverify.ledger import LOOK_VERDICTS, looks_of, tries_of
 from leapverify.runs import Run
-from leapverify.trace_events import REGIMES, Failure, Look, Observation, RateChange
+from leapverify.trace_events import REGIMES, Look, Observation, RateChange
 
 _MOST_POINTS = 1500
 #: Of a picture, in inches.
@@ -153,10 +153,9 @@ def _height_of_marks(run: Run) -> Callable[[int], float]:
 
 def _verdicts(run: Run) -> list[tuple[int, str]]:
     """(step, verdict) of tries and looks."""
-    if not run.is_free:
-        return [(one.step, one.verdict) for one in tries_of(run.events)]
-    return [(event.step, LOOK_VERDICTS[event.outcome] if isinstance(event, Look) else "failure")
-            for event in run.events if isinstance(event, (Look, Failure))]
+    looks = [(event.step, LOOK_VERDICTS[event.outcome] if isinstance(event, Look) else "failure")
+             for event in looks_of(run.events)]
+    return [(one.step, one.verdict) for one in tries_of(run.events)] + looks
 
 
 def _plot_marks(axes: Axes, run: Run) -> None:

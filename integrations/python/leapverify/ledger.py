@@ -22,7 +22,8 @@ from leapverify.trace_events import (
 #: Verdicts on a try, those that changed the run first.
 VERDICTS = ("leap committed", "rate raised", "rate lowered", "accepted, rate kept", "shadow", "rejected", "failure")
 #: Those on a look, by its outcome.
-LOOK_VERDICTS = {"went_back": "went back", "not_shown": "slowed down", "better": "better than before"}
+LOOK_VERDICTS = {"went_back": "went back", "slowed_down": "slowed down", "not_shown": "not shown to be better",
+                 "better": "better than before"}
 
 # Reasons of rate events; any other change follows the schedule or the options.
 _RAISED = "a candidate verified"
@@ -103,6 +104,18 @@ def tries_of(events: Iterable[Event]) -> list[Try]:
     return tries
 
 
+def looks_of(events: Iterable[Event]) -> list[Look | Failure]:
+    """The looks at a run whose learning rate was free, and what failed there."""
+    looks: list[Look | Failure] = []
+    is_free = False
+    for event in events:
+        if isinstance(event, Settings):
+            is_free = event.is_free
+        elif isinstance(event, Look) or (is_free and isinstance(event, Failure)):
+            looks.append(event)
+    return looks
+
+
 @dataclass(frozen=True)
 class Ledger:
     """Costs are in forward passes of one held-out sequence."""
@@ -122,7 +135,10 @@ class Ledger:
     #: At a run whose learning rate is free, and after how many of them it went back.
     looks: int
     went_back: int
+    #: How it ended; before it was resumed it may have been otherwise.
     is_free: bool
+    #: In force at the end, where it was free and is known.
+    free_rate: float | None
     steps_saved: float
     probe_forwards: int
     #: Of looks too.
@@ -138,6 +154,14 @@ class Ledger:
     rate_scale: float
     #: Why leaps were switched off; empty where they were not.
     off_reason: str
+
+    @property
+    def has_tries(self) -> bool:
+        return self.tries > 0 or not self.is_free
+
+    @property
+    def has_looks(self) -> bool:
+        return self.looks > 0 or self.is_free
 
     @property
     def forwards(self) -> int:
@@ -188,7 +212,7 @@ def _false_accepts(events: Iterable[Event]) -> float | None:
             chance = event.chance_of_one
             if chance is not None and total is None:
                 total = 0.0
-        elif isinstance(event, (Candidate, Look)) and event.pairs > 0 and chance is not None:
+        elif isinstance(event, Candidate) and event.pairs > 0 and chance is not None:
             total = (total or 0.0) + chance
     return total
 
@@ -214,7 +238,7 @@ def ledger_of(run: Run) -> Ledger | None:
     looks = [event for event in events if isinstance(event, Look)]
     ended = [event for event in events if isinstance(event, (Leap, Look))]
     failures = [event for event in events if isinstance(event, Failure)]
-    rates = [event.after for event in events if isinstance(event, RateChange)]
+    rates = [event for event in events if isinstance(event, RateChange)]
     growth = settings.options.number("rate.growth")
     saved = sum(one.steps_saved or 0.0 for one in leaps if one.outcome == "committed")
     return Ledger(
@@ -232,6 +256,7 @@ def ledger_of(run: Run) -> Ledger | None:
         looks=len(looks),
         went_back=sum(one.outcome == "went_back" for one in looks),
         is_free=settings.is_free,
+        free_rate=rates[-1].rate if rates and settings.is_free else None,
         steps_saved=saved,
         probe_forwards=_probe_forwards(events),
         try_forwards=_end_forwards(events),
@@ -239,6 +264,6 @@ def ledger_of(run: Run) -> Ledger | None:
         false_accepts=_false_accepts(events),
         gate_passes=ended[-1].gate_passes if ended else 0.0,
         budget=_budget(settings, run.steps, saved),
-        rate_scale=rates[-1] if rates else 1.0,
+        rate_scale=rates[-1].after if rates else 1.0,
         off_reason=next((event.reason for event in failures if event.off), ""),
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from leapverify.comparison import differences, held_out_curve, levels_of, reference_of
 from leapverify.figure_style import run_key
 from leapverify.figures import comparison_figure, steps_figure, time_figure
-from leapverify.ledger import tries_of
+from leapverify.ledger import looks_of, tries_of
 from leapverify.page_style import STYLE
 from leapverify.runs import Run
 from leapverify.summary import summary_of
@@ -23,6 +23,7 @@ from leapverify.tables import (
     look_rows,
     result_rows,
 )
+from leapverify.trace_events import Failure
 
 #: Tries beyond these are not listed; trace.jsonl has them.
 _MOST_TRIES = 500
@@ -120,31 +121,41 @@ def _ledger(runs: Sequence[Run]) -> str:
     heads = ["", *_heads(runs)]
     parts = ["<section><h2>Result and ledger</h2>", _table(heads, result_rows(runs), "results")]
     rows = ledger_rows(runs)
+    saved = (" Steps saved are a lower bound (95 %) of what committed leaps were worth; what a raised rate is worth "
+             "shows beside a run without.")
+    if all(run.is_free or not run.leaps_on for run in runs):
+        saved = ""
     if rows:
         parts += ["<h3>What verification did and took</h3>", _table(heads, rows, "ledger"),
                   _paragraph("Computed from the trace. Costs are counted in forward passes of one "
-                             "sequence; time follows from their share. Steps saved are a lower "
-                             "bound (95 %) of what committed leaps were worth; what a raised rate "
-                             "is worth shows beside a run without.", "note")]
+                             "sequence; time follows from their share." + saved, "note")]
     return "".join(parts) + "</section>"
 
 
-def _leaps(run: Run) -> str:
-    """The table of tries, or of looks at a run whose learning rate is free."""
-    what = "looks" if run.is_free else "tries"
-    columns = LOOK_COLUMNS if run.is_free else LEAP_COLUMNS
-    rows = look_rows(run.events) if run.is_free else leap_rows(tries_of(run.events))
-    if not rows:
-        return _paragraph(f"There were no {what}.", "muted") if run.leaps_on else ""
+def _listed(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], kind: str) -> str:
     head = "".join(f"<th>{words}</th>" for words in columns)
     body = "".join("<tr>" + "".join(f'<td class="lines">{_text(cell)}</td>' for cell in row)
                    + "</tr>" for row in rows[:_MOST_TRIES])
-    table = (f'<div class="scroll"><table class="leaps"><thead><tr>{head}</tr></thead>'
+    table = (f'<div class="scroll"><table class="{kind}"><thead><tr>{head}</tr></thead>'
              f"<tbody>{body}</tbody></table></div>")
     if len(rows) > _MOST_TRIES:
         table += _paragraph(f"{len(rows) - _MOST_TRIES} more are in the trace.", "note")
-    return _folded(f"The {len(rows)} {what}, and the reason of each verdict", table,
-                   len(rows) <= _SHORT_TABLE)
+    return _folded(title, table, len(rows) <= _SHORT_TABLE)
+
+
+def _leaps(run: Run) -> str:
+    """The tables of tries, and of looks at a run whose learning rate is free."""
+    tries, looks = tries_of(run.events), looks_of(run.events)
+    parts = []
+    if tries:
+        parts.append(_listed(f"The {len(tries)} tries, and the reason of each verdict", LEAP_COLUMNS, leap_rows(tries), "leaps"))
+    if looks:
+        failed = sum(isinstance(one, Failure) for one in looks)
+        title = f"{len(looks) - failed} looks at held-out loss" + (f", {failed} failed" if failed else "")
+        parts.append(_listed(title, LOOK_COLUMNS, look_rows(looks), "looks"))
+    if parts or not run.leaps_on:
+        return "".join(parts)
+    return _paragraph("It was never looked at." if run.is_free else "No leap was tried.", "muted")
 
 
 def _run(run: Run, index: int, is_alone: bool) -> str:

@@ -38,8 +38,8 @@ th { white-space: nowrap; }
 .levels thead tr:last-child th { font-weight: 400; color: var(--muted); text-align: right; }
 .levels td:nth-child(3n), .levels thead th[colspan] { padding-left: 18px; }
 .levels thead th[colspan] { text-align: right; padding-right: 18px; }
-table.leaps { font-size: 13px; }
-.leaps th, .leaps td { padding-right: 14px; }
+table.leaps, table.looks { font-size: 13px; }
+.leaps th, .leaps td, .looks th, .looks td { padding-right: 14px; }
 .key { width: 30px; height: 10px; margin-right: 7px; }
 details { margin: 10px 0; }
 summary { cursor: pointer; font-weight: 600; }

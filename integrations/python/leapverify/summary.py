@@ -34,13 +34,14 @@ def _verification_tiles(run: Run) -> list[Tile]:
     ledger = ledger_of(run) if run.leaps_on else None
     if ledger is None:
         return [Tile("off", "LeapVerify")]
+    cost = Tile(f"{100 * ledger.overhead:.1f} %", "of all cost for held-out losses")
+    if ledger.is_free and ledger.looks == 0:
+        return [Tile("free", "learning rate, never looked at"), cost]
     if ledger.is_free:
-        back = "never" if ledger.went_back == 0 else f"{count(ledger.went_back)} times" if ledger.went_back > 1 else "once"
+        back = {0: "never", 1: "once"}.get(ledger.went_back, f"{count(ledger.went_back)} times")
         looks = "look" if ledger.looks == 1 else "looks"
-        return [Tile(count(ledger.looks), f"{looks} at held-out loss; went back {back}"),
-                Tile(f"{100 * ledger.overhead:.1f} %", "of all cost for looks")]
-    return [Tile(f"{count(ledger.accepted)} of {count(ledger.tries)}", "tries accepted"),
-            Tile(f"{100 * ledger.overhead:.1f} %", "of all cost for probes and tries")]
+        return [Tile(count(ledger.looks), f"{looks} at held-out loss; went back {back}"), cost]
+    return [Tile(f"{count(ledger.accepted)} of {count(ledger.tries)}", "tries accepted"), cost]
 
 
 def _when(curve: Curve) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from leapverify.comparison import Level, average_curve, held_out_curve
 from leapverify.ledger import LOOK_VERDICTS, Ledger, Try, ledger_of
 from leapverify.runs import Run
-from leapverify.trace_events import Candidate, Event, Failure, Look
+from leapverify.trace_events import Candidate, Failure, Look
 
 NONE = "–"
 
@@ -84,8 +84,9 @@ def _false_accepts(ledger: Ledger) -> str:
 
 
 def _forwards(ledger: Ledger) -> str:
+    words = " and ".join(["tries"] * ledger.has_tries + ["looks"] * ledger.has_looks)
     return (f"{count(ledger.forwards)} ({count(ledger.probe_forwards)} probes, "
-            f"{count(ledger.try_forwards)} {'looks' if ledger.is_free else 'tries'})")
+            f"{count(ledger.try_forwards)} {words})")
 
 
 def _cap(ledger: Ledger) -> str:
@@ -103,8 +104,9 @@ def _time_spent(ledger: Ledger, run: Run) -> str:
 
 def _rate_at_end(ledger: Ledger, run: Run) -> str:
     # A free one is no factor on a schedule.
-    if ledger.is_free and run.training:
-        return f"{run.training[-1].rate:.3g}"
+    free = run.training[-1].rate if ledger.is_free and run.training else ledger.free_rate
+    if free is not None:
+        return f"{free:.3g}"
     return f"{ledger.rate_scale:.3g} × its schedule"
 
 
@@ -120,6 +122,7 @@ _OF_TRIES: Sequence[tuple[str, Callable[[Ledger, Run], str]]] = (
     ("candidates", lambda ledger, _: count(ledger.candidates)),
     ("tries accepted", lambda ledger, _: _accepted(ledger)),
     ("looks back that lowered the rate", lambda ledger, _: count(ledger.lowered)),
+    ("false accepts expected", lambda ledger, _: _false_accepts(ledger)),
     ("steps saved by committed leaps", lambda ledger, _: f"{ledger.steps_saved:.1f}"),
     ("outside the cap, for they raised the rate",
      lambda ledger, _: count(ledger.raising_forwards)),
@@ -131,7 +134,6 @@ _OF_LOOKS: Sequence[tuple[str, Callable[[Ledger, Run], str]]] = (
 )
 _OF_ALL: Sequence[tuple[str, Callable[[Ledger, Run], str]]] = (
     ("failures", lambda ledger, _: count(ledger.failures)),
-    ("false accepts expected", lambda ledger, _: _false_accepts(ledger)),
     ("forwards of one sequence", lambda ledger, _: _forwards(ledger)),
     ("the same in training steps", lambda ledger, _: f"{ledger.cost_in_steps:.1f}"),
     ("the same in time", _time_spent),
@@ -147,10 +149,12 @@ def ledger_rows(runs: Sequence[Run]) -> list[Row]:
     ledgers = [ledger_of(run) if run.leaps_on else None for run in runs]
     if not any(ledgers):
         return []
-    rows = [Row(name, [value(ledger, run) if ledger and ledger.is_free in kinds else NONE
+    parts: Sequence[tuple[Callable[[Ledger], bool], Sequence[tuple[str, Callable[[Ledger, Run], str]]]]] = (
+        (lambda ledger: ledger.has_tries, _OF_TRIES), (lambda ledger: ledger.has_looks, _OF_LOOKS),
+        (lambda _: True, _OF_ALL))
+    rows = [Row(name, [value(ledger, run) if ledger and is_of(ledger) else NONE
                        for ledger, run in zip(ledgers, runs)])
-            for kinds, entries in (((False,), _OF_TRIES), ((True,), _OF_LOOKS), ((False, True), _OF_ALL))
-            for name, value in entries]
+            for is_of, entries in parts for name, value in entries]
     return [row for row in rows if set(row.values) != {NONE}]
 
 
@@ -222,9 +226,9 @@ def _look_row(event: Look | Failure) -> Sequence[str]:
             count(event.forwards), event.reason)
 
 
-def look_rows(events: Sequence[Event]) -> list[Sequence[str]]:
-    """A row for each look at a run whose learning rate is free, and for each that failed."""
-    return [_look_row(event) for event in events if isinstance(event, (Look, Failure))]
+def look_rows(looks: Sequence[Look | Failure]) -> list[Sequence[str]]:
+    """A row for each look, and for each that failed."""
+    return [_look_row(event) for event in looks]
 
 
 def leap_rows(tries: Sequence[Try]) -> list[Sequence[str]]:

@@ -12,11 +12,11 @@ from typing import Union
 from leapverify.json_lines import Fields, read_lines
 
 #: Newest schema that is read.
-TRACE_SCHEMA = 1
+TRACE_SCHEMA = 2
 
 REGIMES = ("chaotic", "transition", "stable")
 OUTCOMES = ("committed", "rejected", "shadow", "rate_only")
-LOOK_OUTCOMES = ("better", "not_shown", "went_back")
+LOOK_OUTCOMES = ("better", "not_shown", "slowed_down", "went_back")
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,11 @@ class Look:
     forwards: int
     gate_passes: float
 
+    @property
+    def loss_after(self) -> float:
+        """Where the run went on from."""
+        return self.best_loss if self.outcome == "went_back" else self.loss
+
 
 @dataclass(frozen=True)
 class RateChange:
@@ -114,6 +119,8 @@ class RateChange:
     before: float
     after: float
     reason: str
+    #: In force, where the rate is free.
+    rate: float | None = None
 
 
 @dataclass(frozen=True)
@@ -173,7 +180,7 @@ def _look(line: Fields) -> Look:
 
 def _rate(line: Fields) -> RateChange:
     return RateChange(line.count("step"), line.number("from"), line.number("to"),
-                      line.text("reason"))
+                      line.text("reason"), line.optional_number("rate"))
 
 
 def _failure(line: Fields) -> Failure:

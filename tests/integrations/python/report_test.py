@@ -19,9 +19,9 @@ from leapverify import figure_style
 PROGRAM = sys.argv.pop(1)
 LEDGER_NAMES = [
     "observations", "tries", "candidates", "tries accepted",
-    "looks back that lowered the rate", "steps saved by committed leaps",
+    "looks back that lowered the rate", "false accepts expected", "steps saved by committed leaps",
     "outside the cap, for they raised the rate", "observations without a try", "failures",
-    "false accepts expected", "forwards of one sequence", "the same in training steps",
+    "forwards of one sequence", "the same in training steps",
     "the same in time", "share of all cost", "counted against the cap", "learning rate at the end",
     "switched off during the run"]
 
@@ -59,11 +59,11 @@ class Numbers(ReportTest):
             str(len(of["candidate"])),
             "4 (leaps committed 1, rate raised 3)",
             "1",
+            f"at most {0.05 * compared:.2f}",
             f"{saved:.1f}",
             str(raising),
             "1 too few snapshots; 1 back-off after rejections",
             str(len(of["failure"])),
-            f"at most {0.05 * compared:.2f}",
             f"{forwards} ({probes} probes, {spent} tries)",
             f"{forwards / 48:.1f}",
             f"about 0:{seconds:02}",
@@ -78,26 +78,44 @@ class Numbers(ReportTest):
         run = small_runs.looked_at_run(self.folder / "run")
         page = self.page(run)
         ledger = page.column("ledger")
-        self.assertEqual({name: ledger[name] for name in list(ledger)[:5]}, {
-            "looks at held-out loss": "3", "looks after which it went back": "1", "failures": "1",
-            "false accepts expected": "at most 0.15", "forwards of one sequence": "231 (0 probes, 231 looks)"})
+        self.assertEqual({name: ledger[name] for name in list(ledger)[:4]}, {
+            "looks at held-out loss": "4", "looks after which it went back": "1", "failures": "1",
+            "forwards of one sequence": "247 (0 probes, 247 looks)"})
         self.assertEqual(ledger["learning rate at the end"], "0.0003")
-        self.assertFalse({"tries", "candidates", "steps saved by committed leaps"} & set(ledger))
-        head, *rows = page.tables["leaps"]
+        self.assertFalse({"tries", "candidates", "steps saved by committed leaps", "false accepts expected"} & set(ledger))
+        self.assertFalse(page.tables["leaps"])
+        head, *rows = page.tables["looks"]
         self.assertEqual(rows, [list(map(str, row)) for row in (
-            (3, "better than before", "the start", "4.6000", "4.1000", 32, 70, small_runs.LOOK_REASONS["better"]),
-            (50, "slowed down", "step 3", "3.4010", "3.4000", 48, 96, "overhead cap reached"),
-            (113, "went back", "step 3", "2.8000", "2.9000", 32, 64, small_runs.LOOK_REASONS["went_back"]),
-            (200, "failure", "–", "–", "–", "–", 1, "out of memory"))])
+            (3, "not shown to be better", "the start", "–", "–", 0, 16, "overhead cap reached"),
+            (13, "better than before", "the start", "4.6000", "4.1000", 32, 70, small_runs.LOOK_REASONS["better"]),
+            (50, "slowed down", "step 13", "3.4010", "3.4000", 48, 96, "overhead cap reached"),
+            (83, "went back", "step 13", "2.8000", "2.9000", 32, 64, small_runs.LOOK_REASONS["went_back"]),
+            (98, "failure", "–", "–", "–", "–", 1, "out of memory"))])
         self.assertEqual(head[1:5], ["verdict", "best so far", "loss there", "loss now"])
-        for words in ("looks at held-out loss; went back once", "better than before (1)", "slowed down (1)",
-                      "went back (1)", "failure (1)"):
+        for words in ("looks at held-out loss; went back once", "not shown to be better (1)", "better than before (1)",
+                      "slowed down (1)", "went back (1)", "failure (1)", "4 looks at held-out loss, 1 failed"):
             self.assertIn(words, page.words)
-        self.assertNotIn("regime", page.words)
+        for words in ("regime", "Steps saved"):
+            self.assertNotIn(words, page.text)
 
-    def test_looks_alone_give_the_losses(self):
-        run = small_runs.looked_at_run(self.folder / "run", [])
-        self.assertEqual(self.page(run).column("results")["held-out loss at the end"], "2.900")
+    def test_looks_alone_give_the_losses_that_the_run_went_on_from(self):
+        page = self.page(small_runs.looked_at_run(self.folder / "run", []))
+        self.assertEqual(page.column("results")["held-out loss at the end"], "2.800")
+        self.assertEqual(page.column("ledger")["learning rate at the end"], "7.5e-06")
+
+    def test_a_run_that_became_free_shows_its_tries_too(self):
+        trace = [*small_runs.every_verdict(), *small_runs.looked_at(100)]
+        page = self.page(small_runs.write_run(self.folder / "run", trace, small_runs.metrics(2.1)))
+        self.assertEqual((len(page.tables["leaps"]), len(page.tables["looks"])), (8, 6))
+        ledger = page.column("ledger")
+        self.assertEqual((ledger["tries"], ledger["looks at held-out loss"]), ("7", "4"))
+        self.assertIn("tries and looks)", ledger["forwards of one sequence"])
+
+    def test_a_free_run_that_nothing_looked_at(self):
+        trace = [small_runs.start(probes=0, rate__free=True, rate__looks=0)]
+        page = self.page(small_runs.write_run(self.folder / "run", trace, small_runs.metrics(2.1)))
+        self.assertIn("It was never looked at.", page.words)
+        self.assertIn("learning rate, never looked at", page.words)
 
     def test_ledger_of_other_rules_caps_and_portfolios(self):
         def value(name, **options):

@@ -140,8 +140,8 @@ class BrokenLines(ReportTest):
                            '"start"', '"observation"')
 
     def test_newer_schema(self):
-        newer = json.dumps({**small_runs.start(), "schema": 2})
-        self.assert_broken("trace.jsonl", 1, [newer], "schema 2", "reads up to 1")
+        newer = json.dumps({**small_runs.start(), "schema": 3})
+        self.assert_broken("trace.jsonl", 1, [newer], "schema 3", "reads up to 2")
 
     def test_metrics(self):
         self.assert_broken("metrics.jsonl", 1, ['{"step": 3}'], "train_loss", "validation_loss")

@@ -29,7 +29,7 @@ DIGEST = "43dd691c673498bd"
 
 def start(**changed):
     options = {key.replace("__", "."): value for key, value in changed.items()}
-    return {"event": "start", "step": 0, "schema": 1, "planned_steps": 200,
+    return {"event": "start", "step": 0, "schema": 2, "planned_steps": 200,
             "step_cost": STEP_COST, "memory_bytes": 20219904, "options": {**OPTIONS, **options}}
 
 
@@ -99,33 +99,35 @@ def every_verdict():
 
 LOOK_REASONS = {"better": "the capital betted on the average of now reached 1 / alpha",
                 "went_back": "the capital betted on the best so far reached 1 / alpha",
-                "not_shown": "overhead cap reached"}
+                "slowed_down": "overhead cap reached", "not_shown": "overhead cap reached"}
 
 
 def look(step, outcome, best_step, loss, best_loss, pairs, forwards):
+    losses = {"loss": loss, "best_loss": best_loss, "limit": loss - 0.0001, "pairs": pairs, "capital_for": 1.0,
+              "capital_against": 23.0} if pairs else {}
     return {"event": "look", "step": step, "outcome": outcome, "best_step": best_step,
-            "reason": LOOK_REASONS[outcome], "loss": loss, "best_loss": best_loss,
-            "limit": loss - 0.0001, "pairs": pairs, "capital_for": 1.0, "capital_against": 23.0,
-            "forwards": forwards, "false_accepts": 0.05, "gate_passes": 0.1,
+            "reason": LOOK_REASONS[outcome], **losses, "forwards": forwards, "gate_passes": 0.1,
             "digest_before": DIGEST, "digest_after": DIGEST}
 
 
-def looked_at():
+def looked_at(first=0):
     """A trace of a free rate with each outcome of a look, and one that failed."""
-    return [
-        start(probes=0, rate__free=True, rate__looks=4, on_accept="rate"),
-        rate(2, 0.001, 0.1, "the stride is found"),
-        look(3, "better", 0, 4.1, 4.6, 32, 70),
-        {**observation(10, None), "reason": "with rate.free no candidates are tried"},
-        look(50, "not_shown", 3, 3.4, 3.401, 48, 96), rate(50, 0.1, 0.05, "no better average was shown"),
-        look(113, "went_back", 3, 2.9, 2.8, 32, 64), rate(113, 0.05, 0.025, "an earlier average is better"),
-        {"event": "failure", "step": 200, "reason": "out of memory", "forwards": 1, "off": False},
+    begin = {**start(probes=0, rate__free=True, rate__looks=5), **({"event": "resume", "step": first} if first else {})}
+    events = [
+        {**rate(2, 0.001, 0.1, "the stride is found"), "rate": 3e-5},
+        look(3, "not_shown", 0, 0, 0, 0, 16), look(13, "better", 0, 4.1, 4.6, 32, 70),
+        {"event": "observation", "step": 20, "regime": "transition", "action": "wait",
+         "reason": "with rate.free no candidates are tried"},
+        look(50, "slowed_down", 13, 3.4, 3.401, 48, 96),
+        {**rate(50, 0.1, 0.05, "no better average was shown"), "rate": 1.5e-5},
+        look(83, "went_back", 13, 2.9, 2.8, 32, 64), {**rate(83, 0.05, 0.025, "an earlier average is better"), "rate": 7.5e-6},
+        {"event": "failure", "step": 98, "reason": "out of memory", "forwards": 1, "off": False},
     ]
+    return [begin, *({**event, "step": first + event["step"]} for event in events)]
 
 
 def looked_at_run(folder, lines=None):
-    trace = [{key: value for key, value in line.items() if value is not None} for line in looked_at()]
-    return write_run(folder, trace, metrics(2.1) if lines is None else lines)
+    return write_run(folder, looked_at(), metrics(2.1) if lines is None else lines)
 
 
 def write_lines(path, lines):

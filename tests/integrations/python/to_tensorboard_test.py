@@ -93,6 +93,14 @@ class ToTensorboard(unittest.TestCase):
             self.assert_same(scalars[tag], points, tag)
         self.assertAlmostEqual(times[-1] - times[0], 190 * 0.11, places=3)
 
+    def test_looks(self):
+        run = small_runs.looked_at_run(self.folder / "looked at")
+        scalars, _ = read_back(to_tensorboard.write(run))
+        self.assert_same(scalars["looks/loss"], [(13, 4.1), (50, 3.4), (83, 2.9)], "looks/loss")
+        self.assert_same(scalars["looks/best_loss"], [(13, 4.6), (50, 3.401), (83, 2.8)], "looks/best_loss")
+        spent = 16 + 70 + 96 + 64 + 1
+        self.assert_same(scalars["cost/overhead"][-1:], [(98, spent / (spent + 98 * 48))], "cost/overhead")
+
     def test_trace_alone(self):
         folder = self.folder / "events"
         result = self.call(self.run_folder / "trace.jsonl", "-o", folder)
