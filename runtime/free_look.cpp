@@ -15,9 +15,7 @@ void LeapVerify::Implementation::keep_average() {
 }
 
 std::int64_t LeapVerify::Implementation::looks_of_run() const {
-  const std::int64_t observations = options_.planned_steps / options_.observe_every;
-  const std::int64_t others = forwards_of_canary() + observations * forwards_of(options_.probes);
-  const double left = controller_.budget(situation()) - static_cast<double>(others);
+  const double left = controller_.budget(situation()) - static_cast<double>(forwards_of_canary());
   const double least = left < static_cast<double>(forwards_of_look(first_helping())) ? 0 : 1;
   const double affordable = std::floor(left / static_cast<double>(forwards_of_usual_look()));
   return static_cast<std::int64_t>(
@@ -32,7 +30,7 @@ std::int64_t LeapVerify::Implementation::looks_until(std::int64_t step) const {
 bool LeapVerify::Implementation::look_is_due() const {
   if (!looks() || !off_reason_.empty() || situation().gate_used_up) return false;
   if (step_ > last_step() || looks_until(step_) == looks_until(step_ - 1)) return false;
-  // Probes, or a run with other options before, may have used it up.
+  // A run with other options before may have used it up.
   return affords(forwards_of_look(first_helping()) + (canary_passed_ ? 0 : forwards_of_canary()));
 }
 
@@ -96,10 +94,14 @@ policy::Decision LeapVerify::Implementation::judge_look(Point& now, Point& best,
     decision.reason = "the capital betted on the best so far reached 1 / alpha";
   } else if (decision.refuted) {
     decision.reason = "the capital betted on the average of now reached 1 / alpha";
-  } else if (to_come == 0 && decision.candidate_loss < decision.reference_loss) {
+  } else if (to_come == 0) {
     // Nothing is lost by it where the run ends.
-    decision.verdict = policy::Verdict::kAccepted;
     decision.reason = "the lower loss, where the run ends";
+    const bool best_is_lower = decision.candidate_loss < decision.reference_loss;
+    if (best_is_lower) decision.verdict = policy::Verdict::kAccepted;
+    decision.refuted = !best_is_lower;
+  } else {
+    decision.reason = "not certain yet: " + decision.reason;
   }
   return decision;
 }

@@ -382,8 +382,15 @@ double LeapVerify::Implementation::pull_to_average() const {
 Status LeapVerify::Implementation::status() const {
   const policy::Ledger& ledger = controller_.state().ledger;
   const double scale = rate_scale() / rate_.state().annealed;
-  Status status{step_,       detector_.regime(),     ledger,     0, scale,
-                step_scale_, kept_step_.value_or(0), off_reason_};
+  Status status{step_,
+                detector_.regime(),
+                ledger,
+                0,
+                scale,
+                step_scale_,
+                rate_.free_value(),
+                kept_step_.value_or(0),
+                off_reason_};
   const double forwards = static_cast<double>(ledger.forwards());
   const double training = static_cast<double>(step_) * step_cost();
   if (forwards > 0) status.overhead = forwards / (forwards + training);
@@ -452,12 +459,17 @@ Options LeapVerify::Implementation::validated(const Options& options,
                 (options.batch_norm == BatchNormPolicy::kRecompute ? gain : 0);
   const bool compares = !options.rate.free || options.rate.looks > 0;
   const std::int64_t needed = compares ? std::max(compared, canary_sequences()) : options.probes;
+  const auto fitting = [&](std::int64_t sequences) {
+    const bool fits = sequences >= policy::Verifier(options.verification_of_one()).pairs_needed();
+    return fits ? " (" + std::to_string(sequences) + " would do)" : std::string();
+  };
   if (evaluator_.sequence_count() < needed) {
     throw InvalidOption("gate set", std::to_string(evaluator_.sequence_count()) + " sequences",
                         "at least " + std::to_string(needed) + " for " +
                             std::to_string(options.probes) + " probes and " +
                             std::to_string(batch) +
-                            " sequences a comparison (verification.max_sequences bounds those)");
+                            " sequences a comparison, which verification.max_sequences bounds" +
+                            fitting(evaluator_.sequence_count() - (needed - batch)));
   }
   if (!(evaluator_.step_cost() > 0)) {
     throw InvalidOption("step_cost", number_text(evaluator_.step_cost()), above(0).text());

@@ -55,6 +55,8 @@ struct Status {
   double learning_rate_scale = 1;
   /// The same as the last step was taken with it.
   double step_scale = 1;
+  /// With rate.free: the largest learning rate of the param groups in force.
+  double free_rate = 0;
   /// With rate.looks: of the best average so far, 0 for the start.
   std::int64_t best_step = 0;
   /// Why leaps are off, when they are off for the rest of the run.

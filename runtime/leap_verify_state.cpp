@@ -158,6 +158,13 @@ void LeapVerify::Implementation::restore(const LeapVerifyState& state) {
       }
       activations_ = found->second.to(weights_.torch_device());
     }
+    const auto is_average = [](const auto& item) { return item.first == "average.0"; };
+    if (average_ && std::none_of(state.tensors.begin(), state.tensors.end(), is_average)) {
+      throw FormatError(
+          source +
+          ": of a run with enabled: false or reference: current, which kept no average to go on "
+          "with; go on likewise, or begin a new run from its weights");
+    }
     if (average_) restore_list(average_->tensors(), "average.", state.tensors, source);
     // A run that was not free has none: they begin at its weights.
     if (iterates_) iterates_->forget();

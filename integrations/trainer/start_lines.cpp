@@ -69,8 +69,8 @@ void warn_of_leaps(Lines& lines, const StartFacts& facts) {
                             number_text(options.controller.max_overhead) + " allows " +
                             std::to_string(static_cast<std::int64_t>(cost.allowed));
   if (options.rate.free && cost.looks == 0 && options.rate.looks > 0) {
-    add(lines,
-        "held-out loss is not looked at, so that the run cannot go back: one look takes " + price);
+    add(lines, "held-out loss is not looked at, so that the run cannot go back: one look takes " +
+                   price + "; raise it");
   } else if (const std::string reason = options.no_try_reason(); !reason.empty()) {
     add(lines, "no leap will be tried: " + reason);
   } else if (static_cast<double>(cost.least) > cost.allowed) {

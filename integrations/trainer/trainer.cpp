@@ -398,6 +398,9 @@ Summary Trainer::Implementation::train() {
   std::int64_t failures = 0;
   std::int64_t went_back = optimizer_->status().ledger.went_back;
   bool stopped = stops(/*logged=*/true);
+  if (step_ >= run.steps) {
+    note("all " + std::to_string(run.steps) + " steps are done: a larger run.steps goes on");
+  }
   torch::Tensor loss;
   while (step_ < run.steps && !stopped && !reached_target()) {
     before = step_;

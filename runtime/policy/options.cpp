@@ -247,7 +247,6 @@ bool read_by_free_rate(const std::string& option) {
   static const std::set<std::string> read = {"enabled",
                                              "observe_every",
                                              "probes",
-                                             "reference",
                                              "denoise_decay",
                                              "rate.free",
                                              "rate.growth",
@@ -267,29 +266,35 @@ bool read_by_free_rate(const std::string& option) {
   return read.count(option) > 0;
 }
 
-void check_free_rate(const Options& options, bool averages) {
-  if (!averages) {
-    throw InvalidOption("rate.free", "true",
-                        "false, or reference: denoised with a decay above 0, whose average the "
-                        "stride is measured from");
+void check_free_rate(const Options& options) {
+  const std::vector<FieldText> given = field_texts(options);
+  const std::vector<FieldText> usual = field_texts(Options());
+  for (std::size_t i = 0; i < given.size(); ++i) {
+    const std::string& name = given[i].name;
+    if (given[i].value == usual[i].value || read_by_free_rate(name)) continue;
+    // The probes' activations tell a regime.
+    if (options.probes > 0 && name.rfind("detector.", 0) == 0) continue;
+    throw InvalidOption(name, given[i].value,
+                        "to be left out with the presets auto and free (rate.free), which try no "
+                        "candidates; preset: verified does");
+  }
+  if (options.denoise_decay == 0) {
+    throw InvalidOption(
+        "denoise_decay", "0",
+        "a number above 0 with rate.free, whose stride is measured from an average");
   }
   if (options.rate.stride > policy::RateOptions::kFreeLargestStride) {
     throw InvalidOption("rate.stride", number_text(options.rate.stride),
                         "at most " + number_text(policy::RateOptions::kFreeLargestStride) +
                             " with rate.free; where none is given it is 0.05 to 0.5 mostly");
   }
-  const std::vector<FieldText> given = field_texts(options);
-  const std::vector<FieldText> usual = field_texts(Options());
-  for (std::size_t i = 0; i < given.size(); ++i) {
-    if (given[i].value == usual[i].value || read_by_free_rate(given[i].name)) continue;
-    // The probes' activations tell a regime.
-    if (options.probes > 0 && given[i].name.rfind("detector.", 0) == 0) continue;
-    throw InvalidOption(given[i].name, given[i].value,
-                        usual[i].value +
-                            " with rate.free (presets auto and free), which tries no candidates; "
-                            "preset: verified does");
+  if (options.rate.looks == 0) return;
+  if (options.probes > 0) {
+    throw InvalidOption("probes", std::to_string(options.probes),
+                        "0 with rate.looks (preset auto), for which they would leave nothing of "
+                        "max_overhead; preset: free takes them");
   }
-  if (options.rate.looks > 0 && options.verification.rule != policy::Rule::kSequential) {
+  if (options.verification.rule != policy::Rule::kSequential) {
     throw InvalidOption("verification.rule", name_of(options.verification.rule),
                         "sequential with rate.looks, which go by what is shown to be worse");
   }
@@ -313,7 +318,6 @@ void check_effects(const Options& options, const policy::Portfolio& portfolio) {
                         "0, or reference: denoised with a decay above 0, whose average it is "
                         "measured from, and on_accept: rate or both");
   }
-  if (options.enabled && options.rate.free) check_free_rate(options, averages);
   if (options.enabled && options.rate.looks > 0 && !options.rate.free) {
     throw InvalidOption("rate.looks", std::to_string(options.rate.looks),
                         "0, or rate.free: true (preset: auto), whose runs are looked at");
@@ -330,6 +334,7 @@ void check_effects(const Options& options, const policy::Portfolio& portfolio) {
 
 void Options::validate() const {
   validate_fields(*this);
+  if (enabled && rate.free) check_free_rate(*this);
   const Detector detector_check(detector);
   const policy::Controller controller_check(resolved_controller());
   const policy::Portfolio portfolio(predictor);

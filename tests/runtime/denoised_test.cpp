@@ -826,6 +826,22 @@ TEST(Denoised, AFreeRateComesAfterARunThatWasNot) {
   EXPECT_NE(run.leaps->status().learning_rate_scale, 1);
 }
 
+TEST(Denoised, AStateOfARunThatWasOffSaysThatItHasNoAverage) {
+  Options off;
+  off.enabled = false;
+  ToyRun run;
+  run.wrap(off);
+  run.train(10);
+  const LeapVerifyState state = run.leaps->state();
+  run.wrap(free_rate());
+  try {
+    run.leaps->restore(state);
+    FAIL() << "restored";
+  } catch (const FormatError& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("of a run with enabled: false"));
+  }
+}
+
 TEST(Denoised, AFreeRateTakesTheStrideOfAdaptersWhereLittleIsTrained) {
   const auto stride = [](bool little) {
     ToyRun run;
@@ -1115,14 +1131,14 @@ TEST(Denoised, AFreeRateThatCannotBeIsRefused) {
       ADD_FAILURE() << field << " accepted";
     } catch (const InvalidOption& error) {
       EXPECT_EQ(error.field(), field);
-      if (field != "rate.free" && field != "rate.stride") {
+      if (field != "denoise_decay" && field != "rate.stride") {
         EXPECT_THAT(error.legal(),
-                    testing::HasSubstr("which tries no candidates; preset: verified does"));
+                    testing::HasSubstr("to be left out with the presets auto and free"));
       }
     }
   };
-  refused("rate.free", [](Options& o) { o.reference = Reference::kCurrent; });
-  refused("rate.free", [](Options& o) { o.denoise_decay = 0; });
+  refused("reference", [](Options& o) { o.reference = Reference::kCurrent; });
+  refused("denoise_decay", [](Options& o) { o.denoise_decay = 0; });
   refused("rate.stride", [](Options& o) { o.rate.stride = 2.1; });
   refused("on_accept", [](Options& o) { o.on_accept = OnAccept::kBoth; });
   refused("mode", [](Options& o) { o.mode = Mode::kShadow; });
@@ -1156,7 +1172,6 @@ TEST(Denoised, AFreeRateTakesWhatItOrItsLooksRead) {
     EXPECT_NO_THROW(options.validate());
   };
   accepted([](Options& o) { o.observe_every = 5; });
-  accepted([](Options& o) { o.probes = 4; });
   accepted([](Options& o) { o.denoise_decay = 0.8; });
   accepted([](Options& o) { o.rate.growth = 2; });
   accepted([](Options& o) { o.rate.stride = 0.2; });

@@ -99,6 +99,7 @@ class Engine {
     out["steps_saved"] = now.ledger.steps_saved;
     out["overhead"] = now.overhead;
     out["learning_rate_scale"] = now.learning_rate_scale;
+    out["free_rate"] = now.free_rate > 0 ? py::object(py::float_(now.free_rate)) : py::none();
     out["best_step"] = now.best_step;
     out["off_reason"] = now.off_reason;
     return out;
@@ -184,6 +185,7 @@ PYBIND11_MODULE(_core, m) {
           "touches_moments",
           [](const Options& options) { return options.moments != MomentPolicy::kKeep; })
       .def_property_readonly("no_try_reason", &Options::no_try_reason)
+      .def_property_readonly("is_free", [](const Options& options) { return options.rate.free; })
       .def_property_readonly(
           "asks_for_losses",
           [](const Options& options) {

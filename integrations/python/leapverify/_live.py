@@ -66,7 +66,8 @@ def sink(live: Live, trace: str | Callable[[dict[str, Any]], None] | None) -> Ca
     def tell_of_way_back(look: dict[str, Any]) -> None:
         if look["best_step"] == 0:
             warnings.warn(f"LeapVerify at step {look['step']}: went back to where the run began, for nothing that it made is "
-                          "shown to be better on held-out data")
+                          "shown to be better on held-out data; raise max_overhead for more and earlier looks, or train fewer "
+                          "steps")
 
     def take(event: str) -> None:
         if trace is not None:

@@ -216,6 +216,13 @@ def _plot_rates(axes: Axes, runs: Sequence[tuple[Run, RunStyle]]) -> None:
 
 def _plot_factors(axes: Axes, run: Run) -> None:
     """What a trace alone knows of the learning rate."""
+    free = [(event.step, event.rate) for event in run.events if isinstance(event, RateChange) and event.rate is not None]
+    if run.is_free and free:
+        axes.step([*(step for step, _ in free), run.steps], [*(rate for _, rate in free), free[-1][1]], where="post", color=INK,
+                  linewidth=1.6)
+        axes.set_yscale("log")
+        axes.set_title("learning rate in force")
+        return
     changes = [event for event in run.events if isinstance(event, RateChange)]
     steps = [0, *(event.step for event in changes), run.steps]
     factors = [1.0, *(event.after for event in changes)]

@@ -100,8 +100,9 @@ class LeapVerify(torch.optim.Optimizer):
         if not self._options.enabled:
             return
         if not isinstance(self.evaluator, Evaluator):
+            given = "None" if self.evaluator is None else f"a {type(self.evaluator).__name__}"
             raise InvalidOption(
-                f"evaluator = {self.evaluator!r}; legal is a leapverify.Evaluator, such as leapverify.BatchEvaluator"
+                f"evaluator is {given}; legal is a leapverify.Evaluator, such as leapverify.BatchEvaluator"
                 + ("" if self._options.asks_for_losses else ", or the model alone")
             )
         if isinstance(self.evaluator, ModelAlone) and self._options.asks_for_losses:
@@ -159,7 +160,12 @@ class LeapVerify(torch.optim.Optimizer):
             return
         assert self.evaluator is not None and self._live.ranks is not None
         least, allowed = engine.try_cost(self.evaluator.sequences_per_step // self._live.ranks.size)
-        if least > allowed:
+        if least > allowed and self._options.is_free:
+            warnings.warn(
+                f"LeapVerify: held-out loss is never looked at, so that the run cannot go back: one look takes {least} forward "
+                f"passes of a sequence and max_overhead allows {int(allowed)} in the {self.planned_steps} planned steps; raise it"
+            )
+        elif least > allowed:
             warnings.warn(
                 f"LeapVerify: nothing will be tried, for a try takes at least {least} forward passes of a sequence and "
                 f"max_overhead allows {int(allowed)} in the {self.planned_steps} planned steps"
@@ -232,8 +238,9 @@ class LeapVerify(torch.optim.Optimizer):
 
     def status(self) -> dict[str, Any]:
         """step, regime, tries, candidates, accepted, false_accepts (expected), forwards (of one sequence), steps_saved,
-        overhead (share of all cost so far), learning_rate_scale, of preset "auto" looks, went_back (after so many of them) and
-        best_step (of the best average so far), and off_reason where leaps or looks are off for good."""
+        overhead (share of all cost so far), learning_rate_scale, free_rate (of presets "auto" and "free" the largest learning
+        rate in force, else None), of preset "auto" looks, went_back (after so many of them) and best_step (of the best average
+        so far), and off_reason where leaps or looks are off for good."""
         return self._fitting_engine().status() if self._options.enabled else {}
 
     def memory_bytes(self) -> int:

@@ -143,15 +143,19 @@ def _listed(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], k
     return _folded(title, table, len(rows) <= _SHORT_TABLE)
 
 
+def _counted(number: int, one: str, several: str) -> str:
+    return f"{number} {one if number == 1 else several}"
+
+
 def _leaps(run: Run) -> str:
     """The tables of tries, and of looks at a run whose learning rate is free."""
     tries, looks = tries_of(run.events), looks_of(run.events)
     parts = []
     if tries:
-        parts.append(_listed(f"The {len(tries)} tries, and the reason of each verdict", LEAP_COLUMNS, leap_rows(tries), "leaps"))
+        parts.append(_listed(f"{_counted(len(tries), 'try', 'tries')}, and the reason of each verdict", LEAP_COLUMNS, leap_rows(tries), "leaps"))
     if looks:
         failed = sum(isinstance(one, Failure) for one in looks)
-        title = f"{len(looks) - failed} looks at held-out loss" + (f", {failed} failed" if failed else "")
+        title = _counted(len(looks) - failed, "look", "looks") + " at held-out loss" + (f", {failed} failed" if failed else "")
         parts.append(_listed(title, LOOK_COLUMNS, look_rows(looks), "looks"))
     if parts or not run.leaps_on:
         return "".join(parts)

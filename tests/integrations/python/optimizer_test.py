@@ -779,7 +779,7 @@ class Options(unittest.TestCase):
     def test_evaluator_is_needed(self):
         model = Net()
         base = torch.optim.SGD(model.parameters(), lr=0.1)
-        with self.assertRaisesRegex(leapverify.InvalidOption, "evaluator = None"):
+        with self.assertRaisesRegex(leapverify.InvalidOption, "evaluator is None"):
             LeapVerify(base)
         LeapVerify(base, enabled=False)
         LeapVerify(base, ToyEvaluator(model), planned_steps=400.0)
