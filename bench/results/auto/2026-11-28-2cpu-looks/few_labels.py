@@ -23,7 +23,7 @@ def run(kind, lr, seed, n=1024, N=400, B=64):
     for s in range(N):
         i = torch.randint(n,(B,),generator=g); opt.zero_grad(); F.cross_entropy(m(X[i]),Y[i]).backward(); opt.step()
         if sch: sch.step()
-    if kind=="auto": st=opt.status(); info=[st["tries"],st["accepted"],round(st["overhead"],4)]
+    if kind=="auto": st=opt.status(); info=[st["looks"],st["went_back"],round(st["overhead"],4)]
     with torch.no_grad(): f=float(F.cross_entropy(m(vx),vy))
     print(json.dumps(dict(kind=kind, rate=lr, seed=seed, n=n, final=round(f,4), looks=info)), flush=True)
 for seed in (1,2,3):
