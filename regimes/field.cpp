@@ -83,6 +83,7 @@ void FieldTexts::field(const std::string& name, std::string& value, const char*)
 void FieldTexts::field(const std::string& name, std::vector<std::int64_t>& value, const Range&,
                        const char*) {
   std::vector<std::string> items;
+  items.reserve(value.size());
   for (const std::int64_t item : value) items.push_back(std::to_string(item));
   add(name, list_text(items));
 }

@@ -244,26 +244,26 @@ void check_batch_norm(const Options& options, const policy::Portfolio& portfolio
 /// Whether a run whose rate is free, or a look at it, reads an option.
 bool read_by_free_rate(const std::string& option) {
   // A checkpoint's signal must be that of the options.
-  static const std::set<std::string> read = {"enabled",
-                                             "observe_every",
-                                             "probes",
-                                             "denoise_decay",
-                                             "rate.free",
-                                             "rate.growth",
-                                             "rate.stride",
-                                             "rate.looks",
-                                             "detector.signal",
-                                             "max_overhead",
-                                             "max_gate_passes",
-                                             "trace_losses",
-                                             "verification.rule",
-                                             "verification.alpha",
-                                             "verification.sequences",
-                                             "verification.margin",
-                                             "verification.pilot",
-                                             "verification.clip",
-                                             "verification.max_sequences"};
-  return read.count(option) > 0;
+  static const std::set<std::string> kRead = {"enabled",
+                                              "observe_every",
+                                              "probes",
+                                              "denoise_decay",
+                                              "rate.free",
+                                              "rate.growth",
+                                              "rate.stride",
+                                              "rate.looks",
+                                              "detector.signal",
+                                              "max_overhead",
+                                              "max_gate_passes",
+                                              "trace_losses",
+                                              "verification.rule",
+                                              "verification.alpha",
+                                              "verification.sequences",
+                                              "verification.margin",
+                                              "verification.pilot",
+                                              "verification.clip",
+                                              "verification.max_sequences"};
+  return kRead.count(option) > 0;
 }
 
 void check_free_rate(const Options& options) {
