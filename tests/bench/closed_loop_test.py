@@ -171,7 +171,13 @@ class RealProgram(unittest.TestCase):
             self.assertEqual([line for line in [*closed_loop, *cost] if "failed" in line], [])
             self.assertGreater(max(line["tries"] for line in closed_loop if line["variant"] == run_cost.VERIFIED), 0)
             self.assertEqual({line["variant"] for line in closed_loop} & {"bare", "free", "auto"}, {"bare", "free", "auto"})
-            self.assertEqual(len(cost), 18)
+            self.assertEqual(len(cost), 21)
+            for lines in (closed_loop, cost):
+                looked_at = [line for line in lines if line["variant"] == "auto"]
+                self.assertTrue(looked_at)
+                for line in looked_at:
+                    self.assertGreater(line["looks"], 0)
+                    self.assertGreater(line["cost_steps"], 0)
             result = subprocess.run([sys.executable, BENCH / "report.py", folder / "results"], capture_output=True, text=True)
             self.assertEqual(result.returncode, 0, result.stderr)
             report = (folder / "results" / "report.md").read_text()

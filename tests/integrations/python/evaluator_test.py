@@ -152,7 +152,7 @@ class LeavesNoTrace(unittest.TestCase):
         told = [str(w.message) for w in caught if "division by zero" in str(w.message)]
         self.assertEqual(len(told), 2)
         self.assertIn("training goes on", told[0])
-        self.assertIn("off for the rest of the run", told[1])
+        self.assertIn("held-out losses are no longer asked for", told[1])
         self.assertEqual(differences(bare.everything(), run.everything()), [])
         self.assertEqual(len(run.kinds("failure")), 3)
         self.assertIn("division by zero", run.optimizer.status()["off_reason"])
