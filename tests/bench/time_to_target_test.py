@@ -14,7 +14,9 @@ import unittest
 BENCH = pathlib.Path(__file__).parents[2] / "bench" / "time_to_target.py"
 sys.path.insert(0, str(BENCH.parent))
 import time_to_target as bench  # noqa: E402
+from harness.arenas import BASE_STEPS  # noqa: E402
 from harness.methods import METHODS, Lookahead, Method, Outer, schedule  # noqa: E402
+from harness.tasks import base_name  # noqa: E402
 from harness.text import read  # noqa: E402
 from runs_in_parts import KILLED  # noqa: E402
 
@@ -168,7 +170,7 @@ class Runs(unittest.TestCase):
 
     def test_a_run_that_fails_is_named_and_the_rest_goes_on(self):
         text = read("python", torch.device("cpu")).fingerprint
-        (self.folder / f"base-{text}.pt").write_bytes(b"no model")
+        (self.folder / base_name(text, BASE_STEPS)).write_bytes(b"no model")
         result = self.bench("--methods", "adamw", "--arenas", "pretrain", "finetune")
         self.assertEqual(result.returncode, 0, result.stderr)
         failed = [line for line in self.lines() if "failed" in line]
