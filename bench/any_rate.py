@@ -71,14 +71,15 @@ def wanted(lines: list[Line], arena: str, methods: list[str], plan: Plan) -> lis
                 "purpose": purpose, "steps": plan.steps}
         return {**made, "options": options} if options else made
 
-    jobs = [job("alone", rate, seed, "tune", warmup) for seed in plan.tuning_seeds for warmup in plan.warmups
-            for rate in grid(mine, warmup, plan)]
+    tuned = tuning(mine, len(plan.tuning_seeds))
+    grids = {warmup: grid(tuned.get(warmup, {}), plan) for warmup in plan.warmups}
+    jobs = [job("alone", rate, seed, "tune", warmup) for seed in plan.tuning_seeds for warmup, rates in grids.items()
+            for rate in rates]
     known = {key_of(line) for line in mine}
-    seeds = len(plan.tuning_seeds)
-    own = own_rate(mine, plan.warmup, seeds)
+    own = own_rate(tuned, plan.warmup)
     if any(key_of(one) not in known for one in jobs) or own is None:
         return jobs
-    best = best_of(tuning(mine, seeds))
+    best = best_of(tuned)
     # Not at the seeds that chose it.
     jobs += [job("alone", best["rate"], seed, "confirm", best["warmup"]) for seed in range(1, plan.seeds + 1)]
     for seed in range(1, plan.seeds + 1):
@@ -94,12 +95,11 @@ def wanted(lines: list[Line], arena: str, methods: list[str], plan: Plan) -> lis
     return jobs
 
 
-def grid(lines: list[Line], warmup: float, plan: Plan) -> list[float]:
-    """Rates that the base optimizer is to be tried at with a warm-up: three, and more on the side where the best one
-    stands at the edge."""
+def grid(finals: dict[float, float | None], plan: Plan) -> list[float]:
+    """Rates that the base optimizer is to be tried at with a warm-up, given its final losses there: three, and more on the
+    side where the best one stands at the edge."""
     guess = GUESS * plan.lowest_rate
     rates = [guess / 2, guess, guess * 2]
-    finals = tuning(lines, len(plan.tuning_seeds)).get(warmup, {})
     for _ in range(plan.widenings):
         if any(rate not in finals for rate in rates):
             break

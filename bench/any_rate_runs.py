@@ -40,9 +40,9 @@ def best_of(tuned: dict[float, dict[float, float | None]]) -> Line:
     return {"rate": rate, "warmup": warmup, "final": final}
 
 
-def own_rate(lines: list[Line], warmup: float, runs: int = 1) -> float | None:
-    """The best rate at a warm-up, of those with so many runs; None where none of them ended."""
-    finals = {rate: final for rate, final in tuning(lines, runs).get(warmup, {}).items() if final is not None}
+def own_rate(tuned: dict[float, dict[float, float | None]], warmup: float) -> float | None:
+    """The best rate at a warm-up; None where no run has ended."""
+    finals = {rate: final for rate, final in tuned.get(warmup, {}).items() if final is not None}
     return min(finals, key=lambda rate: finals[rate]) if finals else None
 
 
@@ -68,12 +68,11 @@ class Arena:
         self.lines = lines
         tune = [line for line in lines if line["purpose"] == "tune"]
         self.tuning_runs = len(tune)
-        self.tuning_seeds = len({line["seed"] for line in tune})
-        self.tuned = tuning(lines, self.tuning_seeds)
+        self.tuned = tuning(lines, len({line["seed"] for line in tune}))
         self.best = best_of(self.tuned)
         #: Of the warm-up that all other runs have.
         self.own_warmup = next((line["warmup"] for line in lines if line["purpose"] == "range"), None)
-        self.own_rate = own_rate(lines, self.own_warmup, self.tuning_seeds) if self.own_warmup is not None else None
+        self.own_rate = own_rate(self.tuned, self.own_warmup) if self.own_warmup is not None else None
         #: Of those that differ in the schedule, the one in which the base optimizer is best.
         self.best_tuned = self
 

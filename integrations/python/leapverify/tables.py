@@ -115,8 +115,11 @@ def _waits(ledger: Ledger) -> str:
     return "; ".join(f"{count(number)} {reason}" for reason, number in waits) or NONE
 
 
+#: Names of rows, and what they say of a run.
+_Rows = Sequence[tuple[str, Callable[[Ledger, Run], str]]]
+
 #: In runs that try candidates, and in those whose learning rate is free.
-_OF_TRIES: Sequence[tuple[str, Callable[[Ledger, Run], str]]] = (
+_OF_TRIES: _Rows = (
     ("observations", lambda ledger, _: count(ledger.observations)),
     ("tries", lambda ledger, _: count(ledger.tries)),
     ("candidates", lambda ledger, _: count(ledger.candidates)),
@@ -128,11 +131,11 @@ _OF_TRIES: Sequence[tuple[str, Callable[[Ledger, Run], str]]] = (
      lambda ledger, _: count(ledger.raising_forwards)),
     ("observations without a try", lambda ledger, _: _waits(ledger)),
 )
-_OF_LOOKS: Sequence[tuple[str, Callable[[Ledger, Run], str]]] = (
+_OF_LOOKS: _Rows = (
     ("looks at held-out loss", lambda ledger, _: count(ledger.looks)),
     ("looks after which it went back", lambda ledger, _: count(ledger.went_back)),
 )
-_OF_ALL: Sequence[tuple[str, Callable[[Ledger, Run], str]]] = (
+_OF_ALL: _Rows = (
     ("failures", lambda ledger, _: count(ledger.failures)),
     ("forwards of one sequence", lambda ledger, _: _forwards(ledger)),
     ("the same in training steps", lambda ledger, _: f"{ledger.cost_in_steps:.1f}"),
@@ -149,7 +152,7 @@ def ledger_rows(runs: Sequence[Run]) -> list[Row]:
     ledgers = [ledger_of(run) if run.leaps_on else None for run in runs]
     if not any(ledgers):
         return []
-    parts: Sequence[tuple[Callable[[Ledger], bool], Sequence[tuple[str, Callable[[Ledger, Run], str]]]]] = (
+    parts: Sequence[tuple[Callable[[Ledger], bool], _Rows]] = (
         (lambda ledger: ledger.has_tries, _OF_TRIES), (lambda ledger: ledger.has_looks, _OF_LOOKS),
         (lambda _: True, _OF_ALL))
     rows = [Row(name, [value(ledger, run) if ledger and is_of(ledger) else NONE
