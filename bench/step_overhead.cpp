@@ -2,7 +2,8 @@
 // with LeapVerify enabled, in turns, as ratios within one run. idle: nothing is ever due. observing:
 // the defaults, with the average at every step and a snapshot of it at every tenth; its mean holds
 // the snapshots, which the median leaves out. striding: the same with a rate.stride that never binds.
-// free: a run of rate.free, with both averages, at every tenth step the distance from one, and the waypoints.
+// free: the first steps of a run of rate.free as long as the demo, with iterate and average, and at every tenth the distance
+// of a sample from its running average and a waypoint.
 // Looks are no part of it. On a GPU it is the model of the preset demo-gpu.
 // Usage: bench_step_overhead [ROUNDS] [cpu|cuda]. Prints one JSON object a step and one summary
 // each.
@@ -132,7 +133,7 @@ int main(int argc, char** argv) {
   leapverify::Options striding = observing;
   striding.rate.stride = 1e3;
   leapverify::Options free = leapverify::Options::free_rate();
-  free.planned_steps = kWarmUp + rounds;
+  free.planned_steps = std::max(600, kWarmUp + rounds);
   Subject subjects[] = {{"idle", setting, idle},
                         {"observing", setting, observing},
                         {"striding", setting, striding},

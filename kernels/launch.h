@@ -7,6 +7,7 @@
 #include <leapverify/kernels/combine.h>
 #include <leapverify/kernels/cosine.h>
 #include <leapverify/kernels/host_device.h>
+#include <leapverify/kernels/sample.h>
 #include <leapverify/kernels/segment_table.h>
 
 #include <cstdint>
@@ -53,5 +54,8 @@ void cosine_cuda(const MatrixView& a, const MatrixView& b, double* cosines, Devi
 
 void gram_cuda(const std::vector<const SegmentTable*>& sources, const SegmentTable* reference,
                double* gram, double* workspace, Stream stream);
+
+void sample_cuda(const SegmentTable& samples, const SegmentTable& source, const SampleStep& step,
+                 Stream stream);
 
 }  // namespace leapverify::kernels

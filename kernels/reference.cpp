@@ -79,6 +79,18 @@ AverageStepResult average_step(const SegmentTable& weights, const SegmentTable& 
   return result;
 }
 
+std::vector<double> sample(const SegmentTable& samples, const SegmentTable& source,
+                           std::size_t segment, const SampleStep& step) {
+  std::vector<double> result;
+  const std::int64_t length = source.segments()[segment].length;
+  for (std::int64_t i = 0; i * step.spacing < length; ++i) {
+    double value = step.share * element_of(source, segment, i * step.spacing);
+    if (step.keep != 0) value += step.keep * element_of(samples, segment, i);
+    result.push_back(value);
+  }
+  return result;
+}
+
 std::vector<double> gram(const std::vector<const SegmentTable*>& sources,
                          const SegmentTable* reference, std::size_t segment) {
   std::vector<double> result;

@@ -7,6 +7,7 @@
 #include <leapverify/kernels/average_step.h>
 #include <leapverify/kernels/combine.h>
 #include <leapverify/kernels/cosine.h>
+#include <leapverify/kernels/sample.h>
 #include <leapverify/kernels/segment_table.h>
 
 #include <cstdint>
@@ -37,6 +38,10 @@ struct AverageStepResult {
 AverageStepResult average_step(const SegmentTable& weights, const SegmentTable& iterate,
                                const SegmentTable& average, std::size_t segment,
                                const AverageStep& step);
+
+/// [⌈length ÷ spacing⌉] of one segment; see kernels/sample.h for the formula.
+std::vector<double> sample(const SegmentTable& samples, const SegmentTable& source,
+                           std::size_t segment, const SampleStep& step);
 
 /// [sources × sources] of one segment.
 std::vector<double> gram(const std::vector<const SegmentTable*>& sources,

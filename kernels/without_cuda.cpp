@@ -48,4 +48,8 @@ void gram_cuda(const std::vector<const SegmentTable*>& sources, const SegmentTab
   refuse(sources.front()->device());
 }
 
+void sample_cuda(const SegmentTable& samples, const SegmentTable&, const SampleStep&, Stream) {
+  refuse(samples.device());
+}
+
 }  // namespace leapverify::kernels

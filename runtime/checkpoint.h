@@ -24,7 +24,7 @@ struct Checkpoint {
 };
 
 /// Version of the format; all others are refused.
-inline constexpr int kCheckpointFormat = 8;
+inline constexpr int kCheckpointFormat = 9;
 
 /// Writes checkpoints/step-N under `run` and makes it the latest; afterwards all but the `keep`
 /// newest, and that of step `keep_too`, are removed. Throws FileError; the checkpoints that were there

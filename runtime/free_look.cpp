@@ -136,9 +136,11 @@ void LeapVerify::Implementation::go_back(bool has_diverged, LeapTransaction& tra
   not_on_one_rank_alone([&] {
     iterates_->go_to(kept_average_, kept_total_);
     transaction.commit();
-    average_->start();
-    // What it has walked since remains part of the way.
-    if (path_sample_) path_sample_->take();
+    if (path_sample_) {
+      path_sample_->start_average();
+      // What it has walked since remains part of the way.
+      path_sample_->take();
+    }
     // Moments that are no numbers would spoil the weights again.
     if (has_diverged) base_->reset_state();
     rate_.go_back(step_);

@@ -97,7 +97,7 @@ std::int64_t LeapVerify::Implementation::place(const Point& point, Comparison& c
 }
 
 void LeapVerify::Implementation::place_given(const TensorList& weights, Comparison& comparison) {
-  if (!average_ || iterates_) {
+  if (!average_) {
     comparison.transaction.write(weights);
   } else {
     // As far from the average as they are from the weights.

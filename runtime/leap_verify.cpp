@@ -94,9 +94,10 @@ LeapVerify::Implementation::Implementation(std::unique_ptr<BaseOptimizer> base,
       buffers_(model_->buffers()) {
   resolve_vector_math();
   if (options_.enabled) {
-    if (rate_.is_free()) iterates_.emplace(weights_);
-    if (options_.reference == Reference::kDenoised) {
-      average_.emplace(iterates_ ? iterates_->iterate() : weights_, options_.denoise_decay);
+    if (rate_.is_free()) {
+      iterates_.emplace(weights_);
+    } else if (options_.reference == Reference::kDenoised) {
+      average_.emplace(weights_, options_.denoise_decay);
     }
     if (looks()) {
       kept_average_ = weights_.allocate_like(TensorList::Precision::kAtLeastFloat32);
@@ -155,11 +156,12 @@ void LeapVerify::Implementation::begin_step() {
     largest_norm_ =
         drawn_norm_ * (keeps_momentum(*base_) ? policy::RateOptions::kFreeGrownByMomentum : 1);
   }
-  if (path_sample_ && !path_sample_->has_begun()) {
+  if (path_sample_) {
+    const bool begins = !path_sample_->has_begun();
     path_sample_->begin();
-    begins_at_nothing_ = whole_distance(matrices_, nullptr) < kNothing * drawn_norm_;
+    if (begins) begins_at_nothing_ = whole_distance(matrices_, nullptr) < kNothing * drawn_norm_;
   }
-  if (average_ && step_ == 0) average_->start();
+  if (average_) average_->begin();
   if (looks() && !kept_step_) keep_average();
 }
 
@@ -212,6 +214,7 @@ void LeapVerify::Implementation::follow(bool has_batch) {
     trace_rate(rate_.anneals() ? "the end of the run is near" : "the schedule has climbed");
   }
   if (iterates_) iterates_->take_in(rate_.iterate_weight(step_), pull_to_average());
+  if (path_sample_) path_sample_->update_average(options_.denoise_decay);
   if (average_ && (off_reason_.empty() || bounds_stride())) average_->update();
   const bool observes = controller_.observes(step_, options_.observe_every);
   if (!options_.enabled) return;
@@ -292,7 +295,8 @@ void LeapVerify::Implementation::follow_rates() {
 }
 
 bool LeapVerify::Implementation::bounds_stride() const {
-  return average_ && rate_.has_stride() && options_.mode == Mode::kLeap && options_.adapts_rate();
+  return (average_ || iterates_) && rate_.has_stride() && options_.mode == Mode::kLeap &&
+         options_.adapts_rate();
 }
 
 void LeapVerify::Implementation::find_matrices() {
@@ -304,7 +308,7 @@ void LeapVerify::Implementation::find_matrices() {
   for (std::size_t i = 0; i < all.size(); ++i) {
     if (all[i].dim() < 2 && !none) continue;
     matrices.push_back(all[i]);
-    averages.push_back(average_->tensors().tensors()[i]);
+    if (average_) averages.push_back(average_->tensors().tensors()[i]);
   }
   matrices_ = TensorList(std::move(matrices));
   if (iterates_) path_sample_.emplace(matrices_);
@@ -319,10 +323,15 @@ double LeapVerify::Implementation::drawn_norm() const {
   return std::sqrt(over_shards({squares}).front());
 }
 
-double LeapVerify::Implementation::stride_norm() const {
-  if (iterates_ && begins_at_nothing_) return drawn_norm_;
-  const double norm = whole_distance(matrices_, nullptr);
-  return iterates_ ? std::min(norm, largest_norm_) : norm;
+double LeapVerify::Implementation::stride() {
+  if (!path_sample_) {
+    return whole_distance(matrices_, &averaged_matrices_) / whole_distance(matrices_, nullptr);
+  }
+  const PathSample::Stride here = path_sample_->stride();
+  const std::vector<double> squares = over_shards({here.norm, here.from_average});
+  const double norm =
+      begins_at_nothing_ ? drawn_norm_ : std::min(std::sqrt(squares[0]), largest_norm_);
+  return std::sqrt(squares[1]) / norm;
 }
 
 void LeapVerify::Implementation::take_waypoint() {
@@ -332,7 +341,7 @@ void LeapVerify::Implementation::take_waypoint() {
 }
 
 void LeapVerify::Implementation::limit_stride() {
-  const double distance = whole_distance(matrices_, &averaged_matrices_) / stride_norm();
+  const double distance = stride();
   // Weights that are not finite are for the training loop to tell.
   if (!std::isfinite(distance)) return;
   const double rate = rate_.free_value();

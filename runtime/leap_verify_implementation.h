@@ -67,7 +67,8 @@ class LeapVerify::Implementation {
   BaseOptimizer& base() { return *base_; }
   void stand_still() { ++stood_still_; }
   bool has_average() const {
-    return iterates_ ? iterates_->has_begun() : average_ && step_ > 0 && off_reason_.empty();
+    return iterates_ ? iterates_->has_begun()
+                     : average_ && average_->has_begun() && off_reason_.empty();
   }
   void at_average(const std::function<void()>& action);
   std::vector<at::Tensor> predict(std::int64_t horizon, const std::vector<at::Tensor>& way);
@@ -306,9 +307,10 @@ class LeapVerify::Implementation {
   void find_matrices();
   /// The norm that the matrices would have as torch draws them, uniformly within ±1 ÷ √(inputs). Synchronises.
   double drawn_norm() const;
-  /// What a stride is relative to: the norm of the matrices; a free rate's, where they begin at 0, that as
-  /// drawn, else at most that: long training makes them outgrow it, and no longer steps right. Synchronises.
-  double stride_norm() const;
+  /// How far the matrices are from their running average, relative to their norm; with a free rate, where
+  /// they begin at 0, to that as drawn, else to at most that: long training makes them outgrow it, and no
+  /// longer steps right. Synchronises.
+  double stride();
   /// Tells the rate what the schedule says of this step.
   void follow_rates();
   std::int64_t waypoint_every() const {
@@ -414,6 +416,7 @@ class LeapVerify::Implementation {
   std::optional<SnapshotStore> statistics_snapshots_;
   // Gate sequences that statistics are recomputed on in the try that goes on.
   std::vector<std::int64_t> statistics_sequences_;
+  // Of the weights; a free rate has iterates_ in its place.
   std::optional<WeightAverage> average_;
   // Of a free rate.
   std::optional<IterateAverage> iterates_;
@@ -429,7 +432,7 @@ class LeapVerify::Implementation {
   std::optional<std::int64_t> kept_step_;
   // Steps that were to move nothing, and are not counted.
   std::int64_t stood_still_ = 0;
-  // Of the weights and of their average, where the stride is bounded.
+  // Where the stride is bounded: of the weights, with a free rate of the iterate, and of average_.
   TensorList matrices_;
   TensorList averaged_matrices_;
   std::optional<SnapshotStore> snapshots_;

@@ -27,6 +27,10 @@ void restore_list(const TensorList& list, const std::string& prefix, const Named
   }
 }
 
+NamedTensors::const_iterator find_tensor(const NamedTensors& in, const std::string& name) {
+  return std::find_if(in.begin(), in.end(), [&](const auto& item) { return item.first == name; });
+}
+
 void add_snapshots(const std::optional<SnapshotStore>& store, const std::string& prefix,
                    NamedTensors& out) {
   for (std::int64_t i = 0; store && i < store->size(); ++i) {
@@ -75,7 +79,7 @@ LeapVerifyState LeapVerify::Implementation::state() const {
   data["snapshot_steps"] = snapshots_ ? snapshots_->steps() : std::vector<std::int64_t>{};
   data["activations"] = activations_.defined();
   if (activations_.defined()) out.tensors.emplace_back("activations", activations_);
-  if (average_) add_list(average_->tensors(), "average.", out.tensors);
+  if (average_ && average_->has_begun()) add_list(average_->tensors(), "average.", out.tensors);
   data["iterates_weigh"] = nullptr;
   if (iterates_ && iterates_->has_begun()) {
     data["iterates_weigh"] = iterates_->total();
@@ -92,11 +96,15 @@ LeapVerifyState LeapVerify::Implementation::state() const {
     add_list(kept_buffers_, "kept_buffers.", out.tensors);
   }
   data["path_begun"] = path_sample_ && path_sample_->has_begun();
+  data["path_average"] = path_sample_ && path_sample_->has_average();
   data["waypoint_every"] = waypoint_every();
   data["begins_at_nothing"] = begins_at_nothing_;
   if (path_sample_ && path_sample_->has_begun()) {
     add_list(path_sample_->first(), "path_first.", out.tensors);
     add_list(path_sample_->last(), "path_last.", out.tensors);
+  }
+  if (path_sample_ && path_sample_->has_average()) {
+    add_list(path_sample_->average(), "path_average.", out.tensors);
   }
   add_snapshots(snapshots_, "snapshot.", out.tensors);
   add_snapshots(statistics_snapshots_, "statistics.", out.tensors);
@@ -149,8 +157,7 @@ void LeapVerify::Implementation::restore(const LeapVerifyState& state) {
     forecast_.restore(forecast_state_from_json(data.at("forecast")));
     portfolio_.restore(portfolio_state_from_json(data.at("portfolio"), portfolio_));
     if (data.at("activations").get<bool>()) {
-      const auto found = std::find_if(state.tensors.begin(), state.tensors.end(),
-                                      [](const auto& item) { return item.first == "activations"; });
+      const auto found = find_tensor(state.tensors, "activations");
       if (found == state.tensors.end()) throw FormatError(source + ": activations are missing");
       if (found->second.dim() != 2 || found->second.size(0) != options_.probes) {
         throw FormatError(source + ": activations are not those of " +
@@ -158,15 +165,12 @@ void LeapVerify::Implementation::restore(const LeapVerifyState& state) {
       }
       activations_ = found->second.to(weights_.torch_device());
     }
-    const auto is_average = [](const auto& item) { return item.first == "average.0"; };
-    if (average_ && std::none_of(state.tensors.begin(), state.tensors.end(), is_average)) {
-      throw FormatError(
-          source +
-          ": of a run with enabled: false or reference: current, which kept no average to go on "
-          "with; go on likewise, or begin a new run from its weights");
+    // A run that was off kept none, one that was free other ones: they begin at its weights.
+    if (average_) average_->forget();
+    if (average_ && find_tensor(state.tensors, "average.0") != state.tensors.end()) {
+      restore_list(average_->tensors(), "average.", state.tensors, source);
+      average_->restore();
     }
-    if (average_) restore_list(average_->tensors(), "average.", state.tensors, source);
-    // A run that was not free has none: they begin at its weights.
     if (iterates_) iterates_->forget();
     if (iterates_ && !data.at("iterates_weigh").is_null()) {
       restore_list(iterates_->iterate(), "iterate.", state.tensors, source);
@@ -183,13 +187,17 @@ void LeapVerify::Implementation::restore(const LeapVerifyState& state) {
     }
     // In a run of another length moves are longer or shorter.
     const bool same_moves = data.at("waypoint_every").get<std::int64_t>() == waypoint_every();
+    if (path_sample_) path_sample_->forget();
+    if (path_sample_ && data.at("path_average").get<bool>()) {
+      restore_list(path_sample_->average(), "path_average.", state.tensors, source);
+      path_sample_->restore_average();
+    }
     if (path_sample_ && data.at("path_begun").get<bool>() && same_moves) {
       restore_list(path_sample_->first(), "path_first.", state.tensors, source);
       restore_list(path_sample_->last(), "path_last.", state.tensors, source);
-      path_sample_->restore();
+      path_sample_->restore_way();
       begins_at_nothing_ = data.at("begins_at_nothing").get<bool>();
     } else {
-      if (path_sample_) path_sample_->forget();
       rate_.forget_path();
     }
     if (!snapshots_) return;

@@ -1,8 +1,10 @@
 #include <ATen/ops/empty.h>
+#include <leapverify/kernels/sample.h>
 #include <leapverify/runtime/path_sample.h>
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 namespace leapverify {
 namespace {
@@ -33,40 +35,38 @@ std::int64_t spacing_of(const std::vector<at::Tensor>& tensors, std::int64_t all
 
 PathSample::PathSample(const TensorList& tensors) {
   std::int64_t all = 0;
-  at::ScalarType widest = at::kFloat;
-  for (const at::Tensor& tensor : tensors.tensors()) {
-    all += tensor.numel();
-    if (tensor.scalar_type() == at::kDouble) widest = at::kDouble;
-  }
-  const std::int64_t spacing = spacing_of(tensors.tensors(), all);
+  for (const at::Tensor& tensor : tensors.tensors()) all += tensor.numel();
+  spacing_ = spacing_of(tensors.tensors(), all);
+  std::vector<at::Tensor> sampled;
+  std::vector<at::Tensor> samples;
   std::int64_t count = 0;
   // As if all lay one behind the other.
   std::int64_t first = 0;
   for (const at::Tensor& tensor : tensors.tensors()) {
     if (first < tensor.numel()) {
-      const std::int64_t here = (tensor.numel() - first + spacing - 1) / spacing;
-      sampled_.push_back(tensor.as_strided({here}, {spacing}, tensor.storage_offset() + first));
+      const std::int64_t rest = tensor.numel() - first;
+      const std::int64_t here = (rest + spacing_ - 1) / spacing_;
+      sampled.push_back(tensor.as_strided({rest}, {1}, tensor.storage_offset() + first));
+      samples.push_back(at::empty({here}, tensor.options()));
       count += here;
-      first += here * spacing;
+      first += here * spacing_;
     }
     first -= tensor.numel();
   }
   share_ = static_cast<double>(all) / static_cast<double>(std::max<std::int64_t>(1, count));
-  const at::TensorOptions memory = at::TensorOptions().dtype(widest).device(tensors.torch_device());
-  first_ = TensorList({at::empty({count}, memory)});
-  last_ = TensorList({at::empty({count}, memory)});
-  now_ = TensorList({at::empty({count}, memory)});
-}
-
-void PathSample::read(const TensorList& into) const {
-  std::int64_t at = 0;
-  for (const at::Tensor& elements : sampled_) {
-    into.tensors().front().narrow(0, at, elements.numel()).copy_(elements);
-    at += elements.numel();
+  sampled_ = TensorList(std::move(sampled));
+  const TensorList shapes(std::move(samples));
+  for (TensorList* list : {&first_, &last_, &average_, &now_}) {
+    *list = shapes.allocate_like(TensorList::Precision::kAtLeastFloat32);
   }
 }
 
+void PathSample::read(const TensorList& into) const {
+  kernels::sample(into.table(), sampled_.table(), {spacing_, 0, 1}, sampled_.stream());
+}
+
 void PathSample::begin() {
+  if (!has_average_) start_average();
   if (has_begun_) return;
   read(first_);
   read(last_);
@@ -75,14 +75,28 @@ void PathSample::begin() {
 
 PathSample::Squares PathSample::take() {
   read(now_);
-  const double from_start = distance(now_, &first_);
-  const double moved = distance(now_, &last_);
+  const Squares squares = {whole(distance(now_, &first_)), whole(distance(now_, &last_))};
   last_.copy_from(now_);
-  return {share_ * from_start * from_start, share_ * moved * moved};
+  return squares;
 }
 
-std::int64_t PathSample::byte_count() const {
-  return first_.byte_count() + last_.byte_count() + now_.byte_count();
+void PathSample::start_average() {
+  read(average_);
+  has_average_ = true;
 }
+
+void PathSample::update_average(double decay) {
+  // To float32, so that both factors still sum to 1 when the kernel rounds them.
+  const auto keep = static_cast<double>(static_cast<float>(decay));
+  kernels::sample(average_.table(), sampled_.table(), {spacing_, keep, 1 - keep},
+                  sampled_.stream());
+}
+
+PathSample::Stride PathSample::stride() {
+  read(now_);
+  return {whole(distance(now_, nullptr)), whole(distance(now_, &average_))};
+}
+
+std::int64_t PathSample::byte_count() const { return 4 * now_.byte_count(); }
 
 }  // namespace leapverify

@@ -1,23 +1,23 @@
-// How far weights have gone since they began, without a copy of where that was.
+// How far weights have gone since they began, and how far from where they were of late, without a copy of them.
 #pragma once
 
 #include <leapverify/runtime/tensor_list.h>
 
 #include <cstdint>
+#include <vector>
 
 namespace leapverify {
 
-/// Distances along the way of a list of tensors, told by at most 2^18 of their elements, evenly
-/// spread. Memory: three copies of these in the widest of the tensors' dtypes, float32 at least, on
-/// their device.
+/// Distances along the way of a list of tensors, told by some 2^18 of their elements, evenly
+/// spread. Memory: four copies of these in their own dtype, float32 at least, on their device.
 class PathSample {
  public:
   explicit PathSample(const TensorList& tensors);
 
-  /// The tensors of now are where the way begins, unless that is known.
+  /// The tensors of now are where the way begins, and their running average, unless these are known.
   void begin();
-  /// It is not known any more.
-  void forget() { has_begun_ = false; }
+  /// Neither is known any more.
+  void forget() { has_begun_ = has_average_ = false; }
 
   /// Of all elements, as those sampled tell: squared distance from where the way began, and from where
   /// they were at the last call, or at begin().
@@ -28,25 +28,47 @@ class PathSample {
   /// Synchronises.
   Squares take();
 
-  /// What a checkpoint keeps: the elements at the beginning and at the last call, one tensor each.
+  /// The tensors of now are their running average.
+  void start_average();
+  /// average ← decay · average + (1 − decay) · tensors, in one launch. Does not synchronise.
+  void update_average(double decay);
+  /// Squared norm of all elements, as those sampled tell, and squared distance from the running average.
+  /// Synchronises.
+  struct Stride {
+    double norm = 0;
+    double from_average = 0;
+  };
+  Stride stride();
+
+  /// What a checkpoint keeps: the elements at the beginning, at the last call, and on average.
   const TensorList& first() const { return first_; }
   const TensorList& last() const { return last_; }
+  const TensorList& average() const { return average_; }
   bool has_begun() const { return has_begun_; }
-  /// After their contents were written.
-  void restore() { has_begun_ = true; }
+  bool has_average() const { return has_average_; }
+  /// After the contents of first() and last(), of average(), were written.
+  void restore_way() { has_begun_ = true; }
+  void restore_average() { has_average_ = true; }
 
   std::int64_t byte_count() const;
 
  private:
   void read(const TensorList& into) const;
+  double whole(double distance_of_sample) const {
+    return share_ * distance_of_sample * distance_of_sample;
+  }
 
-  std::vector<at::Tensor> sampled_;
+  /// Each from its first element that is sampled on; those without one are left out.
+  TensorList sampled_;
+  std::int64_t spacing_ = 1;
   /// All elements over those sampled.
   double share_ = 1;
   TensorList first_;
   TensorList last_;
+  TensorList average_;
   TensorList now_;
   bool has_begun_ = false;
+  bool has_average_ = false;
 };
 
 }  // namespace leapverify

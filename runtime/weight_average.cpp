@@ -17,9 +17,11 @@ WeightAverage::WeightAverage(const TensorList& weights, double decay)
       coefficients_(at::tensor({1.0, rounded(decay), 1 - rounded(decay)}, at::kDouble)
                         .to(weights.torch_device())) {}
 
-void WeightAverage::start() {
+void WeightAverage::begin() {
+  if (has_begun_) return;
   kernels::combine(average_.table(), {&weights_->table()}, {coefficients_.data_ptr<double>()},
                    nullptr, weights_->stream());
+  has_begun_ = true;
 }
 
 void WeightAverage::update() {

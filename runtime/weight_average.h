@@ -13,8 +13,13 @@ class WeightAverage {
   /// Memory: 4 bytes a parameter (8 for float64) on the weights' device.
   WeightAverage(const TensorList& weights, double decay);
 
-  /// The weights of now become the whole average.
-  void start();
+  /// The weights of now are the whole average, unless it is known.
+  void begin();
+  /// It is not known any more.
+  void forget() { has_begun_ = false; }
+  bool has_begun() const { return has_begun_; }
+  /// After the contents of tensors() were written.
+  void restore() { has_begun_ = true; }
 
   /// Takes the weights of now in. Neither synchronises nor allocates.
   void update();
@@ -24,8 +29,9 @@ class WeightAverage {
  private:
   const TensorList* weights_;
   TensorList average_;
-  // Coefficients of start and of update, on the device.
+  // Coefficients of begin and of update, on the device.
   at::Tensor coefficients_;
+  bool has_begun_ = false;
 };
 
 }  // namespace leapverify

@@ -250,9 +250,9 @@ run_profile() {
   # clocks stay as they are.
   step profile 600 "$profiler" --set full --clock-control none --print-details all --export "$results/profile" \
     --force-overwrite \
-    --kernel-name 'regex:combine_kernel|adam_direction_kernel|average_kernel|checksum_kernel|copy_kernel|gram_partials_kernel' \
+    --kernel-name 'regex:combine_kernel|adam_direction_kernel|average_kernel|sample_kernel|checksum_kernel|copy_kernel|gram_partials_kernel' \
     "$(program bench_kernels)" --device=cuda --shapes=gpt2 --iterations=1 \
-    --benchmark_filter='(combine|adam_direction|average_step|checksum|copy|candidates|gram).*/leapverify'
+    --benchmark_filter='(combine|adam_direction|average_step|sample|checksum|copy|candidates|gram).*/leapverify'
 }
 
 cd "$root"

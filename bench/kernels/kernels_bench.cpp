@@ -16,6 +16,7 @@
 #include <leapverify/kernels/copy.h>
 #include <leapverify/kernels/cosine.h>
 #include <leapverify/kernels/gram.h>
+#include <leapverify/kernels/sample.h>
 #include <leapverify/runtime/snapshot_store.h>
 #include <leapverify/runtime/tensor_list.h>
 #include <torch/torch.h>
@@ -326,6 +327,42 @@ void add_average_step(Bench& bench, const Shapes& shapes) {
   });
 }
 
+/// A running average of some 2^18 elements. Bytes: the samples read and written, and of the source a
+/// sector of 32 bytes each, or all of it where that is less.
+void add_sample(Bench& bench, const Shapes& shapes) {
+  constexpr std::int64_t kSamples = std::int64_t{1} << 18;
+  const std::int64_t spacing =
+      std::max<std::int64_t>(1, (shapes.elements() + kSamples - 1) / kSamples);
+  const kernels::SampleStep step = {spacing, 0.9, 0.1};
+  const auto samples = [=, &bench](const Shapes& s) {
+    std::vector<torch::Tensor> parts;
+    for (const torch::Tensor& view : bench.list(s, 0).views()) {
+      parts.push_back(
+          torch::zeros({(view.numel() + spacing - 1) / spacing}, bench.options(torch::kFloat)));
+    }
+    return parts;
+  };
+  const auto bytes = [=](const Shapes& s) {
+    const double sector = std::min<double>(32, 4 * double(spacing));
+    return (8 + sector) * double(s.elements()) / double(spacing);
+  };
+  bench.row("sample/leapverify", shapes, 1, [=, &bench](const Shapes& s) {
+    const TensorList taken(samples(s));
+    const kernels::Stream stream = bench.list(s, 0).tensors.stream();
+    return Bench::Measured{
+        [=, &bench] { kernels::sample(taken.table(), bench.list(s, 0).table(), step, stream); },
+        bytes(s)};
+  });
+  bench.row("sample/foreach", shapes, 1, [=, &bench](const Shapes& s) {
+    const std::vector<torch::Tensor> taken = samples(s);
+    std::vector<torch::Tensor> elements;
+    for (const torch::Tensor& view : bench.list(s, 0).views()) {
+      elements.push_back(view.flatten().slice(0, 0, view.numel(), spacing));
+    }
+    return Bench::Measured{[=] { at::_foreach_lerp_(taken, elements, step.share); }, bytes(s)};
+  });
+}
+
 /// Bytes: read once, and for copy written once. The rival of checksum is a norm: it too reads all.
 void add_checksum_and_copy(Bench& bench, const Shapes& shapes) {
   bench.row("checksum/leapverify", shapes, 1, [&bench](const Shapes& s) {
@@ -452,6 +489,7 @@ void add_model(Bench& bench, const Shapes& shapes) {
   add_combine(bench, shapes, 2, torch::kBFloat16);
   add_adam_direction(bench, shapes);
   add_average_step(bench, shapes);
+  add_sample(bench, shapes);
   add_checksum_and_copy(bench, shapes);
   add_candidates(bench, shapes, 3, 4);
   add_snapshots(bench, shapes);

@@ -33,7 +33,7 @@ class KernelsBench(unittest.TestCase):
             self.assertNotIn("error_message", row, row["name"])
             self.assertGreater(row["GB/s"], 0, row["name"])
             self.assertAlmostEqual(row["percent_of_copy"], 100 * row["GB/s"] / row["copy_GB/s"])
-        for kernel in ("combine-2", "combine-3", "combine-5", "adam_direction", "average_step", "checksum", "copy",
+        for kernel in ("combine-2", "combine-3", "combine-5", "adam_direction", "average_step", "sample", "checksum", "copy",
                        "gram-3", "candidates-4-of-3", "cosine"):
             for_kernel = [line for line in shown.splitlines() if f"| {kernel} |" in line]
             self.assertTrue(any("| leapverify |" in line for line in for_kernel), kernel)

@@ -10,6 +10,7 @@
 #include <leapverify/kernels/cosine_thread.h>
 #include <leapverify/kernels/gram.h>
 #include <leapverify/kernels/gram_thread.h>
+#include <leapverify/kernels/sample_thread.h>
 
 #include <gmock/gmock.h>
 
@@ -230,6 +231,37 @@ TEST(Launch, AverageStepGivesTheBytesOfTheCpuVersion) {
         }
         EXPECT_TRUE(actual[t]->guards_untouched());
       }
+    }
+  }
+}
+
+TEST(Launch, SampleGivesTheBytesOfTheCpuVersion) {
+  const std::uint64_t seed = 68;
+  SCOPED_TRACE(::testing::Message() << "seed " << seed);
+  for (const SampleStep step : {SampleStep{1, 0.9, 0.1}, {3, 0.9, 0.1}, {3, 0, 1}}) {
+    for (const std::int64_t shift : {0, 1, 2}) {
+      std::mt19937_64 random(seed);
+      Tensors source(edge_specs(kAll, shift), Device{});
+      source.randomize(random);
+      std::vector<TensorSpec> specs = edge_specs({DType::kFloat32, DType::kBFloat16}, 1);
+      for (TensorSpec& spec : specs) spec.length = (spec.length + step.spacing - 1) / step.spacing;
+      Tensors expected(specs, Device{}), actual(specs, Device{});
+      for (Tensors* samples : {&expected, &actual}) {
+        std::mt19937_64 same(seed + 1);
+        samples->randomize(same);
+      }
+      sample(expected.table(), source.table(), step);
+      const SampleParameters parameters = sample_parameters(actual.table(), source.table(), step);
+      for_every_thread(parameters.samples.chunk_count, [&](std::int64_t item, int thread) {
+        sample_thread(parameters, item, thread, kBlockThreads);
+      });
+      expected.download();
+      actual.download();
+      for (std::size_t s = 0; s < actual.size(); ++s) {
+        EXPECT_TRUE(same_bytes("segment " + std::to_string(s), actual.spec(s).dtype,
+                               expected.bytes(s), actual.bytes(s)));
+      }
+      EXPECT_TRUE(actual.guards_untouched());
     }
   }
 }

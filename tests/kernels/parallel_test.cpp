@@ -8,6 +8,7 @@
 #include <leapverify/kernels/gram.h>
 #include <leapverify/kernels/parallel.h>
 #include <leapverify/kernels/reference.h>
+#include <leapverify/kernels/sample.h>
 #include <leapverify/kernels/streaming_store.h>
 
 #include <gmock/gmock.h>
@@ -148,6 +149,8 @@ Results run_everything(int threads) {
   cosine(x, y, results.numbers.data() + 4 * a.size(), {});
   average_step(a.table(), b.table(), destination.table(), {0.8, 0.3, 0.8});
   for (Tensors* tensors : {&a, &b, &destination}) keep(*tensors);
+  sample(copied.table(), b.table(), {1, 0.9, 0.1});
+  keep(copied);
   return results;
 }
 

@@ -7,6 +7,7 @@
 #include <leapverify/kernels/copy.h>
 #include <leapverify/kernels/cosine.h>
 #include <leapverify/kernels/gram.h>
+#include <leapverify/kernels/sample.h>
 
 #include <gmock/gmock.h>
 
@@ -37,6 +38,7 @@ class Work {
                    counts_.data() + 1, stream);
     copy(copied_.table(), a_.table(), stream);
     average_step(combined_.table(), moved_.table(), copied_.table(), {0.8, 0.3, 0.8}, stream);
+    sample(sampled_.table(), combined_.table(), {3, 0.9, 0.1}, stream);
     checksum(a_.table(), counts_.data() + 2, stream);
     gram({&a_.table(), &b_.table()}, nullptr, products_.data(), workspace_.data(), stream);
     const Segment& x = a_.table().segments()[0];
@@ -47,7 +49,7 @@ class Work {
   /// All results as bytes; synchronises.
   std::vector<std::byte> results() {
     std::vector<std::byte> all;
-    for (Tensors* tensors : {&combined_, &moved_, &copied_}) {
+    for (Tensors* tensors : {&combined_, &moved_, &copied_, &sampled_}) {
       tensors->download();
       EXPECT_TRUE(tensors->guards_untouched());
       for (std::size_t s = 0; s < tensors->size(); ++s) {
@@ -77,6 +79,7 @@ class Work {
   Tensors combined_{specs(), kGpu};
   Tensors moved_{specs(), kGpu};
   Tensors copied_{specs(), kGpu};
+  Tensors sampled_{{{DType::kFloat32, kChunkElements + 2}, {DType::kFloat32, 3}}, kGpu};
   DeviceArray<double> coefficients_{{1.5, -0.25}, kGpu};
   DeviceArray<AdamRow> row_{{AdamRow::sgd_momentum(3, 0.1)}, kGpu};
   DeviceArray<std::uint64_t> counts_{{0, 0, 0}, kGpu};

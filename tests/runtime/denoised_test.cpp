@@ -786,14 +786,14 @@ TEST(Denoised, AFreeRateAsksNoHeldOutLossAndKeepsNoSnapshots) {
   EXPECT_EQ(events_of(run, "observation").back().at("reason"),
             "with rate.free no candidates are tried");
   EXPECT_EQ(run.leaps->offer_obstacle(), "with rate.free no candidates are tried");
-  ToyRun bound;
-  bound.wrap(with_stride(0.15, denoised(OnAccept::kRate)));
-  // Of so few weights the sample of the path is all, thrice.
-  std::int64_t sample = 0;
+  // Iterate and average, and of so few weights the sample of the path is all, four times.
+  std::int64_t expected = 0;
   for (const at::Tensor& weight : run.model->parameters()) {
-    if (weight.dim() > 1) sample += 3 * 4 * weight.numel();
+    expected += 2 * 4 * weight.numel();
+    if (weight.dim() > 1) expected += 4 * 4 * weight.numel();
   }
-  EXPECT_LT(run.leaps->memory_bytes() - sample, bound.leaps->memory_bytes());
+  for (const at::Tensor& buffer : run.model->buffers()) expected += buffer.nbytes();
+  EXPECT_EQ(run.leaps->memory_bytes(), expected);
   EXPECT_TRUE(run.leaps->has_average());
   run.leaps->at_average([] {});
 }
@@ -826,19 +826,35 @@ TEST(Denoised, AFreeRateComesAfterARunThatWasNot) {
   EXPECT_NE(run.leaps->status().learning_rate_scale, 1);
 }
 
-TEST(Denoised, AStateOfARunThatWasOffSaysThatItHasNoAverage) {
+TEST(Denoised, ARunThatWasOffOrFreeLeavesItsWeightsAsTheAverage) {
   Options off;
   off.enabled = false;
-  ToyRun run;
-  run.wrap(off);
-  run.train(10);
-  const LeapVerifyState state = run.leaps->state();
-  run.wrap(free_rate());
-  try {
-    run.leaps->restore(state);
-    FAIL() << "restored";
-  } catch (const FormatError& error) {
-    EXPECT_THAT(error.what(), testing::HasSubstr("of a run with enabled: false"));
+  for (const Options& before : {off, free_rate()}) {
+    for (Options after : {denoised(OnAccept::kRate), free_rate()}) {
+      after.detector.signal = before.detector.signal;
+      if (before.rate.free && after.rate.free) continue;
+      SCOPED_TRACE(std::string(before.rate.free ? "free" : "off") + ", then " +
+                   (after.rate.free ? "free" : "verified"));
+      ToyRun run;
+      run.wrap(before);
+      run.train(10);
+      const LeapVerifyState state = run.leaps->state();
+      const std::vector<at::Tensor> weights = weights_of(run);
+      run.wrap(after);
+      run.leaps->restore(state);
+      EXPECT_FALSE(run.leaps->has_average());
+      run.train(1);
+      const std::vector<at::Tensor> now =
+          after.rate.free ? listed(run, "iterate.") : weights_of(run);
+      const std::vector<at::Tensor> average =
+          listed(run, after.rate.free ? "iterate_average." : "average.");
+      const double share = after.rate.free ? 1 : 1 - after.denoise_decay;
+      for (std::size_t i = 0; i < now.size(); ++i) {
+        const at::Tensor expected = weights[i] + share * (now[i] - weights[i]);
+        EXPECT_TRUE(at::allclose(average[i], expected, 1e-5, 1e-7)) << i;
+      }
+      run.train(30);
+    }
   }
 }
 

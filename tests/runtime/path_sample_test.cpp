@@ -1,8 +1,10 @@
 // Distances along the way of tensors, told by a sample of their elements.
 #include <gtest/gtest.h>
 #include <leapverify/runtime/path_sample.h>
+#include <leapverify/runtime/weight_average.h>
 #include <torch/torch.h>
 
+#include <cmath>
 #include <vector>
 
 namespace leapverify {
@@ -44,7 +46,7 @@ TEST(PathSample, OfManyTakesSomeOfEveryRowAndColumn) {
   for (const int columns : {1024, 1000, 768}) {
     const at::Tensor matrix = torch::zeros({rows, columns});
     PathSample path{TensorList({matrix})};
-    EXPECT_LE(path.byte_count(), 3 * 4 * (std::int64_t{1} << 18)) << columns;
+    EXPECT_LE(path.byte_count(), 4 * 4 * ((std::int64_t{1} << 18) + 64)) << columns;
     path.begin();
     matrix.select(1, 17).fill_(1);
     EXPECT_NEAR(path.take().moved / rows, 1, 0.05) << columns;
@@ -77,6 +79,58 @@ TEST(PathSample, TakesSomeOfEveryChannelHoweverItLies) {
   }
 }
 
+TEST(PathSample, OfAFewElementsTheAverageIsThatOfAllTheirsBitwise) {
+  torch::manual_seed(2);
+  const std::vector<at::Tensor> tensors = {torch::randn({7, 5}), torch::randn({4, 6}, at::kDouble),
+                                           torch::randn({9, 3}).to(at::kBFloat16)};
+  const TensorList list(tensors);
+  PathSample path(list);
+  WeightAverage average(list, 0.9);
+  path.begin();
+  average.begin();
+  for (int step = 0; step < 5; ++step) {
+    double norm = 0;
+    for (const at::Tensor& tensor : tensors) {
+      tensor.add_(torch::randn_like(tensor));
+      norm += tensor.to(at::kDouble).square().sum().item<double>();
+    }
+    path.update_average(0.9);
+    average.update();
+    for (std::size_t i = 0; i < tensors.size(); ++i) {
+      EXPECT_TRUE(at::equal(path.average().tensors()[i], average.tensors().tensors()[i].flatten()))
+          << "tensor " << i << ", step " << step;
+    }
+    const double distance = leapverify::distance(list, &average.tensors());
+    const PathSample::Stride stride = path.stride();
+    EXPECT_DOUBLE_EQ(stride.from_average, distance * distance);
+    EXPECT_NEAR(stride.norm, norm, 1e-9 * norm);
+  }
+  path.start_average();
+  EXPECT_EQ(path.stride().from_average, 0);
+}
+
+TEST(PathSample, OfManyTheStrideIsThatOfAllWithinAFewPerCent) {
+  torch::manual_seed(3);
+  const at::Tensor matrix = torch::randn({2048, 768});
+  const TensorList list({matrix, torch::randn({1000, 300}).contiguous()});
+  PathSample path(list);
+  WeightAverage average(list, 0.9);
+  path.begin();
+  average.begin();
+  for (int step = 0; step < 3; ++step) {
+    // A few rows far, as of frequent tokens, the others hardly.
+    matrix.narrow(0, 0, 100).add_(torch::randn({100, 768}));
+    matrix.add_(0.01 * torch::randn({2048, 768}));
+    path.update_average(0.9);
+    average.update();
+  }
+  const double norm = distance(list, nullptr);
+  const double from_average = distance(list, &average.tensors());
+  const PathSample::Stride stride = path.stride();
+  EXPECT_NEAR(std::sqrt(stride.norm), norm, 0.02 * norm);
+  EXPECT_NEAR(std::sqrt(stride.from_average), from_average, 0.02 * from_average);
+}
+
 TEST(PathSample, BeginsAnewWhereItWasForgotten) {
   const at::Tensor weight = torch::zeros({10});
   PathSample path{TensorList({weight})};
@@ -84,8 +138,10 @@ TEST(PathSample, BeginsAnewWhereItWasForgotten) {
   weight.fill_(1);
   path.begin();
   EXPECT_DOUBLE_EQ(path.take().from_start, 10) << "it was known where it began";
+  EXPECT_DOUBLE_EQ(path.stride().from_average, 10);
   path.forget();
   path.begin();
+  EXPECT_EQ(path.stride().from_average, 0);
   weight.fill_(3);
   const PathSample::Squares squares = path.take();
   EXPECT_DOUBLE_EQ(squares.from_start, 40);

@@ -16,7 +16,7 @@ TEST(WeightAverage, FollowsTheRecursionInFloat32) {
       torch::randn({7, 5}), torch::randn({9}).to(at::kBFloat16), torch::randn({4}, at::kDouble)};
   const TensorList list(weights);
   WeightAverage average(list, 0.9);
-  average.start();
+  average.begin();
   std::vector<at::Tensor> expected;
   for (const at::Tensor& weight : weights) expected.push_back(weight.to(at::kDouble).clone());
   for (int step = 0; step < 20; ++step) {
@@ -40,7 +40,7 @@ TEST(WeightAverage, OfDecayZeroIsTheWeights) {
   const at::Tensor weight = torch::randn({100});
   const TensorList list({weight});
   WeightAverage average(list, 0);
-  average.start();
+  average.begin();
   weight.mul_(1.7);
   average.update();
   EXPECT_TRUE(bitwise_equal(average.tensors().tensors()[0], weight));
@@ -51,7 +51,7 @@ TEST(WeightAverage, OfWeightsThatStandStillDoesNotDrift) {
   const TensorList list({weight});
   for (const double decay : {0.9, 0.999, 0.9999}) {
     WeightAverage average(list, decay);
-    average.start();
+    average.begin();
     for (int i = 0; i < 100000; ++i) average.update();
     EXPECT_TRUE(torch::allclose(average.tensors().tensors()[0], weight, 1e-5, 0)) << decay;
   }

@@ -90,14 +90,15 @@ def carried_over(old: _core.Engine, new: _core.Engine) -> tuple[str, list[tuple[
     data["snapshot_steps"] = []
     data["activations"] = False
     data["pending"] = []
-    data["path_begun"] = False
+    data["path_begun"] = data["path_average"] = False
     data["kept_step"] = None
     tensors = dict(named)
-    # Before the first step there is no average yet.
-    position = {id(parameter): i for i, parameter in enumerate(before)} if data["step"] > 0 else {}
+    position = {id(parameter): i for i, parameter in enumerate(before)}
     kept = []
-    lists = ("average", "iterate", "iterate_average") if data["iterates_weigh"] is not None else ("average",)
-    for name in lists:
+    for name in ("average", "iterate", "iterate_average"):
+        # Before the first step there is none yet.
+        if f"{name}.0" not in tensors:
+            continue
         for i, parameter in enumerate(after):
             known = tensors.get(f"{name}.{position.get(id(parameter))}")
             dtype = parameter.dtype if name == "iterate" else _average_dtype(parameter)

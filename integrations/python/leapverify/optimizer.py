@@ -20,7 +20,7 @@ from .evaluators import Evaluator, ModelAlone
 from .training import StepRunner, TrainingBatch
 
 # Of what state_dict() holds under "leapverify".
-_STATE_VERSION = 4
+_STATE_VERSION = 5
 
 
 def asks_for_losses(preset: str = "verified", **options: Any) -> bool:
@@ -59,7 +59,7 @@ class LeapVerify(torch.optim.Optimizer):
         ContractError: parameters on several devices or with gaps in memory.
 
     Memory beyond training: memory_bytes(); some 4 bytes a parameter for each of the average, the weights of a step and
-    each snapshot; with preset "free" 12 bytes a parameter in float32, with "auto" 16 and 4 more during a look, and some MiB.
+    each snapshot; with preset "free" 8 bytes a parameter in float32, with "auto" 12 and 4 more during a look, and some MiB.
     """
 
     def __init__(
