@@ -34,6 +34,9 @@ class BaseOptimizer {
   /// are sharded, the shards that lie here. Called before every step.
   virtual std::vector<at::Tensor> trained() const = 0;
 
+  /// One for each of trained(), of shards those that lie here; undefined where there is none.
+  virtual std::vector<at::Tensor> gradients() const = 0;
+
   /// One a group.
   virtual std::vector<double> learning_rates() const = 0;
   virtual void set_learning_rates(const std::vector<double>& rates) = 0;

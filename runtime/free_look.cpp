@@ -1,5 +1,5 @@
-// Looks at a run whose learning rate is free: while held-out sequences show that its average gets better
-// it goes on, else more slowly, or back to the best.
+// What a run whose learning rate is free goes back to: where its first steps went too far to where it began,
+// and later, where held-out sequences do not show that its average gets better, more slowly on or to the best.
 #include <leapverify/runtime/leap_verify_implementation.h>
 
 #include <algorithm>
@@ -7,11 +7,44 @@
 
 namespace leapverify {
 
+void LeapVerify::Implementation::make_room_for_average() {
+  if (!kept_average_.empty()) return;
+  kept_average_ = weights_.allocate_like(TensorList::Precision::kAtLeastFloat32);
+  kept_buffers_ = buffers_.allocate_like(TensorList::Precision::kSame);
+}
+
 void LeapVerify::Implementation::keep_average() {
+  make_room_for_average();
   kept_average_.copy_from(iterates_->average());
   kept_buffers_.copy_from(buffers_);
   kept_total_ = iterates_->total();
   kept_step_ = step_;
+}
+
+void LeapVerify::Implementation::release_average() {
+  if (keeps_average()) return;
+  kept_average_ = kept_buffers_ = TensorList();
+  kept_step_.reset();
+}
+
+double LeapVerify::Implementation::slope_of_way() {
+  const std::vector<at::Tensor> all = base_->gradients();
+  std::vector<at::Tensor> gradients;
+  std::vector<at::Tensor> matrices;
+  for (const std::size_t i : matrix_of_) {
+    gradients.push_back(all[i]);
+    matrices.push_back(weights_.tensors()[i]);
+  }
+  return over_shards({path_sample_->slope(gradients, matrices)}).front();
+}
+
+void LeapVerify::Implementation::begin_anew() {
+  iterates_->go_to(kept_average_, kept_total_);
+  buffers_.copy_from(kept_buffers_);
+  base_->reset_state();
+  path_sample_->forget();
+  path_sample_->begin();
+  trace_rate("the first steps went too far: begun anew with a shorter stride");
 }
 
 std::int64_t LeapVerify::Implementation::looks_of_run() const {

@@ -99,10 +99,6 @@ LeapVerify::Implementation::Implementation(std::unique_ptr<BaseOptimizer> base,
     } else if (options_.reference == Reference::kDenoised) {
       average_.emplace(weights_, options_.denoise_decay);
     }
-    if (looks()) {
-      kept_average_ = weights_.allocate_like(TensorList::Precision::kAtLeastFloat32);
-      kept_buffers_ = buffers_.allocate_like(TensorList::Precision::kSame);
-    }
     if (!iterates_) {
       snapshots_.emplace(origin(), snapshots_to_keep(), options_.snapshots);
       saved_weights_ = weights_.allocate_like(TensorList::Precision::kSame);
@@ -119,6 +115,7 @@ LeapVerify::Implementation::Implementation(std::unique_ptr<BaseOptimizer> base,
       }
       find_matrices();
     }
+    if (keeps_average()) make_room_for_average();
     if (options_.batch_norm == BatchNormPolicy::kExtrapolate) {
       statistics_ = TensorList(model_->running_statistics());
       statistics_snapshots_.emplace(statistics_, snapshots_to_keep());
@@ -154,7 +151,8 @@ void LeapVerify::Implementation::begin_step() {
   if (iterates_ && drawn_norm_ == 0) {
     drawn_norm_ = drawn_norm();
     largest_norm_ =
-        drawn_norm_ * (keeps_momentum(*base_) ? policy::RateOptions::kFreeGrownByMomentum : 1);
+        drawn_norm_ * (keeps_momentum(*base_) ? policy::RateOptions::kFreeGrownByMomentum
+                                              : policy::RateOptions::kFreeGrown);
   }
   if (path_sample_) {
     const bool begins = !path_sample_->has_begun();
@@ -162,7 +160,7 @@ void LeapVerify::Implementation::begin_step() {
     if (begins) begins_at_nothing_ = whole_distance(matrices_, nullptr) < kNothing * drawn_norm_;
   }
   if (average_) average_->begin();
-  if (looks() && !kept_step_) keep_average();
+  if (keeps_average() && !kept_step_) keep_average();
 }
 
 at::Tensor LeapVerify::Implementation::step(const std::function<at::Tensor()>& closure) {
@@ -220,9 +218,14 @@ void LeapVerify::Implementation::follow(bool has_batch) {
   if (!options_.enabled) return;
   if (path_sample_ && step_ % waypoint_every() == 0) take_waypoint();
   // A rate that is far too large does harm before the first observation.
-  if (bounds_stride() && (observes || step_ < options_.observe_every || rate_.climbs_to_stride())) {
+  const std::optional<double> slope = std::exchange(slope_, std::nullopt);
+  if (slope && rate_.feel(*slope, step_)) {
+    begin_anew();
+  } else if (bounds_stride() &&
+             (observes || step_ < options_.observe_every || rate_.climbs_to_stride())) {
     limit_stride();
   }
+  if (slope) release_average();
   if (observes && off_reason_.empty()) observe(has_batch);
   if (look_is_due()) look_at_run();
   if (!observes) return;
@@ -272,6 +275,8 @@ at::Tensor LeapVerify::Implementation::base_step(const std::function<at::Tensor(
       ++rate_steps_;
     }
     if (snapshots_) snapshots_->let_weights_change();
+    slope_.reset();
+    if (path_sample_ && rate_.feels_slope()) slope_ = slope_of_way();
   };
   if (!closure) {
     scale();
@@ -307,6 +312,7 @@ void LeapVerify::Implementation::find_matrices() {
   const bool none = std::none_of(all.begin(), all.end(), [](const auto& t) { return t.dim() > 1; });
   for (std::size_t i = 0; i < all.size(); ++i) {
     if (all[i].dim() < 2 && !none) continue;
+    matrix_of_.push_back(i);
     matrices.push_back(all[i]);
     if (average_) averages.push_back(average_->tensors().tensors()[i]);
   }

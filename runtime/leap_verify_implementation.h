@@ -271,6 +271,15 @@ class LeapVerify::Implementation {
   bool slow_down();
   /// Keeps the average of now for the looks to come.
   void keep_average();
+  /// Whether an average is kept to go back to: for looks, or where a free run may begin anew.
+  bool keeps_average() const { return looks() || (path_sample_ && rate_.feels_slope()); }
+  void make_room_for_average();
+  /// Lets go of it where nothing goes back to it any more.
+  void release_average();
+  /// The product of the gradients and the way of the matrices from the start. Synchronises.
+  double slope_of_way();
+  /// With a free rate: back to what is kept, where the first steps at the stride went too far.
+  void begin_anew();
   /// How often a free run is looked at: rate.looks, or as often as the cap pays for usual looks, and once
   /// where it pays for a single helping.
   std::int64_t looks_of_run() const;
@@ -424,8 +433,9 @@ class LeapVerify::Implementation {
   double drawn_norm_ = 0;
   double largest_norm_ = 0;
   bool begins_at_nothing_ = false;
-  // With rate.looks: the best average that has verified, at first the start, with the buffers of then,
-  // the sum of its weights, and the step, once there was one.
+  // Of a free rate, with rate.looks: the best average that has verified, at first the start, with the buffers
+  // of then, the sum of its weights, and the step, once there was one. Without looks the start, as long as the
+  // run may begin anew.
   TensorList kept_average_;
   TensorList kept_buffers_;
   double kept_total_ = 0;
@@ -434,6 +444,10 @@ class LeapVerify::Implementation {
   std::int64_t stood_still_ = 0;
   // Where the stride is bounded: of the weights, with a free rate of the iterate, and of average_.
   TensorList matrices_;
+  // Which of the weights they are.
+  std::vector<std::size_t> matrix_of_;
+  // Before the last step, where it was asked for.
+  std::optional<double> slope_;
   TensorList averaged_matrices_;
   std::optional<SnapshotStore> snapshots_;
 

@@ -179,7 +179,8 @@ void LeapVerify::Implementation::restore(const LeapVerifyState& state) {
     }
     stood_still_ = data.at("stood_still").get<std::int64_t>();
     kept_step_.reset();
-    if (looks() && !data.at("kept_step").is_null()) {
+    if (keeps_average() && !data.at("kept_step").is_null()) {
+      make_room_for_average();
       restore_list(kept_average_, "kept_average.", state.tensors, source);
       restore_list(kept_buffers_, "kept_buffers.", state.tensors, source);
       kept_step_ = data.at("kept_step").get<std::int64_t>();
@@ -200,6 +201,7 @@ void LeapVerify::Implementation::restore(const LeapVerifyState& state) {
     } else {
       rate_.forget_path();
     }
+    release_average();
     if (!snapshots_) return;
     // Newest first; with other options now, fewer may be needed.
     auto steps = data.at("snapshot_steps").get<std::vector<std::int64_t>>();

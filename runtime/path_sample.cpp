@@ -1,4 +1,5 @@
 #include <ATen/ops/empty.h>
+#include <ATen/ops/zeros_like.h>
 #include <leapverify/kernels/sample.h>
 #include <leapverify/runtime/path_sample.h>
 
@@ -42,11 +43,12 @@ PathSample::PathSample(const TensorList& tensors) {
   std::int64_t count = 0;
   // As if all lay one behind the other.
   std::int64_t first = 0;
-  for (const at::Tensor& tensor : tensors.tensors()) {
+  for (std::size_t i = 0; i < tensors.tensors().size(); ++i) {
+    const at::Tensor& tensor = tensors.tensors()[i];
     if (first < tensor.numel()) {
-      const std::int64_t rest = tensor.numel() - first;
-      const std::int64_t here = (rest + spacing_ - 1) / spacing_;
-      sampled.push_back(tensor.as_strided({rest}, {1}, tensor.storage_offset() + first));
+      parts_.push_back({i, first, tensor.numel() - first});
+      const std::int64_t here = (parts_.back().length + spacing_ - 1) / spacing_;
+      sampled.push_back(parts_.back().of(tensor));
       samples.push_back(at::empty({here}, tensor.options()));
       count += here;
       first += here * spacing_;
@@ -59,6 +61,10 @@ PathSample::PathSample(const TensorList& tensors) {
   for (TensorList* list : {&first_, &last_, &average_, &now_}) {
     *list = shapes.allocate_like(TensorList::Precision::kAtLeastFloat32);
   }
+}
+
+at::Tensor PathSample::Part::of(const at::Tensor& like) const {
+  return like.as_strided({length}, {1}, like.storage_offset() + first);
 }
 
 void PathSample::read(const TensorList& into) const {
@@ -95,6 +101,33 @@ void PathSample::update_average(double decay) {
 PathSample::Stride PathSample::stride() {
   read(now_);
   return {whole(distance(now_, nullptr)), whole(distance(now_, &average_))};
+}
+
+TensorList PathSample::sample_of(const std::vector<at::Tensor>& parts) const {
+  const TensorList source(parts);
+  TensorList samples = first_.allocate_like(TensorList::Precision::kSame);
+  kernels::sample(samples.table(), source.table(), {spacing_, 0, 1}, source.stream());
+  return samples;
+}
+
+double PathSample::slope(const std::vector<at::Tensor>& gradients,
+                         const std::vector<at::Tensor>& tensors) const {
+  std::vector<at::Tensor> down;
+  std::vector<at::Tensor> here;
+  for (const Part& part : parts_) {
+    const at::Tensor tensor = tensors[part.tensor].detach();
+    const at::Tensor& gradient = gradients[part.tensor];
+    here.push_back(part.of(tensor));
+    if (gradient.defined() && gradient.layout() == at::kStrided &&
+        gradient.strides() == tensor.strides()) {
+      down.push_back(part.of(gradient));
+    } else {
+      const at::Tensor like = at::zeros_like(tensor);
+      if (gradient.defined()) like.add_(gradient);
+      down.push_back(part.of(like));
+    }
+  }
+  return share_ * inner_product(sample_of(down), sample_of(here), first_);
 }
 
 std::int64_t PathSample::byte_count() const { return 4 * now_.byte_count(); }

@@ -3,6 +3,7 @@
 
 #include <leapverify/runtime/tensor_list.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -40,6 +41,12 @@ class PathSample {
   };
   Stride stride();
 
+  /// The product of gradients, one for each of the tensors and undefined where there is none, with the way
+  /// of other tensors of the same shapes and layouts from where it began: what the loss rises by over that
+  /// way, were it a plane. As those sampled tell. Synchronises.
+  double slope(const std::vector<at::Tensor>& gradients,
+               const std::vector<at::Tensor>& tensors) const;
+
   /// What a checkpoint keeps: the elements at the beginning, at the last call, and on average.
   const TensorList& first() const { return first_; }
   const TensorList& last() const { return last_; }
@@ -54,11 +61,22 @@ class PathSample {
 
  private:
   void read(const TensorList& into) const;
+  /// Of one of the tensors, or what lies like it: from its first sampled element on.
+  struct Part {
+    std::size_t tensor;
+    std::int64_t first;
+    std::int64_t length;
+
+    at::Tensor of(const at::Tensor& like) const;
+  };
+  /// Those elements of the parts of others.
+  TensorList sample_of(const std::vector<at::Tensor>& parts) const;
   double whole(double distance_of_sample) const {
     return share_ * distance_of_sample * distance_of_sample;
   }
 
-  /// Each from its first element that is sampled on; those without one are left out.
+  /// Tensors without a sampled element are left out.
+  std::vector<Part> parts_;
   TensorList sampled_;
   std::int64_t spacing_ = 1;
   /// All elements over those sampled.

@@ -174,6 +174,18 @@ void shift(const TensorList& destination, const TensorList& from, const TensorLi
                    {coefficients.data_ptr<double>()}, nullptr, destination.stream());
 }
 
+double inner_product(const TensorList& a, const TensorList& b, const TensorList& c) {
+  constexpr int kSources = 3;
+  const auto options = at::TensorOptions().dtype(at::kDouble).device(a.torch_device());
+  const at::Tensor products =
+      at::empty({static_cast<std::int64_t>(a.tensors().size()), kSources, kSources}, options);
+  const at::Tensor workspace = at::empty({kernels::gram_workspace(a.table(), kSources)}, options);
+  kernels::gram({&a.table(), &b.table(), &c.table()}, nullptr, products.data_ptr<double>(),
+                workspace.data_ptr<double>(), a.stream());
+  const at::Tensor with_a = products.sum(0)[0];
+  return (with_a[1] - with_a[2]).item<double>();
+}
+
 double distance(const TensorList& a, const TensorList* b) {
   const auto options = at::TensorOptions().dtype(at::kDouble).device(a.torch_device());
   const at::Tensor squares = at::empty({static_cast<std::int64_t>(a.tensors().size())}, options);

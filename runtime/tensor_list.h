@@ -67,6 +67,9 @@ class TensorList {
 /// destination ← destination + to − from, in one launch; lists of the same shapes.
 void shift(const TensorList& destination, const TensorList& from, const TensorList& to);
 
+/// ⟨a, b − c⟩ over all tensors: sums in float64. Synchronises.
+double inner_product(const TensorList& a, const TensorList& b, const TensorList& c);
+
 /// ‖a − b‖ over all tensors, or ‖a‖ where b is null: sums in float64. Synchronises.
 double distance(const TensorList& a, const TensorList* b);
 

@@ -81,6 +81,12 @@ std::vector<at::Tensor> TorchOptimizer::trained() const {
   return parameters;
 }
 
+std::vector<at::Tensor> TorchOptimizer::gradients() const {
+  std::vector<at::Tensor> gradients;
+  for (const at::Tensor& parameter : trained()) gradients.push_back(parameter.grad());
+  return gradients;
+}
+
 std::vector<double> TorchOptimizer::learning_rates() const {
   std::vector<double> rates;
   for (const auto& group : optimizer_.param_groups()) rates.push_back(group.options().get_lr());

@@ -15,6 +15,7 @@ class TorchOptimizer : public BaseOptimizer {
   explicit TorchOptimizer(torch::optim::Optimizer& optimizer);
 
   std::vector<at::Tensor> trained() const override;
+  std::vector<at::Tensor> gradients() const override;
   std::vector<double> learning_rates() const override;
   void set_learning_rates(const std::vector<double>& rates) override;
   std::vector<MomentumCoefficient> momenta() const override;

@@ -282,7 +282,13 @@ json to_json_state(const policy::RateScale::State& state) {
           {"path", state.path},
           {"waypoints", state.waypoints},
           {"straightness", state.straightness},
-          {"ceiling", state.ceiling}};
+          {"ceiling", state.ceiling},
+          {"lowest_slope", state.lowest_slope},
+          {"slope", state.slope},
+          {"felt", state.felt},
+          {"fits", state.fits},
+          {"begun_anew", state.begun_anew},
+          {"shorter", state.shorter}};
 }
 
 Detector::State detector_state_from_json(const json& data) {
@@ -358,6 +364,12 @@ policy::RateScale::State rate_state_from_json(const json& data) {
   state.waypoints = data.at("waypoints");
   state.straightness = data.at("straightness");
   state.ceiling = data.at("ceiling");
+  state.lowest_slope = data.at("lowest_slope");
+  state.slope = data.at("slope");
+  state.felt = data.at("felt");
+  state.fits = data.at("fits");
+  state.begun_anew = data.at("begun_anew");
+  state.shorter = data.at("shorter");
   return state;
 }
 

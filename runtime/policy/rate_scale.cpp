@@ -27,6 +27,17 @@ constexpr double kFreeLimit = 1e12;
 /// What remains of a free rate where the run was not shown to have got better.
 constexpr double kFreeSlower = 0.5;
 
+/// Steps at the stride that tell whether it is too long: where the gradient's product with the way from the
+/// start is beyond so many times its lowest, it is. Along a parabola that is half as
+/// far again as where the loss is lowest.
+constexpr std::int64_t kFreeFeltSteps = 5;
+constexpr double kFreeOvershoot = 3;
+/// What is then left of the stride, how often at most, and until what share of the run; and of the rate.
+constexpr double kFreeShorter = 0.5;
+constexpr std::int64_t kFreeMostAnew = 8;
+constexpr double kFreeAnewShare = 0.25;
+constexpr double kFreeAnew = 1.0 / 64;
+
 }  // namespace
 
 void RateOptions::describe(FieldVisitor& visitor) {
@@ -95,7 +106,9 @@ void RateScale::restore(const State& state) {
   } else if (!is_free() && was_free) {
     state_.held = std::min(1.0, now > 0 ? state_.held * state_.unit / now : state_.held);
     state_.unit = state_.ceiling = 0;
-    state_.found = false;
+    state_.found = state_.fits = false;
+    state_.shorter = 1;
+    state_.begun_anew = 0;
   }
   // Where the rate is free, the length of the run, and with it the stride, may not be known yet.
   if (!has_stride() && !is_free()) {
@@ -221,6 +234,28 @@ void RateScale::forget_path() {
   state_.waypoints = 0;
 }
 
+bool RateScale::feel(double slope, std::int64_t step) {
+  state_.lowest_slope = std::min(state_.lowest_slope, slope);
+  if (!state_.found) return false;
+  state_.slope += slope;
+  if (++state_.felt < kFreeFeltSteps && std::isfinite(slope)) return false;
+  const double mean = state_.slope / static_cast<double>(state_.felt);
+  const bool too_far = mean > -kFreeOvershoot * state_.lowest_slope;
+  state_.slope = state_.lowest_slope = 0;
+  state_.felt = 0;
+  if (!too_far || state_.begun_anew == kFreeMostAnew || 1 - left_ > kFreeAnewShare) {
+    state_.fits = true;
+    return false;
+  }
+  ++state_.begun_anew;
+  state_.shorter *= kFreeShorter;
+  state_.held *= kFreeAnew;
+  state_.found = false;
+  forget_path();
+  go_back(step);
+  return true;
+}
+
 double RateScale::slow_down() {
   state_.held *= kFreeSlower;
   state_.ceiling = state_.held;
@@ -252,7 +287,7 @@ const char* RateScale::limit(double distance, std::int64_t step, double decay) {
   state_.reach = std::max(0.0, (distance - kept * state_.distance) / (1 - kept));
   state_.distance = distance;
   state_.told = step;
-  const double stride = options_.stride * state_.annealed;
+  const double stride = options_.stride * state_.annealed * state_.shorter;
   if (is_free()) {
     // Weights that stay where they are tell nothing of the rate, unless it is too small to move them.
     if (largest_scheduled() == 0) return kStrideReached;

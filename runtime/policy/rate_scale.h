@@ -35,7 +35,8 @@ struct RateOptions {
   static constexpr double kFreeMomentum = 0.75;
   static constexpr double kFreePull = 0.8;
   /// How many times the norm that torch draws them with matrices have at the most, as strides are relative to
-  /// it, where the base keeps momentum as SGD and Muon do; else once.
+  /// it, and where the base keeps momentum as SGD and Muon do.
+  static constexpr double kFreeGrown = 0.8;
   static constexpr double kFreeGrownByMomentum = 1.6;
   /// With a longer stride weights go where nothing is learned.
   static constexpr double kFreeLargestStride = 2;
@@ -75,7 +76,9 @@ struct RateOptions {
 /// is, the square of its length over the sum of the squared moves between waypoints, which a random walk
 /// keeps at 1: at 1.1 and more the rate rises at observations in the first six tenths of the planned
 /// steps. Beyond the stride it never goes, and where a run was not shown to have got better, it
-/// loses half and rises to no more.
+/// loses half and rises to no more. Where the gradients of the first five steps at the stride say that it is
+/// downhill to the start, more than three times as steep as it ever was uphill, the stride is halved and the
+/// run begins anew.
 class RateScale {
  public:
   /// Throws InvalidOption.
@@ -134,6 +137,13 @@ class RateScale {
   void walk(double from_start, double moved);
   /// The way begins anew.
   void forget_path();
+  /// Whether the first steps of a free rate are still to tell if its stride is too long, so that the run may
+  /// begin anew: feel() is to be called after each.
+  bool feels_slope() const { return is_free() && !state_.fits; }
+  /// With the product of the gradient and the way from the start, both of before the step: above 0 it is
+  /// downhill to where the run began. Returns whether the run is to begin anew from there, with half of the
+  /// stride.
+  bool feel(double slope, std::int64_t step);
   /// Of a free run that was not shown to have got better: half of the rate, and no more than that from
   /// here on. Returns the factor.
   double slow_down();
@@ -189,6 +199,14 @@ class RateScale {
     double unit = 0;
     /// What `held` does not rise above any more; 0 where the run never slowed down.
     double ceiling = 0;
+    /// Of a free rate: the lowest slope so far, the sum of those since it came to its stride, and how many they
+    /// are; whether the stride was found to fit; how often the run began anew, and what that left of it.
+    double lowest_slope = 0;
+    double slope = 0;
+    std::int64_t felt = 0;
+    bool fits = false;
+    std::int64_t begun_anew = 0;
+    double shorter = 1;
   };
   const State& state() const { return state_; }
   /// A scale outside of its bounds, from a run with other options, goes to the nearer one.

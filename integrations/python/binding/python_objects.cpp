@@ -79,6 +79,19 @@ bool PythonOptimizer::has_gradients() const {
                      [](const at::Tensor& parameter) { return parameter.grad().defined(); });
 }
 
+std::vector<at::Tensor> PythonOptimizer::gradients() const {
+  const std::vector<at::Tensor> parameters = given();
+  std::vector<at::Tensor> gradients;
+  gradients.reserve(parameters.size());
+  for (const at::Tensor& parameter : parameters) gradients.push_back(parameter.grad());
+  if (!sharded()) return gradients;
+  std::vector<at::Tensor> shards;
+  for (const py::handle shard : access_.attr("gradient_shards")(parameters)) {
+    shards.push_back(shard.is_none() ? at::Tensor() : shard.cast<at::Tensor>());
+  }
+  return shards;
+}
+
 std::vector<double> PythonOptimizer::learning_rates() const {
   return access_.attr("learning_rates")().cast<std::vector<double>>();
 }

@@ -43,6 +43,7 @@ class PythonOptimizer : public BaseOptimizer {
   explicit PythonOptimizer(py::object access) : access_(std::move(access)) {}
 
   std::vector<at::Tensor> trained() const override;
+  std::vector<at::Tensor> gradients() const override;
   std::vector<double> learning_rates() const override;
   void set_learning_rates(const std::vector<double>& rates) override;
   std::vector<MomentumCoefficient> momenta() const override;

@@ -102,6 +102,9 @@ class OptimizerAccess:
     def shards(self, parameters: list[Tensor]) -> list[Tensor]:
         return [local(parameter.detach()) for parameter in parameters]
 
+    def gradient_shards(self, parameters: list[Tensor]) -> list[Tensor | None]:
+        return [local(parameter.grad) if parameter.grad is not None else None for parameter in parameters]
+
     def sum_over_shards(self, values: list[float]) -> list[float]:
         return self._shards.sum(values)
 
