@@ -31,6 +31,8 @@ double LeapVerify::Implementation::slope_of_way() {
   const std::vector<at::Tensor> all = base_->gradients();
   std::vector<at::Tensor> gradients;
   std::vector<at::Tensor> matrices;
+  gradients.reserve(matrix_of_.size());
+  matrices.reserve(matrix_of_.size());
   for (const std::size_t i : matrix_of_) {
     gradients.push_back(all[i]);
     matrices.push_back(weights_.tensors()[i]);
@@ -41,10 +43,9 @@ double LeapVerify::Implementation::slope_of_way() {
 void LeapVerify::Implementation::begin_anew() {
   iterates_->go_to(kept_average_, kept_total_);
   buffers_.copy_from(kept_buffers_);
-  base_->reset_state();
   path_sample_->forget();
   path_sample_->begin();
-  trace_rate("the first steps went too far: begun anew with a shorter stride");
+  trace_rate("the first steps went too far: begun anew with half of the stride");
 }
 
 std::int64_t LeapVerify::Implementation::looks_of_run() const {

@@ -114,6 +114,8 @@ double PathSample::slope(const std::vector<at::Tensor>& gradients,
                          const std::vector<at::Tensor>& tensors) const {
   std::vector<at::Tensor> down;
   std::vector<at::Tensor> here;
+  down.reserve(parts_.size());
+  here.reserve(parts_.size());
   for (const Part& part : parts_) {
     const at::Tensor tensor = tensors[part.tensor].detach();
     const at::Tensor& gradient = gradients[part.tensor];

@@ -82,8 +82,10 @@ std::vector<at::Tensor> TorchOptimizer::trained() const {
 }
 
 std::vector<at::Tensor> TorchOptimizer::gradients() const {
+  const std::vector<at::Tensor> parameters = trained();
   std::vector<at::Tensor> gradients;
-  for (const at::Tensor& parameter : trained()) gradients.push_back(parameter.grad());
+  gradients.reserve(parameters.size());
+  for (const at::Tensor& parameter : parameters) gradients.push_back(parameter.grad());
   return gradients;
 }
 

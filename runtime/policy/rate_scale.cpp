@@ -73,7 +73,9 @@ void RateOptions::describe(FieldVisitor& visitor) {
       "far as the stride (where none is given planned_steps^(-1/4), and twice that if less than a "
       "quarter of the model is trained, as with adapters), and the weights are drawn to the "
       "average "
-      "of all that the optimizer made, where they end with planned_steps; no candidates are tried");
+      "of all that the optimizer made, where they end with planned_steps; a run whose first steps "
+      "go "
+      "too far begins anew with half of the stride; no candidates are tried");
   visitor.field(
       "looks", looks, between(0, 1000),
       "with free: how often in a run its average is compared with the best one so far, on held-out "

@@ -131,6 +131,51 @@ TEST(PathSample, OfManyTheStrideIsThatOfAllWithinAFewPerCent) {
   EXPECT_NEAR(std::sqrt(stride.from_average), from_average, 0.02 * from_average);
 }
 
+TEST(PathSample, TellsTheSlopeOfTheWayInAnyDtypeAndOrder) {
+  torch::manual_seed(4);
+  const std::vector<at::Tensor> start = {
+      torch::randn({7, 5}), torch::randn({9, 3}).to(at::kBFloat16),
+      torch::randn({4, 6}, at::kDouble),
+      torch::randn({2, 3, 4, 5}).contiguous(at::MemoryFormat::ChannelsLast), torch::randn({3, 3})};
+  PathSample path{TensorList(start)};
+  path.begin();
+  std::vector<at::Tensor> tensors, gradients;
+  double expected = 0;
+  for (const at::Tensor& tensor : start) {
+    tensors.push_back(tensor + torch::randn_like(tensor));
+    gradients.push_back(torch::randn_like(tensor));
+  }
+  gradients[3] = gradients[3].contiguous();
+  gradients[4] = at::Tensor();
+  for (std::size_t i = 0; i < 4; ++i) {
+    const at::Tensor way = tensors[i].to(at::kDouble) - start[i].to(at::kDouble);
+    expected += (way * gradients[i].to(at::kDouble)).sum().item<double>();
+  }
+  EXPECT_NEAR(path.slope(gradients, tensors), expected, 1e-9 * (1 + std::abs(expected)));
+  EXPECT_EQ(path.slope(gradients, start), 0) << "there is no way yet";
+}
+
+TEST(PathSample, OfManyTheSlopeIsThatOfAllWithinAFewPerCent) {
+  torch::manual_seed(5);
+  const at::Tensor start = torch::randn({2048, 768});
+  PathSample path{TensorList({start})};
+  path.begin();
+  const at::Tensor gradient = torch::randn({2048, 768});
+  const at::Tensor way = -0.1 * gradient + 0.1 * torch::randn({2048, 768});
+  const double expected = (gradient * way).sum().item<double>();
+  EXPECT_NEAR(path.slope({gradient}, {start + way}), expected, -0.02 * expected);
+}
+
+TEST(PathSample, OfAShardWithoutElementsIsZero) {
+  const std::vector<at::Tensor> tensors = {torch::zeros({0, 5})};
+  PathSample path{TensorList(tensors)};
+  path.begin();
+  path.update_average(0.9);
+  EXPECT_EQ(path.take().moved, 0);
+  EXPECT_EQ(path.stride().norm, 0);
+  EXPECT_EQ(path.slope({torch::zeros({0, 5})}, tensors), 0);
+}
+
 TEST(PathSample, BeginsAnewWhereItWasForgotten) {
   const at::Tensor weight = torch::zeros({10});
   PathSample path{TensorList({weight})};

@@ -467,6 +467,75 @@ TEST(RateScale, AFreeRateThatSlowsDownIsHalvedAndRisesNoHigher) {
   EXPECT_DOUBLE_EQ(rate.value(), before / 2);
 }
 
+/// A free rate that has come to its stride after two steps down slopes of −1 and −4.
+RateScale at_its_stride() {
+  RateScale rate(free_rate());
+  rate.follow({1}, 1);
+  EXPECT_FALSE(rate.feel(-1, 1));
+  EXPECT_FALSE(rate.feel(-4, 2));
+  go(rate, 0.2, 2);
+  EXPECT_FALSE(rate.climbs_to_stride());
+  return rate;
+}
+
+/// Whether the fifth of such slopes lets the run begin anew; none before does.
+bool begins_anew(RateScale& rate, double slope, std::int64_t step = 3) {
+  for (int i = 0; i < 4; ++i) EXPECT_FALSE(rate.feel(slope, step + i));
+  return rate.feel(slope, step + 4);
+}
+
+TEST(RateScale, AFreeRateThatGoesThriceAsFarUphillAsItCameDownBeginsAnew) {
+  RateScale fits = at_its_stride();
+  const double held = fits.state().held;
+  EXPECT_TRUE(fits.feels_slope());
+  EXPECT_FALSE(begins_anew(fits, 11.9));
+  EXPECT_FALSE(fits.feels_slope()) << "from now on";
+  EXPECT_EQ(fits.state().held, held);
+  RateScale too_far = at_its_stride();
+  too_far.walk(2, 1);
+  EXPECT_TRUE(begins_anew(too_far, 12.1));
+  EXPECT_TRUE(too_far.feels_slope());
+  EXPECT_TRUE(too_far.climbs_to_stride());
+  EXPECT_DOUBLE_EQ(too_far.state().held, held / 64);
+  EXPECT_EQ(too_far.state().waypoints, 0);
+  go(too_far, 0.001, 8);
+  go(too_far, 0.001, 9);
+  EXPECT_DOUBLE_EQ(too_far.state().held, held);
+  go(too_far, 0.1, 10);
+  EXPECT_DOUBLE_EQ(too_far.state().held, held / 2) << "half of the stride of 0.1";
+}
+
+TEST(RateScale, AFreeRateThatNeverCameDownGoesTooFar) {
+  RateScale rate(free_rate());
+  rate.follow({1}, 1);
+  go(rate, 0.2, 1);
+  EXPECT_TRUE(begins_anew(rate, 1e-9));
+}
+
+TEST(RateScale, AFreeRateBeginsAnewEightTimesAtTheMostAndInTheFirstQuarter) {
+  RateScale rate = at_its_stride();
+  std::int64_t step = 3;
+  for (int time = 1; time <= 8; ++time, step += 10) {
+    EXPECT_TRUE(begins_anew(rate, 20, step)) << time;
+    go(rate, 0.2, step + 5);
+  }
+  EXPECT_FALSE(begins_anew(rate, 20, step));
+  EXPECT_FALSE(rate.feels_slope());
+  for (const double left : {0.75, 0.74}) {
+    RateScale later = at_its_stride();
+    later.follow({1}, left);
+    EXPECT_EQ(begins_anew(later, 20), left == 0.75) << left;
+    EXPECT_EQ(later.feels_slope(), left == 0.75) << left;
+  }
+}
+
+TEST(RateScale, SlopesThatAreNoNumbersTellNothing) {
+  RateScale rate = at_its_stride();
+  EXPECT_FALSE(rate.feel(20, 3));
+  EXPECT_FALSE(rate.feel(std::numeric_limits<double>::quiet_NaN(), 4));
+  EXPECT_FALSE(rate.feels_slope());
+}
+
 TEST(RateScale, AFreeRateGoesBeyondTheSchedules) {
   RateScale rate(free_rate());
   rate.follow({1});
