@@ -484,16 +484,16 @@ bool begins_anew(RateScale& rate, double slope, std::int64_t step = 3) {
   return rate.feel(slope, step + 4);
 }
 
-TEST(RateScale, AFreeRateThatGoesThriceAsFarUphillAsItCameDownBeginsAnew) {
+TEST(RateScale, AFreeRateThatGoesFourTimesAsFarUphillAsItCameDownBeginsAnew) {
   RateScale fits = at_its_stride();
   const double held = fits.state().held;
   EXPECT_TRUE(fits.feels_slope());
-  EXPECT_FALSE(begins_anew(fits, 11.9));
+  EXPECT_FALSE(begins_anew(fits, 15.9));
   EXPECT_FALSE(fits.feels_slope()) << "from now on";
   EXPECT_EQ(fits.state().held, held);
   RateScale too_far = at_its_stride();
   too_far.walk(2, 1);
-  EXPECT_TRUE(begins_anew(too_far, 12.1));
+  EXPECT_TRUE(begins_anew(too_far, 16.1));
   EXPECT_TRUE(too_far.feels_slope());
   EXPECT_TRUE(too_far.climbs_to_stride());
   EXPECT_DOUBLE_EQ(too_far.state().held, held / 64);
