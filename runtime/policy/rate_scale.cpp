@@ -28,10 +28,9 @@ constexpr double kFreeLimit = 1e12;
 constexpr double kFreeSlower = 0.5;
 
 /// Steps at the stride that tell whether it is too long: where the gradient's product with the way from the
-/// start is beyond so many times its lowest, it is. Along a parabola that is 0.6 times as
-/// far again as where the loss is lowest.
+/// start is beyond so many times its lowest, it is. Along a parabola the loss is then above that at the start.
 constexpr std::int64_t kFreeFeltSteps = 5;
-constexpr double kFreeOvershoot = 4;
+constexpr double kFreeOvershoot = 8;
 /// What is then left of the stride, how often at most, and until what share of the run; and of the rate.
 constexpr double kFreeShorter = 0.5;
 constexpr std::int64_t kFreeMostAnew = 8;

@@ -77,7 +77,7 @@ struct RateOptions {
 /// keeps at 1: at 1.1 and more the rate rises at observations in the first six tenths of the planned
 /// steps. Beyond the stride it never goes, and where a run was not shown to have got better, it
 /// loses half and rises to no more. Where the gradients of the first five steps at the stride say that it is
-/// downhill to the start, more than four times as steep as it ever was uphill, the stride is halved and the
+/// downhill to the start, more than eight times as steep as it ever was uphill, the stride is halved and the
 /// run begins anew.
 class RateScale {
  public:

@@ -484,16 +484,16 @@ bool begins_anew(RateScale& rate, double slope, std::int64_t step = 3) {
   return rate.feel(slope, step + 4);
 }
 
-TEST(RateScale, AFreeRateThatGoesFourTimesAsFarUphillAsItCameDownBeginsAnew) {
+TEST(RateScale, AFreeRateThatGoesEightTimesAsFarUphillAsItCameDownBeginsAnew) {
   RateScale fits = at_its_stride();
   const double held = fits.state().held;
   EXPECT_TRUE(fits.feels_slope());
-  EXPECT_FALSE(begins_anew(fits, 15.9));
+  EXPECT_FALSE(begins_anew(fits, 31.9));
   EXPECT_FALSE(fits.feels_slope()) << "from now on";
   EXPECT_EQ(fits.state().held, held);
   RateScale too_far = at_its_stride();
   too_far.walk(2, 1);
-  EXPECT_TRUE(begins_anew(too_far, 16.1));
+  EXPECT_TRUE(begins_anew(too_far, 32.1));
   EXPECT_TRUE(too_far.feels_slope());
   EXPECT_TRUE(too_far.climbs_to_stride());
   EXPECT_DOUBLE_EQ(too_far.state().held, held / 64);
@@ -516,15 +516,15 @@ TEST(RateScale, AFreeRateBeginsAnewEightTimesAtTheMostAndInTheFirstQuarter) {
   RateScale rate = at_its_stride();
   std::int64_t step = 3;
   for (int time = 1; time <= 8; ++time, step += 10) {
-    EXPECT_TRUE(begins_anew(rate, 20, step)) << time;
+    EXPECT_TRUE(begins_anew(rate, 40, step)) << time;
     go(rate, 0.2, step + 5);
   }
-  EXPECT_FALSE(begins_anew(rate, 20, step));
+  EXPECT_FALSE(begins_anew(rate, 40, step));
   EXPECT_FALSE(rate.feels_slope());
   for (const double left : {0.75, 0.74}) {
     RateScale later = at_its_stride();
     later.follow({1}, left);
-    EXPECT_EQ(begins_anew(later, 20), left == 0.75) << left;
+    EXPECT_EQ(begins_anew(later, 40), left == 0.75) << left;
     EXPECT_EQ(later.feels_slope(), left == 0.75) << left;
   }
 }
