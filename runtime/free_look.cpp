@@ -22,7 +22,7 @@ void LeapVerify::Implementation::keep_average() {
 }
 
 void LeapVerify::Implementation::release_average() {
-  if (keeps_average()) return;
+  if (keeps_average() || kept_average_.empty()) return;
   kept_average_ = kept_buffers_ = TensorList();
   kept_step_.reset();
 }
@@ -37,7 +37,9 @@ double LeapVerify::Implementation::slope_of_way() {
     gradients.push_back(all[i]);
     matrices.push_back(weights_.tensors()[i]);
   }
-  return over_shards({path_sample_->slope(gradients, matrices)}).front();
+  const double slope = over_shards({path_sample_->slope(gradients, matrices)}).front();
+  // Gradients may still differ where the base optimizer sums them up itself.
+  return replicated() ? replicas_.sum({slope}).front() / replicas_.size() : slope;
 }
 
 void LeapVerify::Implementation::begin_anew() {
@@ -147,6 +149,8 @@ void LeapVerify::Implementation::follow_look(LookEvent& event, LeapTransaction& 
   }
   transaction.roll_back();
   if (event.outcome == LookOutcome::kBetter) {
+    // A stride that makes it better than the start is not too long.
+    rate_.fit_stride();
     keep_average();
   } else if (event.decision.pairs > 0 && slow_down()) {
     event.outcome = LookOutcome::kSlowedDown;

@@ -154,6 +154,10 @@ void LeapVerify::Implementation::begin_step() {
         drawn_norm_ * (keeps_momentum(*base_) ? policy::RateOptions::kFreeGrownByMomentum
                                               : policy::RateOptions::kFreeGrown);
   }
+  // The rate knows how far an earlier average was.
+  const bool average_begins =
+      (path_sample_ && !path_sample_->has_average()) || (average_ && !average_->has_begun());
+  if (average_begins) rate_.go_back(step_);
   if (path_sample_) {
     const bool begins = !path_sample_->has_begun();
     path_sample_->begin();
@@ -225,7 +229,7 @@ void LeapVerify::Implementation::follow(bool has_batch) {
              (observes || step_ < options_.observe_every || rate_.climbs_to_stride())) {
     limit_stride();
   }
-  if (slope) release_average();
+  release_average();
   if (observes && off_reason_.empty()) observe(has_batch);
   if (look_is_due()) look_at_run();
   if (!observes) return;

@@ -200,6 +200,7 @@ void LeapVerify::Implementation::restore(const LeapVerifyState& state) {
       begins_at_nothing_ = data.at("begins_at_nothing").get<bool>();
     } else {
       rate_.forget_path();
+      if (!looks()) kept_step_.reset();
     }
     release_average();
     if (!snapshots_) return;

@@ -100,7 +100,7 @@ void RateScale::restore(const State& state) {
   const bool was_free = state_.unit > 0;
   if (is_free() && !was_free) {
     // What had verified is where it begins.
-    state_.held *= state_.scale;
+    state_.held = state_.has_risen ? state_.held * state_.scale : kFreeStart;
     state_.unit = now;
     state_.scale = state_.base = 1;
     state_.has_risen = false;
@@ -233,18 +233,28 @@ void RateScale::walk(double from_start, double moved) {
 void RateScale::forget_path() {
   state_.path = state_.straightness = 0;
   state_.waypoints = 0;
+  state_.slope = state_.lowest_slope = 0;
+  state_.felt = 0;
+}
+
+bool RateScale::feels_slope() const {
+  return is_free() && !state_.fits && 1 - left_ <= kFreeAnewShare;
 }
 
 bool RateScale::feel(double slope, std::int64_t step) {
+  if (!std::isfinite(slope)) {
+    state_.fits = state_.found;
+    return false;
+  }
   state_.lowest_slope = std::min(state_.lowest_slope, slope);
   if (!state_.found) return false;
   state_.slope += slope;
-  if (++state_.felt < kFreeFeltSteps && std::isfinite(slope)) return false;
+  if (++state_.felt < kFreeFeltSteps) return false;
   const double mean = state_.slope / static_cast<double>(state_.felt);
   const bool too_far = mean > -kFreeOvershoot * state_.lowest_slope;
   state_.slope = state_.lowest_slope = 0;
   state_.felt = 0;
-  if (!too_far || state_.begun_anew == kFreeMostAnew || 1 - left_ > kFreeAnewShare) {
+  if (!too_far || state_.begun_anew == kFreeMostAnew) {
     state_.fits = true;
     return false;
   }

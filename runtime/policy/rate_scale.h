@@ -139,11 +139,13 @@ class RateScale {
   void forget_path();
   /// Whether the first steps of a free rate are still to tell if its stride is too long, so that the run may
   /// begin anew: feel() is to be called after each.
-  bool feels_slope() const { return is_free() && !state_.fits; }
+  bool feels_slope() const;
   /// With the product of the gradient and the way from the start, both of before the step: above 0 it is
   /// downhill to where the run began. Returns whether the run is to begin anew from there, with half of the
   /// stride.
   bool feel(double slope, std::int64_t step);
+  /// The stride was shown not to be too long.
+  void fit_stride() { state_.fits = true; }
   /// Of a free run that was not shown to have got better: half of the rate, and no more than that from
   /// here on. Returns the factor.
   double slow_down();

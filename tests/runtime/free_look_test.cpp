@@ -107,6 +107,20 @@ TEST(FreeLook, ComparesTheAveragesOfNowAndOfTheLookBefore) {
   EXPECT_TRUE(bitwise_equal(evaluated[1], first));
 }
 
+TEST(FreeLook, ThatShowsItBetterEndsTheQuestionWhetherTheStrideIsTooLong) {
+  ToyRun run;
+  run.wrap(looked_at());
+  const auto fits = [&] {
+    return json::parse(run.leaps->state().json).at("rate").at("fits").get<bool>();
+  };
+  while (events_of(run, "look").empty() ||
+         events_of(run, "look").back().at("outcome") != "better") {
+    ASSERT_FALSE(fits()) << "nothing was shown yet";
+    run.train(1);
+  }
+  EXPECT_TRUE(fits());
+}
+
 TEST(FreeLook, GoesBackToAnAverageThatWasBetterAtHalfOfTheRate) {
   ToyRun run;
   run.wrap(looked_at());

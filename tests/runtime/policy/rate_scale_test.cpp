@@ -524,7 +524,6 @@ TEST(RateScale, AFreeRateBeginsAnewEightTimesAtTheMostAndInTheFirstQuarter) {
   for (const double left : {0.75, 0.74}) {
     RateScale later = at_its_stride();
     later.follow({1}, left);
-    EXPECT_EQ(begins_anew(later, 40), left == 0.75) << left;
     EXPECT_EQ(later.feels_slope(), left == 0.75) << left;
   }
 }
@@ -532,8 +531,21 @@ TEST(RateScale, AFreeRateBeginsAnewEightTimesAtTheMostAndInTheFirstQuarter) {
 TEST(RateScale, SlopesThatAreNoNumbersTellNothing) {
   RateScale rate = at_its_stride();
   EXPECT_FALSE(rate.feel(20, 3));
-  EXPECT_FALSE(rate.feel(std::numeric_limits<double>::quiet_NaN(), 4));
+  EXPECT_FALSE(rate.feel(std::numeric_limits<double>::infinity(), 4));
   EXPECT_FALSE(rate.feels_slope());
+  RateScale climbing(free_rate());
+  climbing.follow({1}, 1);
+  EXPECT_FALSE(climbing.feel(-std::numeric_limits<double>::infinity(), 1));
+  EXPECT_TRUE(climbing.feels_slope());
+  EXPECT_EQ(climbing.state().lowest_slope, 0);
+}
+
+TEST(RateScale, ASlopeFromAnotherStartIsForgotten) {
+  RateScale rate = at_its_stride();
+  EXPECT_FALSE(rate.feel(20, 3));
+  rate.forget_path();
+  EXPECT_EQ(rate.state().lowest_slope, 0);
+  EXPECT_TRUE(begins_anew(rate, 1)) << "five more";
 }
 
 TEST(RateScale, AFreeRateGoesBeyondTheSchedules) {
