@@ -2,9 +2,8 @@
 // with LeapVerify enabled, in turns, as ratios within one run. idle: nothing is ever due. observing:
 // the defaults, with the average at every step and a snapshot of it at every tenth; its mean holds
 // the snapshots, which the median leaves out. striding: the same with a rate.stride that never binds.
-// free: the first steps of a run of rate.free as long as the demo, with iterate and average, and at every tenth the distance
-// of a sample from its running average and a waypoint.
-// Looks are no part of it. On a GPU it is the model of the preset demo-gpu.
+// free: the first steps of a run of rate.free as long as the demo, with iterate and average, and at every
+// tenth the distance of a sample from its running average and a waypoint. Looks are no part of it. On a GPU it is the model of the preset demo-gpu.
 // Usage: bench_step_overhead [ROUNDS] [cpu|cuda]. Prints one JSON object a step and one summary
 // each.
 #include <leapverify/integrations/models/pretrained_model.h>

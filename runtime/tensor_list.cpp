@@ -54,6 +54,23 @@ at::ScalarType in_precision(at::ScalarType dtype, TensorList::Precision precisio
   return dtype;
 }
 
+/// [tensors × lists × lists]: inner products of the lists, less the reference where there is one.
+at::Tensor gram_of(const std::vector<const TensorList*>& lists, const TensorList* reference) {
+  const TensorList& first = *lists.front();
+  const auto count = static_cast<std::int64_t>(lists.size());
+  std::vector<const kernels::SegmentTable*> tables;
+  tables.reserve(lists.size());
+  for (const TensorList* list : lists) tables.push_back(&list->table());
+  const auto options = at::TensorOptions().dtype(at::kDouble).device(first.torch_device());
+  const at::Tensor products =
+      at::empty({static_cast<std::int64_t>(first.tensors().size()), count, count}, options);
+  const at::Tensor workspace =
+      at::empty({kernels::gram_workspace(first.table(), static_cast<int>(count))}, options);
+  kernels::gram(tables, reference == nullptr ? nullptr : &reference->table(),
+                products.data_ptr<double>(), workspace.data_ptr<double>(), first.stream());
+  return products;
+}
+
 }  // namespace
 
 TensorList::TensorList(std::vector<at::Tensor> tensors) : tensors_(std::move(tensors)) {
@@ -175,24 +192,12 @@ void shift(const TensorList& destination, const TensorList& from, const TensorLi
 }
 
 double inner_product(const TensorList& a, const TensorList& b, const TensorList& c) {
-  constexpr int kSources = 3;
-  const auto options = at::TensorOptions().dtype(at::kDouble).device(a.torch_device());
-  const at::Tensor products =
-      at::empty({static_cast<std::int64_t>(a.tensors().size()), kSources, kSources}, options);
-  const at::Tensor workspace = at::empty({kernels::gram_workspace(a.table(), kSources)}, options);
-  kernels::gram({&a.table(), &b.table(), &c.table()}, nullptr, products.data_ptr<double>(),
-                workspace.data_ptr<double>(), a.stream());
-  const at::Tensor with_a = products.sum(0)[0];
+  const at::Tensor with_a = gram_of({&a, &b, &c}, nullptr).sum(0)[0];
   return (with_a[1] - with_a[2]).item<double>();
 }
 
 double distance(const TensorList& a, const TensorList* b) {
-  const auto options = at::TensorOptions().dtype(at::kDouble).device(a.torch_device());
-  const at::Tensor squares = at::empty({static_cast<std::int64_t>(a.tensors().size())}, options);
-  const at::Tensor workspace = at::empty({kernels::gram_workspace(a.table(), 1)}, options);
-  kernels::gram({&a.table()}, b == nullptr ? nullptr : &b->table(), squares.data_ptr<double>(),
-                workspace.data_ptr<double>(), a.stream());
-  return std::sqrt(squares.sum().item<double>());
+  return std::sqrt(gram_of({&a}, b).sum().item<double>());
 }
 
 }  // namespace leapverify

@@ -252,8 +252,6 @@ bool RateScale::feel(double slope, std::int64_t step) {
   if (++state_.felt < kFreeFeltSteps) return false;
   const double mean = state_.slope / static_cast<double>(state_.felt);
   const bool too_far = mean > -kFreeOvershoot * state_.lowest_slope;
-  state_.slope = state_.lowest_slope = 0;
-  state_.felt = 0;
   if (!too_far || state_.begun_anew == kFreeMostAnew) {
     state_.fits = true;
     return false;

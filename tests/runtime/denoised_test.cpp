@@ -1002,16 +1002,16 @@ TEST(Denoised, AStrideThatFitsBeginsNothingAnew) {
 }
 
 TEST(Denoised, AFreeRunThatBeganAnewIsResumedBitwise) {
+  const auto trained = [](int steps) {
+    auto run = std::make_unique<ToyRun>();
+    settle(*run);
+    run->wrap(too_long());
+    run->train(steps);
+    return run;
+  };
+  const auto whole = trained(50);
+  ASSERT_GT(rate_state(*whole).at("begun_anew").get<int>(), 0);
   for (const int stop : {4, 8, 12, 30}) {
-    const auto trained = [](int steps) {
-      auto run = std::make_unique<ToyRun>();
-      settle(*run);
-      run->wrap(too_long());
-      run->train(steps);
-      return run;
-    };
-    const auto whole = trained(50);
-    ASSERT_GT(rate_state(*whole).at("begun_anew").get<int>(), 0);
     const auto first = trained(stop);
     const RandomState random = capture_random_state(toy_device());
     ToyRun second;

@@ -59,8 +59,8 @@ class LeapVerify(torch.optim.Optimizer):
         ContractError: parameters on several devices or with gaps in memory.
 
     Memory beyond training: memory_bytes(); some 4 bytes a parameter for each of the average, the weights of a step and
-    each snapshot; with preset "free" 8 bytes a parameter in float32 (12 in its first steps), with "auto" 12 and 4 more during a look, and
-    some MiB.
+    each snapshot; with preset "free" 8 bytes a parameter in float32 (12 in its first steps), with "auto" 12 and 4 more
+    during a look, and some MiB.
     """
 
     def __init__(
